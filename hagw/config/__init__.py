@@ -1,0 +1,1 @@
+"""YAML in, intent or a precise error out."""

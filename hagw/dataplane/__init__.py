@@ -1,0 +1,1 @@
+"""The workers' epoll loop: accept, decide, convert, relay."""

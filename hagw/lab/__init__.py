@@ -1,0 +1,1 @@
+"""Network namespaces, emulated links and scenarios: shows the product at work, and tests it."""

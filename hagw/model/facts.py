@@ -1,0 +1,33 @@
+"""What is true of the machine right now, as read from the kernel: the other input of the desired state."""
+
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
+
+from hagw.model.intent import IPNetwork
+
+
+@dataclass(frozen=True, slots=True)
+class UplinkFacts:
+    """An uplink's interface as the kernel shows it. Addresses are global ones; None = the family is not usable."""
+
+    name: str
+    ifindex: int | None  # None = the interface does not exist
+    admin_up: bool = False
+    carrier: bool = False
+    address4: IPv4Address | None = None
+    address6: IPv6Address | None = None
+    gateway4: IPv4Address | None = None
+    gateway6: IPv6Address | None = None
+    onlink4: bool = False  # default route without a gateway (ppp, wwan raw-ip)
+    onlink6: bool = False
+    mtu: int = 1500
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """All uplinks' facts, by name, and the prefixes of this machine's LAN side and own addresses."""
+
+    uplinks: dict[str, UplinkFacts]
+    local_prefixes: tuple[IPNetwork, ...] = ()
+    congestion_controls: tuple[str, ...] = ()
+    sysctls: frozenset[str] = frozenset()  # optional ones that exist on this kernel

@@ -1,0 +1,28 @@
+"""Health of uplinks and gateways as decided by `hagw.health` and used by plan, policy and status."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+UplinkState = Literal["up", "suspect", "down", "disabled"]
+GatewayReach = Literal["up", "down", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class UplinkHealth:
+    """`suspect`: subflows are withdrawn at once, reversible, no outage yet. RTT is the smoothed echo RTT."""
+
+    state: UplinkState
+    reason: str = ""
+    rtt_ms: float | None = None
+    loss: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayHealth:
+    """`ipv6` says whether the gateway told us that it can reach IPv6 servers; None = it did not say."""
+
+    reach: GatewayReach
+    reason: str = ""
+    rtt_ms: float | None = None
+    ipv6: bool | None = None
+    epoch_offset_s: float = 0.0  # gateway's clock minus ours, from authenticated echoes

@@ -1,0 +1,134 @@
+"""What the owner wants: the parsed configuration of either role. Built by `hagw.config`, trusted everywhere else."""
+
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import Literal
+
+IPAddress = IPv4Address | IPv6Address
+IPNetwork = IPv4Network | IPv6Network
+UplinkKind = Literal["dsl", "ethernet", "pppoe", "wwan", "wifi"]
+SteeringMode = Literal["load-balancing", "direct", "block"]
+ServerMptcp = Literal["off", "auto"]
+
+
+@dataclass(frozen=True, slots=True)
+class UplinkIntent:
+    """One access line. Rates are hints in bit/s of IP bytes; None = learn. Gateways: None = from the main table."""
+
+    name: str
+    kind: UplinkKind
+    interface: str
+    slot: int
+    enabled: bool = True
+    metered: bool = False
+    cost: int = 0
+    rate_down_bps: int | None = None
+    rate_up_bps: int | None = None
+    gateway4: IPv4Address | None = None
+    gateway6: IPv6Address | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayIntent:
+    """A hybrid access gateway this CPE may use; `key` is the pre-shared customer key (32 bytes)."""
+
+    name: str
+    addresses: tuple[IPAddress, ...]
+    port: int
+    probe_port: int
+    customer: str
+    key: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class TrafficDescriptor:
+    """Which flows a rule is for; an empty tuple matches everything, all given components must match."""
+
+    sources: tuple[IPNetwork, ...] = ()
+    destinations: tuple[IPNetwork, ...] = ()
+    destination_ports: tuple[tuple[int, int], ...] = ()  # inclusive ranges
+
+
+@dataclass(frozen=True, slots=True)
+class RuleIntent:
+    """An ATSSS rule: lower precedence is evaluated earlier, first match wins. `uplinks` empty = all."""
+
+    name: str
+    precedence: int
+    traffic: TrafficDescriptor
+    mode: SteeringMode
+    uplinks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PoolIntent:
+    """Warm connections per worker, gateway and set of uplinks."""
+
+    size_min: int = 3
+    size_max: int = 32
+    idle_s: float = 900.0
+
+
+@dataclass(frozen=True, slots=True)
+class FlowLimits:
+    """Bounds on what LAN hosts (CPE) or customers (HAG) can make us hold."""
+
+    flows_max: int = 20_000
+    idle_s: float = 7_500.0  # RFC 5382 REQ-5 asks for no less than 2 h 4 min
+    half_closed_s: float = 600.0
+    connect_s: float = 15.0
+    message_s: float = 5.0  # a stranger's unfinished Convert message
+    warm_idle_s: float = 1_800.0  # an authenticated one waiting for its Connect
+    pending_per_customer: int = 512
+
+
+@dataclass(frozen=True, slots=True)
+class CpeIntent:
+    """Configuration of `role: cpe`."""
+
+    lan_interfaces: tuple[str, ...]
+    uplinks: tuple[UplinkIntent, ...]
+    gateways: tuple[GatewayIntent, ...]
+    rules: tuple[RuleIntent, ...] = ()
+    bypass: tuple[IPNetwork, ...] = ()
+    workers: int = 0  # 0 = one a core, at least two
+    congestion_control: str | None = None  # None = bbr where the kernel has it, else cubic
+    pool: PoolIntent = PoolIntent()
+    limits: FlowLimits = FlowLimits()
+
+
+@dataclass(frozen=True, slots=True)
+class CustomerIntent:
+    """A CPE known to this HAG. `sources` empty = from anywhere."""
+
+    name: str
+    key: bytes
+    sources: tuple[IPNetwork, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DestinationPolicy:
+    """What customers may reach. `deny` wins over `allow`; both are added to the built-in refusals."""
+
+    allow: tuple[IPNetwork, ...] = ()
+    deny: tuple[IPNetwork, ...] = ()
+    server_mptcp: ServerMptcp = "off"
+    server_mptcp_prefixes: tuple[IPNetwork, ...] = ()  # always tried with MPTCP
+
+
+@dataclass(frozen=True, slots=True)
+class HagIntent:
+    """Configuration of `role: hag`."""
+
+    listen: tuple[IPAddress, ...]
+    port: int
+    probe_port: int
+    control_port: int
+    customers: tuple[CustomerIntent, ...]
+    destinations: DestinationPolicy = DestinationPolicy()
+    workers: int = 0
+    congestion_control: str | None = None
+    limits: FlowLimits = FlowLimits()
+
+
+Intent = CpeIntent | HagIntent

@@ -1,0 +1,147 @@
+"""What a worker needs to know, frozen: sent by the daemon as JSON, replaced as a whole, never edited.
+
+A worker keeps working from its last snapshot when the daemon is away.
+"""
+
+from dataclasses import asdict, dataclass, fields
+from ipaddress import ip_address, ip_network
+from typing import Any
+
+from hagw.model.health import GatewayReach, UplinkState
+from hagw.model.intent import FlowLimits, IPAddress, PoolIntent, RuleIntent, ServerMptcp, TrafficDescriptor
+
+
+@dataclass(frozen=True, slots=True)
+class UplinkView:
+    """An uplink as a worker may use it. Addresses as text, None where the family is not usable."""
+
+    slot: int
+    name: str
+    interface: str
+    ifindex: int
+    address4: str | None
+    address6: str | None
+    state: UplinkState
+    reason: str = ""
+    rtt_ms: float | None = None
+    metered: bool = False
+    cost: int = 0
+    rate_down_bps: int | None = None
+    rate_up_bps: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayView:
+    """A gateway as a worker may use it; `key` is hex. `heard_at` is CLOCK_MONOTONIC of the last proof of life."""
+
+    name: str
+    addresses: tuple[str, ...]
+    port: int
+    customer: str
+    key: str
+    reach: GatewayReach
+    reason: str = ""
+    rtt_ms: float | None = None
+    heard_at: float | None = None
+    epoch_offset_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class CpeSnapshot:
+    """Everything a CPE worker decides by."""
+
+    generation: int
+    uplinks: tuple[UplinkView, ...]
+    gateways: tuple[GatewayView, ...]
+    rules: tuple[RuleIntent, ...]
+    pool: PoolIntent
+    limits: FlowLimits
+    congestion_control: str
+
+
+@dataclass(frozen=True, slots=True)
+class CustomerView:
+    """A customer as a HAG worker knows it; `key` is hex, `sources` prefixes as text."""
+
+    name: str
+    key: str
+    sources: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class HagSnapshot:
+    """Everything a HAG worker decides by."""
+
+    generation: int
+    listen: tuple[str, ...]
+    port: int
+    probe_port: int
+    customers: tuple[CustomerView, ...]
+    allow: tuple[str, ...]
+    deny: tuple[str, ...]
+    own_addresses: tuple[str, ...]
+    server_mptcp: ServerMptcp
+    server_mptcp_prefixes: tuple[str, ...]
+    limits: FlowLimits
+    congestion_control: str
+    ipv6_egress: bool
+
+
+Snapshot = CpeSnapshot | HagSnapshot
+
+
+def to_json(snapshot: Snapshot) -> dict[str, Any]:
+    """Return the snapshot as JSON-ready values, with its role."""
+    role = "cpe" if isinstance(snapshot, CpeSnapshot) else "hag"
+    return {"role": role, **_plain(asdict(snapshot))}
+
+
+def from_json(document: dict[str, Any]) -> Snapshot:
+    """Rebuild a snapshot; keys unknown to this version are ignored, so that a newer daemon can talk to us."""
+    if document["role"] == "cpe":
+        return CpeSnapshot(
+            generation=document["generation"],
+            uplinks=tuple(_build(UplinkView, u) for u in document["uplinks"]),
+            gateways=tuple(_build(GatewayView, g) for g in document["gateways"]),
+            rules=tuple(_rule(r) for r in document["rules"]),
+            pool=_build(PoolIntent, document["pool"]),
+            limits=_build(FlowLimits, document["limits"]),
+            congestion_control=document["congestion_control"],
+        )
+    customers = tuple(_build(CustomerView, c) for c in document["customers"])
+    limits = _build(FlowLimits, document["limits"])
+    hag: HagSnapshot = _build(HagSnapshot, {**document, "customers": customers, "limits": limits})
+    return hag
+
+
+def parse_address(text: str) -> IPAddress:
+    """Parse an address written by `to_json`."""
+    return ip_address(text)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
+
+
+def _build(kind: type[Any], document: dict[str, Any]) -> Any:
+    known = {field.name for field in fields(kind)}
+    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in document.items() if k in known})
+
+
+def _rule(document: dict[str, Any]) -> RuleIntent:
+    traffic = document["traffic"]
+    return RuleIntent(
+        name=document["name"],
+        precedence=document["precedence"],
+        traffic=TrafficDescriptor(
+            sources=tuple(ip_network(p) for p in traffic["sources"]),
+            destinations=tuple(ip_network(p) for p in traffic["destinations"]),
+            destination_ports=tuple((low, high) for low, high in traffic["destination_ports"]),
+        ),
+        mode=document["mode"],
+        uplinks=tuple(document["uplinks"]),
+    )
