@@ -1,0 +1,64 @@
+"""Throw-away network namespaces for tests: make, link, run in, remove."""
+
+import contextlib
+import ctypes
+import itertools
+import os
+import subprocess
+from collections.abc import Iterator
+
+_CLONE_NEWNET = 0x40000000
+_libc = ctypes.CDLL(None, use_errno=True)
+_numbers = itertools.count()
+
+
+class Namespace:
+    """A named network namespace with `lo` up."""
+
+    def __init__(self, label: str) -> None:
+        self.name = f"kernel-{os.getpid()}-{next(_numbers)}-{label}"
+        run("ip", "netns", "add", self.name)
+        self.run("ip", "link", "set", "lo", "up")
+
+    def run(self, *command: str, check: bool = True) -> str:
+        """Run a command inside and return what it printed."""
+        return run("ip", "netns", "exec", self.name, *command, check=check)
+
+    def sysctl(self, name: str, value: str) -> None:
+        """Write one of the namespace's sysctls."""
+        with self.entered(), open(f"/proc/sys/{name}", "w") as file:
+            file.write(value)
+
+    @contextlib.contextmanager
+    def entered(self) -> Iterator[None]:
+        """Run the block with the calling thread inside: sockets and /proc/sys/net are the namespace's."""
+        with open("/proc/thread-self/ns/net") as home, open(f"/run/netns/{self.name}") as inside:
+            _setns(inside.fileno())
+            try:
+                yield
+            finally:
+                _setns(home.fileno())
+
+    def remove(self) -> None:
+        """Remove the namespace and the links in it."""
+        run("ip", "netns", "del", self.name)
+
+
+def run(*command: str, check: bool = True) -> str:
+    """Run a command and return what it printed; its error text is in the exception."""
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    if check and done.returncode:
+        raise RuntimeError(f"{' '.join(command)}: {done.stderr.strip()}")
+    return done.stdout
+
+
+def link(one: Namespace, name_one: str, other: Namespace, name_other: str) -> None:
+    """Join two namespaces by a veth pair, both ends up."""
+    run("ip", "link", "add", name_one, "netns", one.name, "type", "veth", "peer", name_other, "netns", other.name)
+    one.run("ip", "link", "set", name_one, "up")
+    other.run("ip", "link", "set", name_other, "up")
+
+
+def _setns(descriptor: int) -> None:
+    if _libc.setns(descriptor, _CLONE_NEWNET) != 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))

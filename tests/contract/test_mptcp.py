@@ -1,0 +1,145 @@
+"""The path manager client against the running kernel."""
+
+import errno
+import os
+import socket
+import struct
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+import pytest
+from namespaces import Namespace, link
+
+from hagw.kernel.mptcp import PathLimits, PathManager
+
+pytestmark = pytest.mark.netns
+
+SOL_MPTCP = 284
+MPTCP_INFO = 1
+PORT = 5124
+
+
+@dataclass
+class Pair:
+    """An established MPTCP connection between two namespaces that share two links."""
+
+    client: socket.socket
+    server: socket.socket
+    manager: PathManager
+    ifindexes: tuple[int, int]
+
+    @property
+    def token(self) -> int:
+        """Connection token, from struct mptcp_info."""
+        token: int = struct.unpack_from("<I", self.client.getsockopt(SOL_MPTCP, MPTCP_INFO, 96), 12)[0]
+        return token
+
+    def subflows(self) -> int:
+        """Number of extra subflows."""
+        return self.client.getsockopt(SOL_MPTCP, MPTCP_INFO, 96)[0]
+
+    def wait_subflows(self, wanted: int) -> None:
+        """Wait until that many extra subflows exist."""
+        deadline = time.monotonic() + 3
+        while self.subflows() != wanted:
+            assert time.monotonic() < deadline, f"{self.subflows()} subflows instead of {wanted}"
+            time.sleep(0.005)
+
+    def exchange(self) -> None:
+        """Have data acknowledged, after which subflows may join."""
+        self.client.sendall(b"hello")
+        assert self.server.recv(5) == b"hello"
+        self.server.sendall(b"hello")
+        assert self.client.recv(5) == b"hello"
+
+
+@pytest.fixture
+def pair(namespace: Callable[[str], Namespace]) -> Iterator[Pair]:
+    client_side, server_side = namespace("client"), namespace("server")
+    for number in (1, 2):
+        link(client_side, f"up{number}", server_side, f"down{number}")
+        for side, name, host in ((client_side, "up", 2), (server_side, "down", 1)):
+            side.run("ip", "address", "add", f"10.{number}.0.{host}/24", "dev", f"{name}{number}")
+            side.run("ip", "address", "add", f"fd0{number}::{host}/64", "dev", f"{name}{number}", "nodad")
+    server_side.run("ip", "mptcp", "limits", "set", "subflows", "8", "add_addr_accepted", "0")
+    with server_side.entered():
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_MPTCP)
+        listener.bind(("0.0.0.0", PORT))
+        listener.listen()
+    client_side.sysctl("net/mptcp/pm_type", "1")
+    with client_side.entered():
+        client = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_MPTCP)
+        manager = PathManager()
+        ifindexes = (socket.if_nametoindex("up1"), socket.if_nametoindex("up2"))
+    client.bind(("10.1.0.2", 0))
+    client.connect(("10.1.0.1", PORT))
+    server, _ = listener.accept()
+    with listener, client, server, manager:
+        yield Pair(client, server, manager, ifindexes)
+
+
+def create(pair: Pair, backup: bool = False) -> None:
+    pair.manager.sf_create(
+        pair.token, ip_address("10.2.0.2"), 2, ip_address("10.2.0.1"), PORT, pair.ifindexes[1], backup
+    )
+
+
+def test_a_subflow_is_refused_before_the_first_data_and_joins_after_it(pair: Pair) -> None:
+    with pytest.raises(OSError, match=os.strerror(errno.ENOTCONN)):
+        create(pair)
+    pair.exchange()
+    create(pair)
+    pair.wait_subflows(1)
+
+
+def test_subflows_of_the_other_family_are_refused_with_an_explanation(pair: Pair) -> None:
+    pair.exchange()
+    with pytest.raises(OSError, match="famil") as refused:
+        pair.manager.sf_create(pair.token, ip_address("10.2.0.2"), 2, ip_address("fd02::1"), PORT, pair.ifindexes[1])
+    assert refused.value.errno == errno.EINVAL
+
+
+def test_a_lost_line_is_removed_and_joined_again(pair: Pair) -> None:
+    pair.exchange()
+    create(pair)
+    pair.wait_subflows(1)
+    local = (ip_address("10.1.0.2"), pair.client.getsockname()[1])
+    remote = (ip_address("10.1.0.1"), PORT)
+    pair.manager.remove(pair.token, 0)
+    pair.manager.sf_destroy(pair.token, local, remote)
+    pair.exchange()
+    pair.manager.sf_create(pair.token, local[0], 1, remote[0], PORT, pair.ifindexes[0])
+    pair.exchange()
+
+
+def test_backup_is_set_on_a_live_subflow(pair: Pair) -> None:
+    pair.exchange()
+    local = (ip_address("10.1.0.2"), pair.client.getsockname()[1])
+    pair.manager.set_backup(pair.token, local, (ip_address("10.1.0.1"), PORT), True)
+    pair.manager.set_backup(pair.token, local, (ip_address("10.1.0.1"), PORT), False)
+    with pytest.raises(OSError, match="subflow not found"):
+        pair.manager.set_backup(pair.token, (local[0], 1), (ip_address("10.1.0.1"), PORT), True)
+
+
+def test_an_unknown_connection_is_an_error(pair: Pair) -> None:
+    with pytest.raises(OSError, match="oken"):
+        pair.manager.remove(pair.token ^ 0xFFFF, 2)
+
+
+def test_limits_are_written_and_read(pair: Pair) -> None:
+    pair.manager.set_limits(PathLimits(subflows=7, add_addr_accepted=3))
+    assert pair.manager.limits() == PathLimits(subflows=7, add_addr_accepted=3)
+    with pytest.raises(OSError, match="limit"):
+        pair.manager.set_limits(PathLimits(subflows=9, add_addr_accepted=0))
+
+
+def test_many_calls_leave_nothing_in_the_socket(pair: Pair) -> None:
+    pair.exchange()
+    began = time.perf_counter()
+    for _ in range(2000):
+        with pytest.raises(OSError, match="id"):
+            pair.manager.remove(pair.token, 77)
+    assert time.perf_counter() - began < 2
+    assert pair.manager.limits() == PathLimits(subflows=2, add_addr_accepted=0)
