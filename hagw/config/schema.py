@@ -1,0 +1,188 @@
+"""What a configuration file may contain: one model a section, one per role on top. `load` turns them into intents."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from hagw.config.values import (
+    Address,
+    Address4,
+    Address6,
+    Duration,
+    Interface,
+    Key,
+    Name,
+    Ports,
+    Prefix,
+    Rate,
+    Truth,
+)
+from hagw.model.ids import MAX_UPLINKS, PORT_CONTROL, PORT_CONVERT, PORT_PROBE
+from hagw.model.intent import FlowLimits, PoolIntent, ServerMptcp, SteeringMode, UplinkKind
+
+VERSION = 1
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+Workers = Annotated[int, Field(ge=0, le=256, description="worker processes; 0 = one a core, at least two")]
+CongestionControl = Annotated[
+    str | None,
+    Field(pattern=r"^[a-z0-9_-]{1,15}$", description="bbr where the kernel has it, else cubic, if not given"),
+]
+_POOL = PoolIntent()
+_LIMITS = FlowLimits()
+
+
+class Section(BaseModel):
+    """A mapping whose keys are all known."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class LanSection(Section):
+    """The side whose hosts are served."""
+
+    interfaces: tuple[Interface, ...] = Field(min_length=1, description="interfaces that LAN hosts are behind")
+
+
+class UplinkSection(Section):
+    """One access line."""
+
+    name: Name = Field(description="name of the line, used in rules and in every report")
+    kind: UplinkKind = Field(description="kind of access")
+    interface: Interface = Field(description="network interface of the line")
+    enabled: Truth = Field(default=True, description="false = configured but not used")
+    metered: Truth = Field(default=False, description="true = bytes cost money: used last among equals")
+    cost: int = Field(default=0, ge=0, le=1000, description="lower is preferred")
+    rate_down: Rate | None = Field(default=None, description="rate of IP bytes towards us; learnt if not given")
+    rate_up: Rate | None = Field(default=None, description="rate of IP bytes from us; learnt if not given")
+    gateway4: Address4 | None = Field(default=None, description="IPv4 router; from the main table if not given")
+    gateway6: Address6 | None = Field(default=None, description="IPv6 router; from the main table if not given")
+
+
+class GatewaySection(Section):
+    """A hybrid access gateway this CPE may use."""
+
+    name: Name = Field(description="name of the gateway")
+    addresses: tuple[Address, ...] = Field(min_length=1, description="IPv4 and IPv6 addresses of the gateway")
+    port: Port = Field(default=PORT_CONVERT, description="TCP port of its converter")
+    probe_port: Port = Field(default=PORT_PROBE, description="UDP port of its echo responder")
+    customer: Name = Field(description="our name at the gateway")
+    key: Key = Field(description="key shared with the gateway")
+
+
+class TrafficSection(Section):
+    """Which flows a rule is for; what is not given matches everything."""
+
+    source: tuple[Prefix, ...] = Field(default=(), description="prefixes of LAN hosts")
+    destination: tuple[Prefix, ...] = Field(default=(), description="prefixes of servers")
+    destination_port: tuple[Ports, ...] = Field(default=(), description="ports or ranges of servers")
+
+
+class SteeringSection(Section):
+    """How a rule's flows are carried."""
+
+    mode: SteeringMode = Field(description="steering mode")
+    uplinks: tuple[Name, ...] = Field(default=(), description="lines to use; all if not given")
+
+
+class RuleSection(Section):
+    """An ATSSS rule."""
+
+    name: Name = Field(description="name of the rule, shown with every flow it decides")
+    precedence: int = Field(ge=0, le=255, description="lower is evaluated earlier, the first match wins")
+    traffic: TrafficSection = TrafficSection()
+    steering: SteeringSection
+
+
+class PoolSection(Section):
+    """Warm connections, per worker, gateway and set of uplinks."""
+
+    size_min: int = Field(default=_POOL.size_min, ge=0, le=1000)
+    size_max: int = Field(default=_POOL.size_max, ge=0, le=1000)
+    idle: Duration = Field(default=_POOL.idle_s, description="a warm connection nobody took is closed after this")
+
+    def to_intent(self) -> PoolIntent:
+        """Return the trusted value."""
+        return PoolIntent(self.size_min, self.size_max, self.idle)
+
+
+class LimitsSection(Section):
+    """Bounds on what hosts or customers can make this machine hold."""
+
+    flows_max: int = Field(default=_LIMITS.flows_max, ge=1, le=10_000_000)
+    idle: Duration = _LIMITS.idle_s
+    half_closed: Duration = _LIMITS.half_closed_s
+    connect: Duration = _LIMITS.connect_s
+    message: Duration = _LIMITS.message_s
+    warm_idle: Duration = _LIMITS.warm_idle_s
+    pending_per_customer: int = Field(default=_LIMITS.pending_per_customer, ge=1, le=1_000_000)
+
+    def to_intent(self) -> FlowLimits:
+        """Return the trusted value."""
+        return FlowLimits(
+            flows_max=self.flows_max,
+            idle_s=self.idle,
+            half_closed_s=self.half_closed,
+            connect_s=self.connect,
+            message_s=self.message,
+            warm_idle_s=self.warm_idle,
+            pending_per_customer=self.pending_per_customer,
+        )
+
+
+class CpeFile(Section):
+    """A file of `role: cpe`."""
+
+    version: int
+    role: Literal["cpe"]
+    lan: LanSection = Field(description="the side whose hosts are served")
+    uplinks: tuple[UplinkSection, ...] = Field(min_length=1, max_length=MAX_UPLINKS, description="the access lines")
+    gateways: tuple[GatewaySection, ...] = Field(min_length=1, max_length=16, description="where to convert")
+    rules: tuple[RuleSection, ...] = ()
+    bypass: tuple[Prefix, ...] = Field(default=(), description="servers that are always reached directly")
+    workers: Workers = 0
+    congestion_control: CongestionControl = None
+    pool: PoolSection = PoolSection()
+    limits: LimitsSection = LimitsSection()
+
+
+class ListenSection(Section):
+    """Where the gateway is reached."""
+
+    addresses: tuple[Address, ...] = Field(min_length=1, description="own addresses, 0.0.0.0 and :: for all")
+    port: Port = Field(default=PORT_CONVERT, description="TCP port of the converter")
+    probe_port: Port = Field(default=PORT_PROBE, description="UDP port of the echo responder")
+    control_port: Port = Field(default=PORT_CONTROL, description="TCP port of the control channel")
+
+
+class CustomerSection(Section):
+    """A CPE that may use this gateway."""
+
+    name: Name
+    key: Key = Field(description="key shared with this customer alone")
+    sources: tuple[Prefix, ...] = Field(default=(), description="prefixes it may come from; anywhere if not given")
+
+
+class DestinationsSection(Section):
+    """What customers may reach. `deny` wins over `allow`."""
+
+    allow: tuple[Prefix, ...] = ()
+    deny: tuple[Prefix, ...] = ()
+    server_mptcp: ServerMptcp = "off"
+    server_mptcp_prefixes: tuple[Prefix, ...] = ()
+
+
+class HagFile(Section):
+    """A file of `role: hag`."""
+
+    version: int
+    role: Literal["hag"]
+    listen: ListenSection = Field(description="where the gateway is reached")
+    customers: tuple[CustomerSection, ...] = Field(min_length=1, description="who may use it")
+    destinations: DestinationsSection = DestinationsSection()
+    workers: Workers = 0
+    congestion_control: CongestionControl = None
+    limits: LimitsSection = LimitsSection()
+
+
+ROLES: dict[str, type[CpeFile] | type[HagFile]] = {"cpe": CpeFile, "hag": HagFile}

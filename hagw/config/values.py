@@ -1,0 +1,161 @@
+"""Scalars of the configuration file, each parsed once from its text: rates, durations, prefixes, ports, names.
+
+Every parser raises ValueError whose message says what is allowed; secrets are never quoted back.
+"""
+
+import re
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Annotated, Any, Final
+
+from pydantic import BeforeValidator, WithJsonSchema
+
+from hagw.model.intent import IPAddress, IPNetwork
+
+_RATE_UNITS: Final = {"bit/s": 1, "kbit/s": 10**3, "mbit/s": 10**6, "gbit/s": 10**9}
+_RATE_MIN_BPS: Final = 1_000
+_RATE_MAX_BPS: Final = 10**12
+_DURATION_UNITS: Final = {"ms": 0.001, "s": 1.0, "min": 60.0, "h": 3_600.0, "d": 86_400.0}
+_DURATION_MAX_S: Final = 30 * 86_400.0
+_QUANTITY: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z/]*)", re.ASCII)
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}", re.ASCII)
+_INTERFACE: Final = re.compile(r"[^\s/:\0]{1,15}")
+_KEY: Final = re.compile(r"[0-9A-Fa-f]{64}", re.ASCII)
+_PORTS: Final = re.compile(r"(\d{1,5})(?:\s*-\s*(\d{1,5}))?", re.ASCII)
+_TRUTH: Final = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+
+
+def parse_rate(text: str) -> int:
+    """Return bit/s from "16 Mbit/s" or a plain number of bit/s."""
+    wanted = 'a rate such as "16 Mbit/s", "512 kbit/s", or a number of bit/s'
+    number, unit = _quantity(text, wanted)
+    factor = _RATE_UNITS.get(unit.lower() or "bit/s")
+    if factor is None:
+        raise ValueError(f"unit {unit!r} is not known; {wanted}")
+    rate = round(number * factor)
+    if not _RATE_MIN_BPS <= rate <= _RATE_MAX_BPS:
+        raise ValueError("a rate is between 1 kbit/s and 1000 Gbit/s")
+    return rate
+
+
+def parse_duration(text: str) -> float:
+    """Return seconds from "900 s", "15 min" or a plain number of seconds."""
+    wanted = 'a duration such as "900 s", "500 ms", "15 min" or "2 h"'
+    number, unit = _quantity(text, wanted)
+    factor = _DURATION_UNITS.get(unit or "s")
+    if factor is None:
+        raise ValueError(f"unit {unit!r} is not known; {wanted}")
+    seconds = number * factor
+    if not 0.001 <= seconds <= _DURATION_MAX_S:
+        raise ValueError("a duration is between 1 ms and 30 d")
+    return seconds
+
+
+def parse_prefix(text: str) -> IPNetwork:
+    """Return a prefix, or the single address written without a length."""
+    try:
+        return ip_network(text)
+    except ValueError:
+        pass
+    try:
+        nearest = ip_network(text, strict=False)
+    except ValueError:
+        raise ValueError(f"{text!r} is not a prefix such as 192.168.1.0/24 or 2001:db8::/32") from None
+    raise ValueError(f"{text} has address bits behind its length; did you mean {nearest}?")
+
+
+def parse_address(text: str) -> IPAddress:
+    """Return a unicast address without a zone."""
+    try:
+        address = ip_address(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not an IPv4 or IPv6 address; host names are not resolved") from None
+    if isinstance(address, IPv6Address) and address.scope_id is not None:
+        raise ValueError("write the address without %zone")
+    return address
+
+
+def parse_address4(text: str) -> IPv4Address:
+    """Return an IPv4 address."""
+    address = parse_address(text)
+    if not isinstance(address, IPv4Address):
+        raise ValueError(f"{text} is not an IPv4 address")
+    return address
+
+
+def parse_address6(text: str) -> IPv6Address:
+    """Return an IPv6 address."""
+    address = parse_address(text)
+    if not isinstance(address, IPv6Address):
+        raise ValueError(f"{text} is not an IPv6 address")
+    return address
+
+
+def parse_ports(text: str) -> tuple[int, int]:
+    """Return an inclusive port range from "443" or "8000-8100"."""
+    match = _PORTS.fullmatch(text)
+    if match is None:
+        raise ValueError(f'{text!r} is not a port such as "443" or a range such as "8000-8100"')
+    low = int(match[1])
+    high = int(match[2] or match[1])
+    if not 1 <= low <= high <= 65535:
+        raise ValueError(f"{text!r}: ports are between 1 and 65535, the lower one first")
+    return low, high
+
+
+def parse_name(text: str) -> str:
+    """Return a name."""
+    if not _NAME.fullmatch(text):
+        raise ValueError("a name has 1 to 32 letters, digits, '_', '.' or '-', and begins with a letter or digit")
+    return text
+
+
+def parse_interface(text: str) -> str:
+    """Return a network interface's name."""
+    if not _INTERFACE.fullmatch(text) or text in {".", "..", "lo"}:
+        raise ValueError(f"{text!r} is not the name of a network interface (1 to 15 characters, not lo)")
+    return text
+
+
+def parse_key(text: str) -> bytes:
+    """Return a 32-byte key. The message does not repeat it."""
+    if not _KEY.fullmatch(text):
+        raise ValueError(
+            f"a key is 64 hexadecimal digits ({len(text)} characters found); `openssl rand -hex 32` makes one"
+        )
+    if len(set(text)) < 6:
+        raise ValueError("this key is not random; `openssl rand -hex 32` makes one")
+    return bytes.fromhex(text)
+
+
+def parse_truth(text: str) -> bool:
+    """Return true or false."""
+    value = _TRUTH.get(text.lower())
+    if value is None:
+        raise ValueError(f"true or false is wanted, not {text!r}")
+    return value
+
+
+def _quantity(text: str, wanted: str) -> tuple[float, str]:
+    match = _QUANTITY.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(f"{text!r} is not {wanted}")
+    return float(match[1]), match[2]
+
+
+def _scalar(parse: Any, pattern: str | None = None) -> tuple[Any, ...]:
+    """Validate text only: a mapping or a list gets pydantic's own message."""
+    schema: dict[str, Any] = {"type": "string"} if pattern is None else {"type": "string", "pattern": pattern}
+    return BeforeValidator(lambda value: parse(value) if isinstance(value, str) else value), WithJsonSchema(schema)
+
+
+Rate = Annotated[int, *_scalar(parse_rate)]
+Duration = Annotated[float, *_scalar(parse_duration)]
+Prefix = Annotated[IPv4Network | IPv6Network, *_scalar(parse_prefix)]
+Address = Annotated[IPv4Address | IPv6Address, *_scalar(parse_address)]
+Address4 = Annotated[IPv4Address, *_scalar(parse_address4)]
+Address6 = Annotated[IPv6Address, *_scalar(parse_address6)]
+Ports = Annotated[tuple[int, int], *_scalar(parse_ports)]
+Name = Annotated[str, *_scalar(parse_name, _NAME.pattern)]
+Interface = Annotated[str, *_scalar(parse_interface)]
+Key = Annotated[bytes, *_scalar(parse_key, _KEY.pattern)]
+Truth = Annotated[bool, BeforeValidator(lambda value: parse_truth(value) if isinstance(value, str) else value)]
