@@ -1,0 +1,134 @@
+"""What each line can carry in each direction: hints from the configuration, else the rates seen while it was full.
+
+Remembered for ten minutes, so that a later connection need not find out again which line would hold it up.
+"""
+
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+Direction = Literal["down", "up"]
+
+EXPIRY_S: Final = 600.0
+WINDOW_S: Final = 0.19  # callers come every 0.2 s or so
+_PAUSE_S: Final = 1.0  # a window with a longer hole in it says nothing
+# A full line that for two seconds carries less than this part of what it once did has become slower (DSL retrain).
+_SLOWER: Final = 0.7
+_SLOWER_WINDOWS: Final = 10
+
+
+@dataclass(slots=True)
+class _Window:
+    begun_at: float
+    carried_bytes: int = 0
+    delivery_bps: float = 0.0
+    calls: int = 0
+    full_calls: int = 0
+    before_bps: float | None = None  # the rate of the window before
+
+
+@dataclass(slots=True)
+class _Learned:
+    bps: float
+    at: float
+    full: bool  # seen while the line was full: this is all it can carry, not only what it was given
+    slower: int = 0
+
+
+@dataclass(slots=True)
+class CapacityBook:
+    """Capacities in bit/s by uplink and direction; bounded by the number of uplinks given to it."""
+
+    expiry_s: float = EXPIRY_S
+    _hints: dict[tuple[str, Direction], float] = field(default_factory=dict)
+    _windows: dict[tuple[str, Direction], _Window] = field(default_factory=dict)
+    _learned: dict[tuple[str, Direction], _Learned] = field(default_factory=dict)
+    _harmful: dict[tuple[str, Direction], tuple[float, str]] = field(default_factory=dict)
+
+    def hint(self, uplink: str, direction: Direction, bps: float | None) -> None:
+        """Take the configured rate of a line; None = there is none."""
+        if bps:
+            self._hints[uplink, direction] = bps
+        else:
+            self._hints.pop((uplink, direction), None)
+
+    def carried(
+        self, uplink: str, direction: Direction, size_bytes: int, delivery_bps: float, full: bool, now: float
+    ) -> None:
+        """Take what one connection moved over the line since it was asked last; connections add up.
+
+        `full` = the line had a queue, so what it carried is what it can. `delivery_bps` is the kernel's own estimate:
+        unlike acknowledged bytes it does not stand still, then jump, while a loss is repaired.
+        """
+        key = uplink, direction
+        window = self._windows.get(key)
+        if window is None or now - window.begun_at > _PAUSE_S:
+            self.expect(uplink, direction, now)
+            return
+        window.carried_bytes += size_bytes
+        window.delivery_bps = max(window.delivery_bps, delivery_bps)
+        window.calls += 1
+        window.full_calls += full
+        span = now - window.begun_at
+        if span < WINDOW_S:
+            return
+        rate = max(window.carried_bytes * 8 / span, window.delivery_bps)
+        if window.before_bps is not None:
+            # One window may be a burst; what two in a row carried is real.
+            self._learn(key, min(rate, window.before_bps), 2 * window.full_calls >= window.calls, now)
+        self._windows[key] = _Window(now, before_bps=rate)
+
+    def expect(self, uplink: str, direction: Direction, now: float) -> None:
+        """Begin a window, unless one is under way: a connection is about to use the line."""
+        window = self._windows.get((uplink, direction))
+        if window is None or now - window.begun_at > _PAUSE_S:
+            self._windows[uplink, direction] = _Window(now)
+
+    def capacity_bps(self, uplink: str, direction: Direction, now: float) -> float | None:
+        """Return what the line can carry at least, None = not known (any more). A hint wins."""
+        hint = self._hints.get((uplink, direction))
+        if hint is not None:
+            return hint
+        known = self._known((uplink, direction), now)
+        return known.bps if known is not None else None
+
+    def limit_bps(self, uplink: str, direction: Direction, now: float) -> float | None:
+        """Return what the line can carry at most: a hint, or what it carried while full; else None."""
+        hint = self._hints.get((uplink, direction))
+        if hint is not None:
+            return hint
+        known = self._known((uplink, direction), now)
+        return known.bps if known is not None and known.full else None
+
+    def mark_harmful(self, uplink: str, direction: Direction, reason: str, now: float) -> None:
+        """Remember that the line held up a connection in this direction."""
+        self._harmful[uplink, direction] = (now, reason)
+
+    def harmful(self, uplink: str, direction: Direction, now: float) -> str | None:
+        """Return why the line is known to hold up connections in this direction, None = it is not."""
+        found = self._harmful.get((uplink, direction))
+        return found[1] if found is not None and now - found[0] <= self.expiry_s else None
+
+    def forget(self, uplink: str) -> None:
+        """Drop what was learned about a line, because it came back as another one (new address, new cell)."""
+        for table in (self._windows, self._learned, self._harmful):
+            for key in [k for k in table if k[0] == uplink]:
+                del table[key]
+
+    def _known(self, key: tuple[str, Direction], now: float) -> _Learned | None:
+        known = self._learned.get(key)
+        return known if known is not None and now - known.at <= self.expiry_s else None
+
+    def _learn(self, key: tuple[str, Direction], bps: float, full: bool, now: float) -> None:
+        """Rise at once and with any rate; fall only with rates of a full line, and slowly."""
+        known = self._known(key, now)
+        if known is None:
+            self._learned[key] = _Learned(bps, now, full)
+        elif bps >= known.bps:
+            self._learned[key] = _Learned(bps, now, full or known.full)
+        elif full:
+            known.full = True
+            known.slower = known.slower + 1 if bps < known.bps * _SLOWER else 0
+            if known.slower == 0:
+                known.at = now
+            elif known.slower >= _SLOWER_WINDOWS:
+                self._learned[key] = _Learned(bps, now, full)

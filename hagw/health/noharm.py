@@ -1,0 +1,284 @@
+"""The no-harm guard: which lines one connection is better off without.
+
+MPTCP's scheduler fills every subflow's window; a line much slower than the others then holds the data that everything
+else waits for (1 Mbit/s joined to 20 + 20 gave 14 of 41 Mbit/s in upload; 5 + 20 + 20 gave 41.7 of 45). The guard
+withholds (backup flag) a line from one connection in that connection's main direction:
+
+- by capacity: the line, known full, carries less than 8 % of what the other lines of the connection can carry;
+- by blocking: its round trip is many times the others' while it carries a tiny share, for several samples;
+- by trial, where fullness cannot be seen (download): without it the connection was measurably faster.
+
+Never the last line, never for a connection that is not bulk and one-way. Called by the data plane every 200 ms or so
+for each bulk connection: arithmetic over a handful of lines.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from hagw.health.capacity import WINDOW_S, CapacityBook, Direction
+
+BULK_BYTES: Final = 256 * 1024
+ONE_WAY: Final = 4.0  # bytes of the main direction per byte of the other
+WITHHOLD_BELOW: Final = 0.08  # 5 beside 20 + 20 is 0.125 and helps; 1 beside 20 + 20 is 0.025 and harms
+RELEASE_ABOVE: Final = 0.11
+WINDOWS: Final = 2  # consecutive windows that must agree
+BLOCKING_RTT_RATIO: Final = 3.0
+BLOCKING_RTT_MS: Final = 200.0
+TRIAL_MIN_BPS: Final = 3_000_000.0
+TRIAL_WINDOWS: Final = 6
+TRIAL_SETTLE_WINDOWS: Final = 2  # what was queued on the line still arrives
+TRIAL_GAIN: Final = 1.08
+TRIAL_AGAIN_S: Final = 120.0
+_MEMORY_S: Final = 2.0  # how fast the judgement of a connection's direction forgets
+
+
+@dataclass(frozen=True, slots=True)
+class SubflowSample:
+    """What one connection's subflows over one uplink did since the sample before; several subflows are added up.
+
+    `bytes_up` are acknowledged bytes we sent, `bytes_down` received ones; RTTs are the kernel's for what we send
+    (None = unknown); `unacked_bytes` are in flight; `app_limited` = the sender had nothing more to send.
+    """
+
+    uplink: str
+    bytes_up: int
+    bytes_down: int
+    delivery_rate_bps: float | None = None
+    srtt_ms: float | None = None
+    min_rtt_ms: float | None = None
+    unacked_bytes: int = 0
+    notsent_bytes: int = 0
+    app_limited: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Withheld:
+    """A line to give the backup flag for this connection, and the sentence that says why."""
+
+    uplink: str
+    direction: Direction
+    reason: str
+
+
+@dataclass(slots=True)
+class _Line:
+    up: int = 0
+    down: int = 0
+    rate_bps: float = 0.0
+    delivery_bps: float = 0.0
+    full: bool = False
+    srtt_ms: float = 0.0
+    low: int = 0  # consecutive windows in which it was too slow
+    blocking: int = 0
+    suspected: int = 0
+    remembered: bool | None = None  # its limit was known before this connection came; None = not looked up yet
+    fresh: bool = True  # in this connection for less than one window: its rate means nothing yet
+
+
+@dataclass(slots=True)
+class _Trial:
+    uplink: str
+    before_bps: float
+    after_bps: list[float] = field(default_factory=list)
+
+
+class NoHarmGuard:
+    """One connection's guard; the book is shared by all connections of the process."""
+
+    def __init__(self, book: CapacityBook, now: float) -> None:
+        self._book = book
+        self._lines: dict[str, _Line] = {}
+        self._withheld: dict[str, Withheld] = {}
+        self._total = 0
+        self._recent_up = 0.0
+        self._recent_down = 0.0
+        self._window_at = now
+        self._updated_at = now
+        self._totals_bps: list[float] = []
+        self._trial: _Trial | None = None
+        self._no_trial_before: dict[str, float] = {}
+
+    def update(self, samples: Sequence[SubflowSample], now: float) -> tuple[Withheld, ...]:
+        """Take the samples since the call before (one per uplink in use) and return what is to be withheld now."""
+        self._account(samples, now)
+        direction = self._direction()
+        if direction is None or len(samples) < 2:
+            self._withheld.clear()
+            self._trial = None
+            for line in self._lines.values():
+                line.remembered = None
+            return ()
+        self._feed_book(samples, direction, now)
+        if now - self._window_at >= WINDOW_S:
+            self._close_window(samples, direction, now)
+        self._judge(direction, now)
+        return tuple(self._withheld.values())
+
+    def _account(self, samples: Sequence[SubflowSample], now: float) -> None:
+        present = {sample.uplink for sample in samples}
+        for gone in self._lines.keys() - present:
+            del self._lines[gone]
+            self._withheld.pop(gone, None)
+        keep = 0.5 ** (max(0.0, now - self._updated_at) / _MEMORY_S)
+        self._updated_at = now
+        up = sum(sample.bytes_up for sample in samples)
+        down = sum(sample.bytes_down for sample in samples)
+        self._recent_up = self._recent_up * keep + up
+        self._recent_down = self._recent_down * keep + down
+        self._total += up + down
+        for sample in samples:
+            line = self._lines.setdefault(sample.uplink, _Line())
+            line.up += sample.bytes_up
+            line.down += sample.bytes_down
+
+    def _direction(self) -> Direction | None:
+        """The direction in which this connection is bulk and mostly one-way; keeps its answer while it pauses."""
+        if self._total < BULK_BYTES:
+            return None
+        if self._recent_up >= ONE_WAY * self._recent_down:
+            return "up"
+        if self._recent_down >= ONE_WAY * self._recent_up:
+            return "down"
+        return None
+
+    def _close_window(self, samples: Sequence[SubflowSample], direction: Direction, now: float) -> None:
+        span = now - self._window_at
+        self._window_at = now
+        for sample in samples:
+            line = self._lines[sample.uplink]
+            line.rate_bps = (line.up if direction == "up" else line.down) * 8 / span
+            line.up = line.down = 0
+            line.delivery_bps = (sample.delivery_rate_bps or 0.0) if direction == "up" else 0.0
+            line.srtt_ms = sample.srtt_ms or 0.0
+            line.full = direction == "up" and _is_full(sample)
+        total_bps = sum(line.rate_bps for line in self._lines.values())
+        self._totals_bps = [*self._totals_bps[-(TRIAL_WINDOWS - 1) :], total_bps]
+        for uplink, line in self._lines.items():
+            if not line.fresh and uplink not in self._withheld:
+                self._count(uplink, line, direction, total_bps, now)
+            line.fresh = False
+        self._advance_trial(direction, total_bps, now)
+
+    def _feed_book(self, samples: Sequence[SubflowSample], direction: Direction, now: float) -> None:
+        for sample in samples:
+            line = self._lines[sample.uplink]
+            if line.remembered is None:
+                line.remembered = self._book.limit_bps(sample.uplink, direction, now) is not None
+            if sample.uplink in self._withheld:
+                continue
+            if line.fresh:
+                self._book.expect(sample.uplink, direction, now)
+                continue
+            size, delivery = sample.bytes_down, 0.0
+            if direction == "up":
+                size, delivery = sample.bytes_up, sample.delivery_rate_bps or 0.0
+            self._book.carried(sample.uplink, direction, size, delivery, direction == "up" and _is_full(sample), now)
+
+    def _count(self, uplink: str, line: _Line, direction: Direction, total_bps: float, now: float) -> None:
+        share = line.rate_bps / total_bps if total_bps else 1.0
+        others_bps = self._others_bps(uplink, direction, now)
+        limit = self._book.limit_bps(uplink, direction, now)
+        shown_bps = max(limit or 0.0, line.rate_bps, line.delivery_bps)
+        slow = line.full and limit is not None and shown_bps < WITHHOLD_BELOW * others_bps
+        line.low = line.low + 1 if slow else 0
+        rtts = [other.srtt_ms for name, other in self._lines.items() if name != uplink and name not in self._withheld]
+        blocking = (
+            direction == "up"
+            and line.full
+            and share < WITHHOLD_BELOW
+            and line.srtt_ms >= max(BLOCKING_RTT_MS, BLOCKING_RTT_RATIO * max(rtts, default=line.srtt_ms))
+        )
+        line.blocking = line.blocking + 1 if blocking else 0
+        tiny = direction == "down" and share < WITHHOLD_BELOW and total_bps >= TRIAL_MIN_BPS and line.rate_bps > 0
+        line.suspected = line.suspected + 1 if tiny else 0
+
+    def _others_bps(self, uplink: str, direction: Direction, now: float) -> float:
+        """What the connection's other, not withheld lines can carry, where known."""
+        return sum(
+            self._book.capacity_bps(name, direction, now) or 0.0
+            for name in self._lines
+            if name != uplink and name not in self._withheld
+        )
+
+    def _judge(self, direction: Direction, now: float) -> None:
+        for uplink, held in list(self._withheld.items()):
+            if held.direction != direction or self._is_released(uplink, direction, now):
+                del self._withheld[uplink]
+        # The slowest first: with it out of the way the next one is compared with the lines that remain.
+        for uplink in sorted(self._lines, key=lambda name: self._lines[name].rate_bps):
+            if uplink in self._withheld or len(self._lines) - len(self._withheld) < 2:
+                continue
+            reason = self._reason(uplink, direction, now)
+            if reason is not None:
+                self._withheld[uplink] = Withheld(uplink, direction, reason)
+
+    def _reason(self, uplink: str, direction: Direction, now: float) -> str | None:
+        line = self._lines[uplink]
+        others_bps = self._others_bps(uplink, direction, now)
+        limit = self._book.limit_bps(uplink, direction, now)
+        settled = line.remembered or line.low >= WINDOWS
+        if limit is not None and settled and limit < WITHHOLD_BELOW * others_bps:
+            return f"{_mbit(limit)} {direction} beside {_mbit(others_bps)} of the other lines would slow them down"
+        if line.blocking >= WINDOWS:
+            reason = f"holds up the connection {direction}: round trip {line.srtt_ms:.0f} ms for {_mbit(line.rate_bps)}"
+            self._book.mark_harmful(uplink, direction, reason, now)
+            return reason
+        return self._book.harmful(uplink, direction, now)
+
+    def _is_released(self, uplink: str, direction: Direction, now: float) -> bool:
+        """A withheld line comes back when what is known about it no longer speaks against it, or has expired."""
+        if self._trial is not None and self._trial.uplink == uplink:
+            return False
+        if self._book.harmful(uplink, direction, now) is not None:
+            return False
+        limit = self._book.limit_bps(uplink, direction, now)
+        if limit is None:
+            self._lines[uplink] = _Line()
+            return True
+        return limit > RELEASE_ABOVE * self._others_bps(uplink, direction, now)
+
+    def _advance_trial(self, direction: Direction, total_bps: float, now: float) -> None:
+        """Try for two seconds without the line that carries next to nothing, and compare."""
+        trial = self._trial
+        if trial is None:
+            self._begin_trial(direction, now)
+            return
+        if trial.uplink not in self._withheld:
+            self._trial = None
+            return
+        trial.after_bps.append(total_bps)
+        if len(trial.after_bps) < TRIAL_SETTLE_WINDOWS + TRIAL_WINDOWS:
+            return
+        self._trial = None
+        after = sum(trial.after_bps[TRIAL_SETTLE_WINDOWS:]) / TRIAL_WINDOWS
+        if after >= TRIAL_GAIN * trial.before_bps:
+            reason = f"{direction} was {_mbit(trial.before_bps)} with it and {_mbit(after)} without"
+            self._book.mark_harmful(trial.uplink, direction, reason, now)
+            self._withheld[trial.uplink] = Withheld(trial.uplink, direction, reason)
+        else:
+            del self._withheld[trial.uplink]
+            self._no_trial_before[trial.uplink] = now + TRIAL_AGAIN_S
+
+    def _begin_trial(self, direction: Direction, now: float) -> None:
+        if len(self._totals_bps) < TRIAL_WINDOWS or len(self._lines) - len(self._withheld) < 2:
+            return
+        for uplink, line in self._lines.items():
+            if line.suspected >= TRIAL_WINDOWS and now >= self._no_trial_before.get(uplink, now):
+                line.suspected = 0
+                self._trial = _Trial(uplink, sum(self._totals_bps) / len(self._totals_bps))
+                self._withheld[uplink] = Withheld(uplink, direction, "trying whether the connection is faster without")
+                return
+
+
+def _is_full(sample: SubflowSample) -> bool:
+    """Say whether the line had a queue of this connection's data: its round trip is stretched, or data waits."""
+    if sample.app_limited or sample.unacked_bytes == 0:
+        return False
+    if sample.srtt_ms is None or sample.min_rtt_ms is None:
+        return sample.notsent_bytes > 0
+    return sample.srtt_ms >= 1.25 * sample.min_rtt_ms + 5.0
+
+
+def _mbit(bps: float) -> str:
+    return f"{bps / 1e6:.1f} Mbit/s"

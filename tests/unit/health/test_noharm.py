@@ -1,0 +1,188 @@
+"""The no-harm guard, fed with what subflows of a connection show over time."""
+
+from dataclasses import dataclass
+
+import pytest
+
+from hagw.health.capacity import CapacityBook
+from hagw.health.noharm import NoHarmGuard, SubflowSample, Withheld
+
+TICK_S = 0.2
+MBIT = 1e6
+
+
+@dataclass
+class Line:
+    """A line of the script: what it carries and how its round trip looks while it does."""
+
+    up: float = 0.0
+    down: float = 0.0
+    min_rtt_ms: float = 30.0
+    srtt_ms: float = 150.0
+    limited: bool = False
+
+    def sample(self, name: str, burst: float = 1.0) -> SubflowSample:
+        return SubflowSample(
+            uplink=name,
+            bytes_up=int(self.up * MBIT / 8 * TICK_S * burst),
+            bytes_down=int(self.down * MBIT / 8 * TICK_S * burst),
+            delivery_rate_bps=self.up * MBIT * burst if self.up else None,
+            srtt_ms=self.srtt_ms,
+            min_rtt_ms=self.min_rtt_ms,
+            unacked_bytes=20_000 if self.up else 0,
+            app_limited=self.limited,
+        )
+
+
+class Script:
+    """Drives one guard with a set of lines."""
+
+    def __init__(self, book: CapacityBook | None = None, now: float = 100.0) -> None:
+        self.book = book or CapacityBook()
+        self.now = now
+        self.guard = NoHarmGuard(self.book, now)
+        self.withheld: tuple[Withheld, ...] = ()
+
+    def run(self, seconds: float, **lines: Line) -> set[str]:
+        for _ in range(round(seconds / TICK_S)):
+            self.tick(**lines)
+        return self.names()
+
+    def tick(self, **lines: Line) -> set[str]:
+        self.now += TICK_S
+        held = self.names()
+        samples = [(Line(srtt_ms=0) if n in held else line).sample(n) for n, line in lines.items()]
+        self.withheld = self.guard.update(samples, self.now)
+        return self.names()
+
+    def until_withheld(self, limit_s: float, **lines: Line) -> float:
+        begun = self.now
+        while not self.tick(**lines):
+            assert self.now - begun < limit_s, "nothing was withheld"
+        return round(self.now - begun, 3)
+
+    def names(self) -> set[str]:
+        return {held.uplink for held in self.withheld}
+
+
+def test_a_line_of_1_beside_20_and_20_is_withheld_from_an_upload_within_a_second() -> None:
+    script = Script()
+    took = script.until_withheld(2.0, dsl=Line(up=1), lte=Line(up=20), wifi=Line(up=20))
+    assert took <= 0.8
+    assert script.names() == {"dsl"}
+    assert "1.0 Mbit/s up beside 40.0 Mbit/s" in script.withheld[0].reason
+
+
+def test_it_is_withheld_even_while_it_holds_the_fast_lines_down_to_seven() -> None:
+    script = Script()
+    script.run(0.4, dsl=Line(up=1), lte=Line(up=16, srtt_ms=52), wifi=Line(up=18, srtt_ms=40))
+    took = script.until_withheld(2.0, dsl=Line(up=1), lte=Line(up=7, srtt_ms=50), wifi=Line(up=6, srtt_ms=32))
+    assert took <= 1.4
+
+
+def test_5_beside_20_and_20_keeps_all_three() -> None:
+    script = Script()
+    assert not script.run(10, dsl=Line(up=5), lte=Line(up=20), wifi=Line(up=20))
+
+
+def test_5_beside_20_and_20_keeps_all_three_while_rates_burst_and_losses_are_repaired() -> None:
+    script = Script()
+    bursts = [0.1, 1.9, 1.0, 0.6, 1.4, 0.0, 2.0, 1.0]
+    for i in range(100):
+        script.now += TICK_S
+        samples = [
+            Line(up=5).sample("dsl", bursts[i % 8]),
+            Line(up=20).sample("lte", bursts[(i + 3) % 8]),
+            Line(up=20).sample("wifi", bursts[(i + 5) % 8]),
+        ]
+        assert not script.guard.update(samples, script.now)
+
+
+def test_a_starved_line_without_a_queue_is_not_taken_for_a_slow_one() -> None:
+    script = Script()
+    assert not script.run(5, dsl=Line(up=0.5, srtt_ms=31), lte=Line(up=20), wifi=Line(up=20))
+
+
+def test_an_application_that_sends_little_blames_no_line() -> None:
+    script = Script()
+    assert not script.run(5, dsl=Line(up=0.2, limited=True), wifi=Line(up=5, limited=True))
+
+
+def test_a_short_connection_is_left_alone() -> None:
+    script = Script()
+    script.book.hint("dsl", "up", 1 * MBIT)
+    assert not script.run(1, dsl=Line(up=0.1), lte=Line(up=0.5))
+
+
+def test_a_two_way_connection_is_left_alone() -> None:
+    script = Script()
+    assert not script.run(5, dsl=Line(up=1, down=10), lte=Line(up=20, down=20))
+
+
+def test_configured_rates_withhold_the_line_as_soon_as_the_connection_is_bulk() -> None:
+    book = CapacityBook()
+    for name, rate in (("dsl", 1), ("lte", 20), ("wifi", 20)):
+        book.hint(name, "up", rate * MBIT)
+    assert Script(book).until_withheld(2.0, dsl=Line(up=1), lte=Line(up=9), wifi=Line(up=12)) <= 0.2
+
+
+def test_the_next_connection_knows_at_once_and_after_ten_minutes_it_is_tried_again() -> None:
+    lines = {"dsl": Line(up=1), "lte": Line(up=20), "wifi": Line(up=20)}
+    first = Script()
+    first.until_withheld(2.0, **lines)
+    later = Script(first.book, first.now + 60)
+    assert later.until_withheld(2.0, **lines) <= 0.2
+    much_later = Script(first.book, later.now + 700)
+    assert 0.4 <= much_later.until_withheld(2.0, **lines) <= 0.8
+
+
+def test_the_same_line_stays_for_a_download() -> None:
+    lines = {"dsl": Line(up=1), "lte": Line(up=20), "wifi": Line(up=20)}
+    first = Script()
+    first.until_withheld(2.0, **lines)
+    second = Script(first.book, first.now)
+    assert not second.run(5, dsl=Line(down=16), lte=Line(down=50), wifi=Line(down=20))
+
+
+def test_the_last_line_is_never_withheld() -> None:
+    script = Script()
+    script.book.mark_harmful("dsl", "up", "known bad", script.now)
+    script.book.mark_harmful("lte", "up", "known bad", script.now)
+    assert len(script.run(3, dsl=Line(up=1), lte=Line(up=20))) == 1
+
+
+def test_a_line_comes_back_when_the_fast_ones_are_gone() -> None:
+    script = Script()
+    script.until_withheld(2.0, dsl=Line(up=1), lte=Line(up=20), wifi=Line(up=20))
+    assert not script.run(1, dsl=Line(up=1))
+    assert script.run(0.4, dsl=Line(up=1), lte=Line(up=5, srtt_ms=33)) <= {"dsl"}
+
+
+def test_a_line_that_blocks_the_head_of_the_queue_is_withheld() -> None:
+    script = Script()
+    lines = {"dsl": Line(up=1, srtt_ms=1200), "wifi": Line(up=13, srtt_ms=60)}
+    script.book.hint("dsl", "up", 5 * MBIT)  # what the owner was promised
+    script.until_withheld(2.0, **lines)
+    assert "round trip 1200 ms" in script.withheld[0].reason
+
+
+@pytest.mark.parametrize(("without", "kept"), [(30.0, False), (20.0, True)])
+def test_in_a_download_a_tiny_share_is_tried_without(without: float, kept: bool) -> None:
+    script = Script()
+    slow = Line(down=0.5)
+    script.until_withheld(5.0, dsl=slow, lte=Line(down=10), wifi=Line(down=10))
+    names = script.run(5, dsl=slow, lte=Line(down=without / 2), wifi=Line(down=without / 2))
+    assert names == (set() if kept else {"dsl"})
+    assert (script.book.harmful("dsl", "down", script.now) is None) is kept
+
+
+def test_withholding_does_not_flap() -> None:
+    script = Script()
+    changes = 0
+    before: set[str] = set()
+    for i in range(300):
+        wobble = 1 + 0.3 * ((i * 7919) % 11 - 5) / 5
+        names = script.tick(dsl=Line(up=3.2 * wobble), lte=Line(up=20 / wobble), wifi=Line(up=20))
+        changes += names != before
+        before = names
+    assert changes <= 1
