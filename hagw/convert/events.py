@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
 from hagw.convert import error_value
-from hagw.convert.errors import ErrorCode
-from hagw.convert.tlv import TcpOption
+from hagw.convert.errors import ErrorCode, Malformed
+from hagw.convert.tlv import TcpOption, decode_options
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +18,14 @@ class Connected:
 
     options: bytes | None
     supported: tuple[int, ...] = ()
+
+    @property
+    def server_kinds(self) -> tuple[int, ...]:
+        """Kinds of the server's options, empty if they are not told or make no sense; 30 = it speaks MPTCP."""
+        try:
+            return tuple(option.kind for option in decode_options(self.options or b""))
+        except Malformed:
+            return ()
 
 
 @dataclass(frozen=True, slots=True)
