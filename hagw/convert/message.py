@@ -90,13 +90,13 @@ def message_size(header: Buffer) -> int:
 def find_cookie(data: bytes | bytearray, at: int) -> tuple[Cookie | None, int]:
     """Look for a complete Cookie TLV in a message not yet complete, from the TLV that starts at `at`.
 
-    `data` begins with a valid fixed header. Return the cookie or None, and where to look when more has come.
+    `data` begins with a valid fixed header and has nothing behind the message. Return the cookie or None, and
+    where to look when more has come.
     """
-    size = data[1] * WORD_SIZE
     while at + 2 <= len(data):
         words = data[at + 1]
         end = at + words * WORD_SIZE
-        if not words or end > size or end > len(data):
+        if not words or end > len(data):
             break
         if data[at] == Cookie.TYPE:
             return Cookie.decode(bytes(data[at:end])), end
