@@ -41,7 +41,7 @@ def build(lab: str, topology: Topology, processes: ProcessTable, directory: Path
         netns.ip_batch(namespace(lab, node_a), [near])
     start_emulator(lab, topology, processes, directory)
     for node in topology.nodes.values():
-        netns.ip_batch(namespace(lab, node.name), interface_commands(topology, node))
+        netns.ip_batch(namespace(lab, node.name), interface_commands(node))
         if node.nft:
             netns.nft(namespace(lab, node.name), node.nft)
 
@@ -59,7 +59,7 @@ def set_sysctls(namespace_name: str, values: dict[str, str]) -> None:
             Path("/proc/sys", *key.split(".")).write_text(value, encoding="ascii")
 
 
-def interface_commands(topology: Topology, node: Node) -> list[str]:
+def interface_commands(node: Node) -> list[str]:
     """Return the `ip` commands that bring up a node's interfaces, addresses and routes."""
     commands = ["link set lo up"]
     for interface in node.interfaces:

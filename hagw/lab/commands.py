@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from hagw.lab import checks
 from hagw.lab.lab import Lab, UnknownName
 
 app = typer.Typer(
@@ -154,6 +155,16 @@ def link(
     }
     settings = {key: value for key, value in given.items() if value is not None}
     _print_json({"schema": 1, "name": name, **_lab(context).link(name, **settings)})
+
+
+@app.command(name="test", context_settings=_PASS_THROUGH)
+def run_checks(
+    quick: Annotated[bool, typer.Option("--quick", help="Leave the slow tests out.")] = False,
+    arguments: Annotated[list[str] | None, typer.Argument(metavar="[PYTEST ARGS]…")] = None,
+) -> None:
+    """Run all checks of the source tree: format, lint, types, layers and tests."""
+    if not checks.run_all(arguments or [], quick=quick, say=_say):
+        raise typer.Exit(1)
 
 
 def _lab(context: typer.Context) -> Lab:

@@ -1,0 +1,61 @@
+"""All checks of the source tree in one command: format, lint, types, layers, tests; a summary at the end."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from hagw.errors import UnsupportedEnvironment
+
+# What must be there: a test that would skip for want of it fails instead (tests/conftest.py).
+EXPECTED: Final = "netns,mptcp,nft"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One command and what it is called in the summary."""
+
+    name: str
+    argv: tuple[str, ...]
+
+
+def checks(tests: Sequence[str], *, quick: bool) -> tuple[Check, ...]:
+    """Return the checks in the order they run; `tests` are further arguments for pytest."""
+    own = Path(sys.executable).parent
+    selection = ("-m", "not slow") if quick else ()
+    return (
+        Check("format", (str(own / "ruff"), "format", "--check", "--quiet", ".")),
+        Check("lint", (str(own / "ruff"), "check", "--quiet", ".")),
+        Check("types", (sys.executable, "-m", "mypy")),
+        Check("layers", (str(own / "lint-imports"),)),
+        Check("tests", (sys.executable, "-m", "pytest", *selection, *tests)),
+    )
+
+
+def run_all(tests: Sequence[str], *, quick: bool, say: Callable[[str], None]) -> bool:
+    """Run every check, whatever the others say; return whether all passed."""
+    root = source_root()
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    environment.setdefault("HAGW_EXPECT", EXPECTED)
+    results = []
+    for check in checks(tests, quick=quick):
+        say(f"== {check.name}")
+        began = time.monotonic()
+        done = subprocess.run(check.argv, cwd=root, env=environment, check=False)
+        results.append((check.name, done.returncode, time.monotonic() - began))
+    say("== summary")
+    for name, code, took_s in results:
+        say(f"{name:8} {'passed' if code == 0 else 'FAILED'} in {took_s:.1f} s")
+    return all(code == 0 for _, code, _ in results)
+
+
+def source_root() -> Path:
+    """Return the directory of the source tree we run from. Raise UnsupportedEnvironment if it is an installation."""
+    root = Path(__file__).parents[2]
+    if not (root / "tests").is_dir():
+        raise UnsupportedEnvironment("`lab test` needs the source tree: run ./lab test in a checkout")
+    return root

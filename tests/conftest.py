@@ -1,0 +1,24 @@
+"""What every test has in common: what it needs of the machine, and what CI may expect of one."""
+
+import os
+
+import pytest
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Without root there are no namespaces, so such tests cannot run; elsewhere they must."""
+    if os.geteuid() == 0:
+        return
+    for item in items:
+        if item.get_closest_marker("netns"):
+            item.add_marker(pytest.mark.skip(reason="needs root"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> object:
+    """Where HAGW_EXPECT names what the machine has (netns,mptcp,nft), a test that skips is a test that failed."""
+    report: pytest.TestReport = yield
+    if report.skipped and not hasattr(report, "wasxfail") and os.environ.get("HAGW_EXPECT"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped although HAGW_EXPECT={os.environ['HAGW_EXPECT']}: {report.longrepr}"
+    return report
