@@ -1,0 +1,49 @@
+"""What the daemon needs of the kernel and of the observers: siblings meet only in the composition root."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from hagw.model.facts import Facts
+from hagw.model.health import GatewayHealth, UplinkHealth
+from hagw.model.intent import IPAddress
+
+UplinkHealths = Mapping[str, UplinkHealth]
+GatewayHealths = Mapping[str, GatewayHealth]
+
+
+@dataclass(frozen=True, slots=True)
+class Interception:
+    """What is taken from the LAN's new connections; all False = the gateway is a plain router."""
+
+    ipv4: bool = False
+    ipv6: bool = False
+
+
+class KernelPort(Protocol):
+    """The machine's network state: facts out of it, the desired state into it."""
+
+    async def facts(self) -> Facts:
+        """Read what is true of the uplinks now."""
+
+    async def reconcile(self, facts: Facts, uplinks: UplinkHealths, interception: Interception) -> int:
+        """Make the kernel hold the desired state; return how many steps it took. Raise HagwError when it cannot."""
+
+    async def add_refused(self, address: IPAddress, port: int, timeout_s: float) -> None:
+        """Leave connections to this destination unintercepted for `timeout_s`."""
+
+
+class HealthPort(Protocol):
+    """What the observers think of uplinks and gateways."""
+
+    def uplinks(self) -> UplinkHealths:
+        """Return the present health by uplink name."""
+
+    def gateways(self) -> GatewayHealths:
+        """Return the present health by gateway name."""
+
+    def heard_at(self, gateway: str) -> float | None:
+        """Return when (CLOCK_MONOTONIC) the gateway last gave a proof of life, None = never."""
+
+    def report_gateway(self, gateway: str, answered: bool, reason: str) -> None:
+        """Take in what a worker's own connections to the gateway showed."""

@@ -1,0 +1,120 @@
+"""From intent, facts and health to the frozen snapshot that workers decide by."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from hagw.control.ports import GatewayHealths, UplinkHealths
+from hagw.model.facts import Facts, UplinkFacts
+from hagw.model.health import GatewayHealth, UplinkHealth
+from hagw.model.intent import CpeIntent, GatewayIntent, HagIntent, UplinkIntent
+from hagw.model.snapshot import CpeSnapshot, CustomerView, GatewayView, HagSnapshot, Snapshot, UplinkView
+
+NO_INTERFACE = UplinkFacts(name="", ifindex=None)
+UNKNOWN_UPLINK = UplinkHealth("down", "not measured yet")
+UNKNOWN_GATEWAY = GatewayHealth("unknown", "not heard of yet")
+
+
+def cpe_snapshot(
+    intent: CpeIntent,
+    facts: Facts,
+    uplinks: UplinkHealths,
+    gateways: GatewayHealths,
+    heard_at: Mapping[str, float | None],
+) -> CpeSnapshot:
+    """Return what CPE workers need to know, as generation 0; uplinks without an interface are left out."""
+    return CpeSnapshot(
+        generation=0,
+        uplinks=tuple(
+            _uplink(up, found, uplinks.get(up.name, UNKNOWN_UPLINK))
+            for up in intent.uplinks
+            if (found := facts.uplinks.get(up.name, NO_INTERFACE)).ifindex is not None
+        ),
+        gateways=tuple(
+            _gateway(gw, gateways.get(gw.name, UNKNOWN_GATEWAY), heard_at.get(gw.name)) for gw in intent.gateways
+        ),
+        rules=intent.rules,
+        pool=intent.pool,
+        limits=intent.limits,
+        congestion_control=congestion_control(intent.congestion_control, facts),
+    )
+
+
+def hag_snapshot(intent: HagIntent, facts: Facts, ipv6_egress: bool) -> HagSnapshot:
+    """Return what HAG workers need to know, as generation 0."""
+    return HagSnapshot(
+        generation=0,
+        listen=tuple(str(a) for a in intent.listen),
+        port=intent.port,
+        probe_port=intent.probe_port,
+        customers=tuple(CustomerView(c.name, c.key.hex(), tuple(str(s) for s in c.sources)) for c in intent.customers),
+        allow=tuple(str(p) for p in intent.destinations.allow),
+        deny=tuple(str(p) for p in intent.destinations.deny),
+        own_addresses=tuple(str(p) for p in facts.local_prefixes),
+        server_mptcp=intent.destinations.server_mptcp,
+        server_mptcp_prefixes=tuple(str(p) for p in intent.destinations.server_mptcp_prefixes),
+        limits=intent.limits,
+        congestion_control=congestion_control(intent.congestion_control, facts),
+        ipv6_egress=ipv6_egress,
+    )
+
+
+def congestion_control(wanted: str | None, facts: Facts) -> str:
+    """Return the wanted congestion control, else bbr where the kernel has it, else cubic."""
+    if wanted is not None:
+        return wanted
+    return "bbr" if "bbr" in facts.congestion_controls else "cubic"
+
+
+def decides_alike(a: Snapshot, b: Snapshot) -> bool:
+    """Say whether two snapshots differ in nothing but their generation and what is measured all the time.
+
+    Such a difference can wait a moment; a new snapshot for every echo would be noise.
+    """
+    return _settled(a) == _settled(b)
+
+
+def _settled(snapshot: Snapshot) -> Snapshot:
+    if isinstance(snapshot, HagSnapshot):
+        return replace(snapshot, generation=0)
+    return replace(
+        snapshot,
+        generation=0,
+        uplinks=tuple(replace(u, rtt_ms=None) for u in snapshot.uplinks),
+        gateways=tuple(replace(g, rtt_ms=None, heard_at=None, epoch_offset_s=0.0) for g in snapshot.gateways),
+    )
+
+
+def _uplink(up: UplinkIntent, found: UplinkFacts, health: UplinkHealth) -> UplinkView:
+    assert found.ifindex is not None
+    is_routed4 = found.gateway4 is not None or found.onlink4
+    is_routed6 = found.gateway6 is not None or found.onlink6
+    return UplinkView(
+        slot=up.slot,
+        name=up.name,
+        interface=up.interface,
+        ifindex=found.ifindex,
+        address4=str(found.address4) if found.address4 is not None and is_routed4 else None,
+        address6=str(found.address6) if found.address6 is not None and is_routed6 else None,
+        state=health.state if up.enabled else "disabled",
+        reason=health.reason,
+        rtt_ms=health.rtt_ms,
+        metered=up.metered,
+        cost=up.cost,
+        rate_down_bps=up.rate_down_bps,
+        rate_up_bps=up.rate_up_bps,
+    )
+
+
+def _gateway(gateway: GatewayIntent, health: GatewayHealth, heard_at: float | None) -> GatewayView:
+    return GatewayView(
+        name=gateway.name,
+        addresses=tuple(str(a) for a in gateway.addresses),
+        port=gateway.port,
+        customer=gateway.customer,
+        key=gateway.key.hex(),
+        reach=health.reach,
+        reason=health.reason,
+        rtt_ms=health.rtt_ms,
+        heard_at=heard_at,
+        epoch_offset_s=health.epoch_offset_s,
+    )

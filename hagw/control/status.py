@@ -1,0 +1,237 @@
+"""The documents of `status --json` and `flows --json`: what others script against, so keys are added, never renamed."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypedDict
+
+from hagw.control.counters import UplinkTraffic
+from hagw.control.ports import GatewayHealths, Interception, UplinkHealths
+from hagw.control.snapshots import UNKNOWN_GATEWAY, UNKNOWN_UPLINK
+from hagw.control.workers import WorkerReport
+from hagw.model.health import UplinkHealth
+from hagw.model.intent import CpeIntent, GatewayIntent, HagIntent, Intent, UplinkIntent
+
+SCHEMA = 1
+BondState = Literal["bonded", "degraded", "unbonded", "off"]
+
+
+class UplinkStatus(TypedDict):
+    """One access line. Bytes and rates are of IP packets, both null until known."""
+
+    name: str
+    kind: str
+    interface: str
+    state: str
+    reason: str
+    rtt_ms: float | None
+    loss: float | None
+    down_bps: int | None
+    up_bps: int | None
+    bytes_down: int | None
+    bytes_up: int | None
+
+
+class GatewayStatus(TypedDict):
+    """One hybrid access gateway; `pool_ready` counts warm connections of all workers."""
+
+    name: str
+    address: str
+    state: str
+    reason: str
+    rtt_ms: float | None
+    pool_ready: int
+
+
+class WorkerStatus(TypedDict):
+    """One worker process."""
+
+    index: int
+    pid: int | None
+    state: str
+    reason: str
+    listening: bool
+    adopted: bool
+    starts: int
+    snapshot_generation: int | None
+    stats: dict[str, Any]
+
+
+class StatusDocument(TypedDict):
+    """`hagw status --json`."""
+
+    schema: int
+    role: str
+    version: str
+    state: BondState
+    reason: str
+    intercepting: bool
+    intercepting_ipv6: bool
+    uplinks: list[UplinkStatus]
+    gateways: list[GatewayStatus]
+    workers: list[WorkerStatus]
+    flows_active: int
+    config_generation: int
+    pending_confirm_s: float | None
+
+
+class FlowsDocument(TypedDict):
+    """`hagw flows --json`; `incomplete` names the workers that did not answer in time."""
+
+    schema: int
+    flows: list[dict[str, Any]]
+    incomplete: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class StatusInputs:
+    """Everything a status document is made of. `trouble` is a reconcile failure in one sentence, "" = none."""
+
+    intent: Intent
+    version: str
+    uplinks: UplinkHealths
+    gateways: GatewayHealths
+    traffic: Mapping[str, UplinkTraffic]
+    workers: tuple[WorkerReport, ...]
+    interception: Interception
+    trouble: str = ""
+    config_generation: int = 1
+    pending_confirm_s: float | None = None
+
+
+def status_document(inputs: StatusInputs) -> StatusDocument:
+    """Return the status document of either role."""
+    intent = inputs.intent
+    state, reason = verdict(inputs)
+    is_cpe = isinstance(intent, CpeIntent)
+    return StatusDocument(
+        schema=SCHEMA,
+        role="cpe" if is_cpe else "hag",
+        version=inputs.version,
+        state=state,
+        reason=reason,
+        intercepting=inputs.interception.ipv4,
+        intercepting_ipv6=inputs.interception.ipv6,
+        uplinks=[_uplink(u, inputs) for u in intent.uplinks] if isinstance(intent, CpeIntent) else [],
+        gateways=[_gateway(g, inputs) for g in intent.gateways] if isinstance(intent, CpeIntent) else [],
+        workers=[_worker(w) for w in inputs.workers],
+        flows_active=sum(_count(w.stats.get("flows_active")) for w in inputs.workers),
+        config_generation=inputs.config_generation,
+        pending_confirm_s=inputs.pending_confirm_s,
+    )
+
+
+def flows_document(flows: Iterable[dict[str, Any]], silent: tuple[int, ...]) -> FlowsDocument:
+    """Return the flows document, newest flow first."""
+    ordered = sorted(flows, key=lambda flow: -(flow.get("started_s") or 0.0))
+    return FlowsDocument(schema=SCHEMA, flows=ordered, incomplete=list(silent))
+
+
+def verdict(inputs: StatusInputs) -> tuple[BondState, str]:
+    """Return how well hagw does its job now, and one sentence why."""
+    if isinstance(inputs.intent, HagIntent):
+        return _hag_verdict(inputs)
+    return _cpe_verdict(inputs.intent, inputs)
+
+
+def _cpe_verdict(intent: CpeIntent, inputs: StatusInputs) -> tuple[BondState, str]:
+    if not any(w.is_listening for w in inputs.workers):
+        return "off", inputs.trouble or "No worker is ready yet; all traffic is forwarded directly."
+    if not any(inputs.gateways.get(g.name, UNKNOWN_GATEWAY).reach == "up" for g in intent.gateways):
+        return "unbonded", f"{_gateways_down(intent, inputs)} New connections go directly over the best uplink."
+    if not inputs.interception.ipv4:
+        return "off", inputs.trouble or "New connections are not intercepted yet."
+    enabled = [(u, inputs.uplinks.get(u.name, UNKNOWN_UPLINK)) for u in intent.uplinks if u.enabled]
+    if bad := [f"{u.name} is {h.state}{_because(h)}" for u, h in enabled if h.state != "up"]:
+        return "degraded", f"{'; '.join(bad)}."
+    if len(enabled) < 2:
+        return "degraded", "Only one uplink is enabled."
+    if inputs.trouble:
+        return "degraded", inputs.trouble
+    if away := [w for w in inputs.workers if not w.is_listening]:
+        return "degraded", _workers_away(away, len(inputs.workers))
+    return "bonded", f"All {len(enabled)} uplinks are in use."
+
+
+def _hag_verdict(inputs: StatusInputs) -> tuple[BondState, str]:
+    away = [w for w in inputs.workers if not w.is_listening]
+    if len(away) == len(inputs.workers):
+        return "off", inputs.trouble or "No worker is listening."
+    if inputs.trouble:
+        return "degraded", inputs.trouble
+    if away:
+        return "degraded", _workers_away(away, len(inputs.workers))
+    return "bonded", f"All {len(inputs.workers)} workers are listening."
+
+
+def _gateways_down(intent: CpeIntent, inputs: StatusInputs) -> str:
+    if not intent.gateways:
+        return "No gateway is configured."
+    parts = []
+    for gateway in intent.gateways:
+        health = inputs.gateways.get(gateway.name, UNKNOWN_GATEWAY)
+        state = "has not answered yet" if health.reach == "unknown" else "is down"
+        parts.append(f"Gateway {gateway.name} {state}{f' ({health.reason})' if health.reason else ''}.")
+    return " ".join(parts)
+
+
+def _workers_away(away: list[WorkerReport], total: int) -> str:
+    named = ", ".join(f"{w.index} ({w.reason or 'not listening'})" for w in away)
+    return f"{len(away)} of {total} workers not ready: {named}."
+
+
+def _because(health: UplinkHealth) -> str:
+    return f" ({health.reason})" if health.reason else ""
+
+
+def _uplink(uplink: UplinkIntent, inputs: StatusInputs) -> UplinkStatus:
+    health = inputs.uplinks.get(uplink.name, UNKNOWN_UPLINK)
+    traffic = inputs.traffic.get(uplink.name)
+    return UplinkStatus(
+        name=uplink.name,
+        kind=uplink.kind,
+        interface=uplink.interface,
+        state=health.state if uplink.enabled else "disabled",
+        reason=health.reason if uplink.enabled else "disabled in the configuration",
+        rtt_ms=health.rtt_ms,
+        loss=health.loss,
+        down_bps=None if traffic is None else traffic.down_bps,
+        up_bps=None if traffic is None else traffic.up_bps,
+        bytes_down=None if traffic is None else traffic.bytes_down,
+        bytes_up=None if traffic is None else traffic.bytes_up,
+    )
+
+
+def _gateway(gateway: GatewayIntent, inputs: StatusInputs) -> GatewayStatus:
+    health = inputs.gateways.get(gateway.name, UNKNOWN_GATEWAY)
+    return GatewayStatus(
+        name=gateway.name,
+        address=str(gateway.addresses[0]),
+        state=health.reach,
+        reason=health.reason,
+        rtt_ms=health.rtt_ms,
+        pool_ready=sum(pool_ready(w.stats, gateway.name) for w in inputs.workers),
+    )
+
+
+def pool_ready(stats: Mapping[str, Any], gateway: str) -> int:
+    """Return a worker's warm connections to `gateway`, 0 where it says nothing usable."""
+    pool = stats.get("pool")
+    return _count(pool.get(gateway)) if isinstance(pool, dict) else 0
+
+
+def _worker(report: WorkerReport) -> WorkerStatus:
+    return WorkerStatus(
+        index=report.index,
+        pid=report.pid,
+        state=report.state,
+        reason=report.reason,
+        listening=report.is_listening,
+        adopted=report.adopted,
+        starts=report.starts,
+        snapshot_generation=report.generation,
+        stats=report.stats,
+    )
+
+
+def _count(value: object) -> int:
+    return value if isinstance(value, int) else 0

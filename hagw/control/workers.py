@@ -1,0 +1,141 @@
+"""The workers as a whole: as many seats as the configuration wants, one snapshot for all, their answers together.
+
+Workers outlive the daemon: cancelling `run` leaves them alone, the next daemon finds them through their sockets.
+"""
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from hagw.control.worker_link import WorkerLink, encode
+from hagw.control.worker_seat import Seat, SeatPlan, SeatState
+from hagw.model.snapshot import Snapshot, to_json
+
+WORKERS_MIN = 2  # one that dies leaves another to take the connections the kernel moves
+DRAIN_S = 5.0
+FLOWS_TIMEOUT_S = 0.5
+
+Role = Literal["cpe", "hag"]
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerReport:
+    """What is known of one worker. `stats` as in its last answer, empty when it is away."""
+
+    index: int
+    pid: int | None
+    state: SeatState
+    reason: str
+    is_listening: bool
+    adopted: bool
+    starts: int
+    generation: int | None
+    stats: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class FlowsAnswer:
+    """Flows of all workers that answered in time, and the seats that did not."""
+
+    flows: list[dict[str, Any]]
+    silent: tuple[int, ...]
+
+
+def worker_count(wanted: int) -> int:
+    """Return how many workers to run: what is wanted (0 = one a core), never fewer than two."""
+    return max(WORKERS_MIN, wanted or os.cpu_count() or 1)
+
+
+def seat_plan(role: Role, index: int, runtime_dir: Path) -> SeatPlan:
+    """Return how to start worker `index`: with a log file of its own unless the journal takes our output."""
+    return SeatPlan(
+        index=index,
+        socket=runtime_dir / f"worker-{index}.sock",
+        command=(sys.executable, "-m", "hagw", "worker", "--role", role, "--index", str(index)),
+        log=None if "JOURNAL_STREAM" in os.environ else runtime_dir / f"worker-{index}.log",
+    )
+
+
+class Workers:
+    """Supervises all seats. `on_event` gets a worker's event messages, `on_change` is called when a seat changes."""
+
+    def __init__(
+        self,
+        plans: tuple[SeatPlan, ...],
+        *,
+        on_event: Callable[[dict[str, Any]], None],
+        on_change: Callable[[], None],
+    ) -> None:
+        self._seats = [Seat(plan, on_event=on_event, on_change=on_change) for plan in plans]
+
+    async def run(self) -> None:
+        """Keep all seats taken, for ever."""
+        async with asyncio.TaskGroup() as group:
+            for seat in self._seats:
+                group.create_task(seat.run())
+
+    def publish(self, snapshot: Snapshot) -> None:
+        """Have every worker apply this snapshot; only the newest reaches one that is slow."""
+        line = encode({"op": "snapshot", "snapshot": to_json(snapshot)})
+        for seat in self._seats:
+            seat.offer(snapshot.generation, line)
+
+    def heard(self, gateway: str, at: float) -> None:
+        """Tell the workers that `gateway` gave a proof of life at `at` (CLOCK_MONOTONIC)."""
+        line = encode({"op": "heard", "gateway": gateway, "at": at})
+        for seat in self._seats:
+            seat.tell(line)
+
+    def listening_count(self) -> int:
+        """Return how many workers accept connections."""
+        return sum(seat.is_listening for seat in self._seats)
+
+    def reports(self) -> tuple[WorkerReport, ...]:
+        """Return what is known of every worker, in the order of their index."""
+        return tuple(_report(seat) for seat in self._seats)
+
+    async def flows(self, recent_s: float, timeout_s: float = FLOWS_TIMEOUT_S) -> FlowsAnswer:
+        """Return the flows of all workers; one that is silent costs `timeout_s`, not the answer."""
+        answers = await asyncio.gather(*(seat.flows(recent_s, timeout_s) for seat in self._seats))
+        flows = [entry for answer in answers if answer is not None for entry in answer]
+        silent = tuple(s.plan.index for s, answer in zip(self._seats, answers, strict=True) if answer is None)
+        return FlowsAnswer(flows, silent)
+
+
+async def retire_surplus(runtime_dir: Path, count: int) -> tuple[int, ...]:
+    """Have workers beyond `count` (of an earlier configuration) drain and end; return their indexes."""
+    retired = []
+    for path in sorted(runtime_dir.glob("worker-*.sock")):
+        text = path.stem.removeprefix("worker-")
+        if not text.isdecimal() or int(text) < count:
+            continue
+        try:
+            link = await WorkerLink.connect(path, _ignore)
+        except OSError:
+            continue
+        link.send(encode({"op": "stop", "drain_s": DRAIN_S}))
+        await link.finish()
+        retired.append(int(text))
+    return tuple(retired)
+
+
+def _ignore(message: dict[str, Any]) -> None:
+    """Nothing a retired worker says matters."""
+
+
+def _report(seat: Seat) -> WorkerReport:
+    return WorkerReport(
+        index=seat.plan.index,
+        pid=seat.pid,
+        state=seat.state,
+        reason=seat.reason,
+        is_listening=seat.is_listening,
+        adopted=seat.adopted,
+        starts=seat.starts,
+        generation=seat.applied,
+        stats=seat.stats,
+    )

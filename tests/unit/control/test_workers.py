@@ -1,0 +1,259 @@
+"""The supervisor against scripted workers that are real processes."""
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hagw.control.worker_seat import SeatPlan
+from hagw.control.workers import Workers, retire_surplus, worker_count
+from hagw.model.intent import FlowLimits
+from hagw.model.snapshot import HagSnapshot
+
+FAKE_WORKER = Path(__file__).parents[2] / "fake_worker.py"
+SNAPSHOT = HagSnapshot(1, (), 5124, 5124, (), (), (), (), "off", (), FlowLimits(), "cubic", False)
+
+
+class Crew:
+    """A supervisor with its callbacks' records."""
+
+    def __init__(self, runtime_dir: Path, moods: tuple[tuple[str, ...], ...]) -> None:
+        self.events: list[dict[str, Any]] = []
+        self.changes = 0
+        self.plans = tuple(_plan(runtime_dir, index, words) for index, words in enumerate(moods))
+        self.workers = Workers(self.plans, on_event=self.events.append, on_change=self._count)
+
+    def _count(self) -> None:
+        self.changes += 1
+
+    def pids(self) -> list[int | None]:
+        return [report.pid for report in self.workers.reports()]
+
+    async def until(self, condition: Callable[[], object], timeout_s: float = 8.0) -> float:
+        """Wait for the condition; return how long it took."""
+        began = time.monotonic()
+        async with asyncio.timeout(timeout_s):
+            while not condition():
+                await asyncio.sleep(0.01)
+        return time.monotonic() - began
+
+    async def until_listening(self) -> None:
+        await self.until(lambda: self.workers.listening_count() == len(self.plans))
+
+
+def _plan(runtime_dir: Path, index: int, moods: tuple[str, ...]) -> SeatPlan:
+    path = runtime_dir / f"worker-{index}.sock"
+    return SeatPlan(index, path, (sys.executable, str(FAKE_WORKER), str(path), *moods), runtime_dir / f"{index}.log")
+
+
+@asynccontextmanager
+async def running(runtime_dir: Path, *moods: tuple[str, ...]) -> AsyncIterator[Crew]:
+    """Run a supervisor; leaving the block stops the supervisor, not the workers."""
+    crew = Crew(runtime_dir, moods)
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(crew.workers.run())
+        yield crew
+        task.cancel()
+
+
+@pytest.fixture
+def runtime_dir(tmp_path: Path) -> Iterator[Path]:
+    """A runtime directory whose workers are gone afterwards."""
+    yield tmp_path
+    asyncio.run(retire_surplus(tmp_path, 0))
+
+
+def test_workers_start_apply_the_snapshot_and_report(runtime_dir: Path) -> None:
+    async def scenario() -> None:
+        async with running(runtime_dir, (), ()) as crew:
+            crew.workers.publish(SNAPSHOT)
+            await crew.until_listening()
+            reports = crew.workers.reports()
+            assert [r.state for r in reports] == ["running", "running"]
+            assert [r.generation for r in reports] == [1, 1]
+            assert reports[0].stats["flows_active"] == 2
+            assert crew.changes > 0
+
+    asyncio.run(scenario())
+
+
+def test_a_new_supervisor_adopts_the_running_workers(runtime_dir: Path) -> None:
+    async def scenario() -> None:
+        async with running(runtime_dir, (), ()) as first:
+            first.workers.publish(SNAPSHOT)
+            await first.until_listening()
+            pids = first.pids()
+        async with running(runtime_dir, (), ()) as second:
+            second.workers.publish(replace(SNAPSHOT, generation=7))
+            await second.until(lambda: all(r.generation == 7 for r in second.workers.reports()))
+            assert second.pids() == pids
+            assert all(r.adopted and r.starts == 0 for r in second.workers.reports())
+
+    asyncio.run(scenario())
+
+
+def test_a_killed_worker_is_replaced_and_gets_the_snapshot(runtime_dir: Path) -> None:
+    async def scenario() -> None:
+        async with running(runtime_dir, (), ()) as crew:
+            crew.workers.publish(SNAPSHOT)
+            await crew.until_listening()
+            first, second = crew.pids()
+            assert first is not None
+            os.kill(first, signal.SIGKILL)
+            await crew.until(lambda: crew.pids()[0] != first and crew.workers.listening_count() == 2)
+            assert crew.pids()[1] == second
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("adopted", [False, True])
+def test_a_stopped_worker_is_killed_and_replaced_within_two_seconds(runtime_dir: Path, adopted: bool) -> None:
+    async def scenario() -> None:
+        if adopted:
+            async with running(runtime_dir, ()) as earlier:
+                earlier.workers.publish(SNAPSHOT)
+                await earlier.until_listening()
+        async with running(runtime_dir, ()) as crew:
+            crew.workers.publish(SNAPSHOT)
+            await crew.until_listening()
+            (pid,) = crew.pids()
+            assert pid is not None
+            os.kill(pid, signal.SIGSTOP)
+            assert await crew.until(lambda: crew.workers.listening_count() == 0) < 2.0
+            await crew.until_listening()
+            assert crew.pids() != [pid]
+
+    asyncio.run(scenario())
+
+
+def test_a_worker_that_never_answers_is_replaced(runtime_dir: Path) -> None:
+    async def scenario() -> None:
+        async with running(runtime_dir, ("deaf",)) as crew:
+            await crew.until(lambda: crew.workers.reports()[0].starts == 2)
+
+    asyncio.run(scenario())
+
+
+def test_a_late_daemon_does_not_count_as_a_silent_worker(runtime_dir: Path) -> None:
+    async def scenario() -> None:
+        async with running(runtime_dir, ()) as crew:
+            crew.workers.publish(SNAPSHOT)
+            await crew.until_listening()
+            pids = crew.pids()
+            for _ in range(3):
+                time.sleep(1.5)  # the daemon's loop is stuck, its workers are not
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.7)
+            assert crew.pids() == pids
+            assert crew.workers.reports()[0].starts == 1
+
+    asyncio.run(scenario())
+
+
+def test_a_crash_loop_is_slowed_down(runtime_dir: Path) -> None:
+    async def scenario() -> None:
+        async with running(runtime_dir, ("crash-start",)) as crew:
+            await asyncio.sleep(2.0)
+            report = crew.workers.reports()[0]
+            assert 2 <= report.starts <= 4
+            assert report.state in ("ended", "starting")
+
+    asyncio.run(scenario())
+
+
+def test_only_the_newest_snapshot_reaches_a_slow_worker(runtime_dir: Path) -> None:
+    async def scenario() -> None:
+        async with running(runtime_dir, ("slow",)) as crew:
+            crew.workers.publish(SNAPSHOT)
+            await crew.until_listening()
+            for generation in range(2, 30):
+                crew.workers.publish(replace(SNAPSHOT, generation=generation))
+                await asyncio.sleep(0)
+            await crew.until(lambda: 29 in crew.workers.reports()[0].stats.get("applied", ()))
+            assert crew.workers.reports()[0].stats["applied"] == [1, 2, 29]
+
+    asyncio.run(scenario())
+
+
+def test_a_silent_worker_does_not_stall_flows(runtime_dir: Path) -> None:
+    async def scenario() -> None:
+        async with running(runtime_dir, ("paged-flows",), ("mute-flows",)) as crew:
+            crew.workers.publish(SNAPSHOT)
+            await crew.until_listening()
+            began = time.monotonic()
+            answer = await crew.workers.flows(60.0, timeout_s=0.3)
+            assert time.monotonic() - began < 0.6
+            assert len(answer.flows) == 2
+            assert answer.silent == (1,)
+
+    asyncio.run(scenario())
+
+
+def test_events_reach_the_callback(runtime_dir: Path) -> None:
+    async def scenario() -> None:
+        async with running(runtime_dir, ("chatty",)) as crew:
+            await crew.until(lambda: crew.events)
+            assert crew.events[0]["event"] == "destination-refused"
+            assert crew.events[0]["port"] == 81
+
+    asyncio.run(scenario())
+
+
+def test_proofs_of_life_are_passed_on(runtime_dir: Path) -> None:
+    async def scenario() -> None:
+        async with running(runtime_dir, ()) as crew:
+            crew.workers.publish(SNAPSHOT)
+            await crew.until_listening()
+            crew.workers.heard("hag1", 5.0)
+            await crew.until(lambda: crew.workers.reports()[0].stats.get("heard") == ["hag1"])
+
+    asyncio.run(scenario())
+
+
+def test_a_worker_talking_nonsense_is_replaced(runtime_dir: Path) -> None:
+    async def scenario() -> None:
+        async with running(runtime_dir, ("nonsense",)) as crew:
+            await crew.until(lambda: crew.workers.reports()[0].starts == 2)
+
+    asyncio.run(scenario())
+
+
+def test_a_stale_socket_file_is_no_worker(runtime_dir: Path) -> None:
+    (runtime_dir / "worker-0.sock").write_text("left over")
+
+    async def scenario() -> None:
+        async with running(runtime_dir, ()) as crew:
+            crew.workers.publish(SNAPSHOT)
+            await crew.until_listening()
+
+    asyncio.run(scenario())
+
+
+def test_surplus_workers_of_an_earlier_configuration_are_stopped(runtime_dir: Path) -> None:
+    async def scenario() -> None:
+        async with running(runtime_dir, (), ()) as crew:
+            crew.workers.publish(SNAPSHOT)
+            await crew.until_listening()
+            kept, surplus = crew.pids()
+        assert await retire_surplus(runtime_dir, 1) == (1,)
+        assert surplus is not None
+        assert os.waitpid(surplus, 0)[0] == surplus
+        async with running(runtime_dir, ()) as crew:
+            await crew.until(lambda: crew.workers.reports()[0].state == "running")
+            assert crew.pids() == [kept]
+
+    asyncio.run(scenario())
+
+
+def test_there_are_never_fewer_than_two_workers() -> None:
+    assert worker_count(1) == 2
+    assert worker_count(5) == 5
+    assert worker_count(0) >= 2
