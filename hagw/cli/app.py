@@ -1,24 +1,47 @@
-"""The `hagw` command line: puts the verbs together and turns errors into exit codes."""
+"""The `hagw` command: verbs, and the exit codes that scripts rely on (0 ok, else the error's own code)."""
+
+from collections.abc import Sequence
 
 import typer
+from typer.main import get_command
 
+from hagw.cli import lab
+from hagw.cli.check import check
+from hagw.cli.clear import clear
+from hagw.cli.daemon import daemon
+from hagw.cli.flows import flows
+from hagw.cli.output import print_error
+from hagw.cli.status import status
+from hagw.cli.version import version
+from hagw.cli.worker import worker
 from hagw.errors import HagwError
-from hagw.lab.commands import app as lab_app
 
-app = typer.Typer(name="hagw", no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
-app.add_typer(lab_app, name="lab")
+INTERRUPTED = 130
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Hybrid-access gateway: a LAN's plain TCP over DSL, LTE and WiFi at once.",
+)
+for verb in (daemon, status, flows, check, clear, lab.lab, version):
+    app.command()(verb)
+app.command(hidden=True)(worker)
 
 
-@app.callback()
-def hagw() -> None:
-    """Hybrid-access gateway: a LAN's plain TCP over all access lines at once."""
-
-
-def run(argv: list[str]) -> int:
-    """Run the command line and return the exit code of a failure a person is told about; else exit."""
+def run(argv: Sequence[str]) -> int:
+    """Run one command line and return its exit code."""
     try:
-        app(args=argv, prog_name="hagw")
+        if argv[:1] == ["lab"]:
+            get_command(lab.load())(args=list(argv[1:]), prog_name="hagw lab")
+        else:
+            get_command(app)(args=list(argv), prog_name="hagw")
     except HagwError as error:
-        typer.echo(f"hagw: {error}", err=True)
+        print_error(str(error))
         return error.exit_code
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except SystemExit as end:  # typer ends every command line with it, usage errors with code 2
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
     return 0

@@ -26,6 +26,9 @@ class KernelPort(Protocol):
     async def facts(self) -> Facts:
         """Read what is true of the uplinks now."""
 
+    async def interception(self) -> Interception:
+        """Read what is intercepted now: an earlier daemon may have left it on."""
+
     async def reconcile(self, facts: Facts, uplinks: UplinkHealths, interception: Interception) -> int:
         """Make the kernel hold the desired state; return how many steps it took. Raise HagwError when it cannot."""
 

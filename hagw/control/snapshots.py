@@ -39,7 +39,7 @@ def cpe_snapshot(
     )
 
 
-def hag_snapshot(intent: HagIntent, facts: Facts, ipv6_egress: bool) -> HagSnapshot:
+def hag_snapshot(intent: HagIntent, facts: Facts) -> HagSnapshot:
     """Return what HAG workers need to know, as generation 0."""
     return HagSnapshot(
         generation=0,
@@ -54,7 +54,7 @@ def hag_snapshot(intent: HagIntent, facts: Facts, ipv6_egress: bool) -> HagSnaps
         server_mptcp_prefixes=tuple(str(p) for p in intent.destinations.server_mptcp_prefixes),
         limits=intent.limits,
         congestion_control=congestion_control(intent.congestion_control, facts),
-        ipv6_egress=ipv6_egress,
+        ipv6_egress=facts.ipv6_egress,
     )
 
 

@@ -31,3 +31,4 @@ class Facts:
     local_prefixes: tuple[IPNetwork, ...] = ()
     congestion_controls: tuple[str, ...] = ()
     sysctls: frozenset[str] = frozenset()  # optional ones that exist on this kernel
+    ipv6_egress: bool = False  # a route towards IPv6 servers exists

@@ -1,0 +1,74 @@
+"""The API's resources: what `hagw status` and `hagw flows` read."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Annotated, Any, Protocol
+
+from fastapi import APIRouter, FastAPI, Query, Request, Response
+from fastapi.responses import JSONResponse, StreamingResponse
+
+from hagw.api.peers import peer_uid
+from hagw.api.problems import add_handlers, problem
+from hagw.control.status import FlowsDocument, StatusDocument
+
+PREFIX = "/api/v1"
+FLOWS_A_CHUNK = 100  # about 1 ms of encoding between two looks at everything else the loop has to do
+RECENT_MAX_S = 3600.0
+
+
+class Observed(Protocol):
+    """What the API asks of the daemon."""
+
+    def status(self) -> StatusDocument:
+        """Return the status document."""
+
+    async def flows(self, recent_s: float) -> FlowsDocument:
+        """Return the flows document, with flows closed up to `recent_s` ago."""
+
+
+def build_app(daemon: Observed, allowed_uids: frozenset[int]) -> FastAPI:
+    """Return the application; requests of other uids are answered 403."""
+    app = FastAPI(title="hagw", openapi_url=f"{PREFIX}/openapi.json", docs_url=None, redoc_url=None)
+    add_handlers(app)
+
+    @app.middleware("http")
+    async def admit(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+        if peer_uid(request.scope) not in allowed_uids:
+            return problem(403, "Only root and the daemon's own user may ask.")
+        return await call_next(request)
+
+    app.include_router(_resources(daemon), prefix=PREFIX)
+    return app
+
+
+def _resources(daemon: Observed) -> APIRouter:
+    router = APIRouter()
+
+    # Plain values all the way out: the documents are built by us, validating them again is only time on the loop.
+    @router.get("/status", responses={200: {"model": StatusDocument}})
+    async def status() -> Response:
+        return JSONResponse(daemon.status())
+
+    @router.get("/flows", responses={200: {"model": FlowsDocument}})
+    async def flows(recent: Annotated[float, Query(ge=0, le=RECENT_MAX_S)] = 60.0) -> Response:
+        return StreamingResponse(_encode(await daemon.flows(recent)), media_type="application/json")
+
+    @router.get("/health")
+    async def health() -> Response:
+        document = daemon.status()
+        return JSONResponse({"schema": document["schema"], "state": document["state"], "reason": document["reason"]})
+
+    return router
+
+
+async def _encode(document: FlowsDocument) -> AsyncIterator[bytes]:
+    """Yield the document's JSON in chunks, letting the loop turn in between."""
+    head: dict[str, Any] = {key: value for key, value in document.items() if key != "flows"}
+    yield json.dumps(head)[:-1].encode() + b', "flows": ['
+    flows = document["flows"]
+    for begin in range(0, len(flows), FLOWS_A_CHUNK):
+        text = json.dumps(flows[begin : begin + FLOWS_A_CHUNK], separators=(",", ":"))
+        yield (b"," if begin else b"") + text[1:-1].encode()
+        await asyncio.sleep(0)
+    yield b"]}"

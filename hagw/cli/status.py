@@ -1,0 +1,59 @@
+"""`hagw status`: what the gateway does now, and why not more."""
+
+from typing import Annotated, Any
+
+import typer
+
+from hagw.cli.client import get
+from hagw.cli.output import number, print_document, print_table, rate, size
+from hagw.control.places import api_socket
+
+
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
+) -> None:
+    """Show state, uplinks and gateways of the running daemon."""
+    document = get(api_socket(), "/status")
+    if as_json:
+        print_document(document)
+        return
+    print(f"hagw {document['version']} ({document['role']}): {document['state']}. {document['reason']}")
+    if document["uplinks"]:
+        print_table(
+            ("UPLINK", "KIND", "INTERFACE", "STATE", "RTT", "LOSS", "DOWN", "UP", "BYTES DOWN", "BYTES UP", "REASON"),
+            [_uplink(uplink) for uplink in document["uplinks"]],
+        )
+    if document["gateways"]:
+        print_table(
+            ("GATEWAY", "ADDRESS", "STATE", "RTT", "WARM", "REASON"),
+            [_gateway(gateway) for gateway in document["gateways"]],
+        )
+    print(f"{document['flows_active']} active flows, {len(document['workers'])} workers")
+
+
+def _uplink(uplink: dict[str, Any]) -> list[str]:
+    loss = uplink["loss"]
+    return [
+        uplink["name"],
+        uplink["kind"],
+        uplink["interface"],
+        uplink["state"],
+        number(uplink["rtt_ms"], " ms"),
+        number(None if loss is None else loss * 100, " %"),
+        rate(uplink["down_bps"]),
+        rate(uplink["up_bps"]),
+        size(uplink["bytes_down"]),
+        size(uplink["bytes_up"]),
+        uplink["reason"] or "",
+    ]
+
+
+def _gateway(gateway: dict[str, Any]) -> list[str]:
+    return [
+        gateway["name"],
+        gateway["address"],
+        gateway["state"],
+        number(gateway["rtt_ms"], " ms"),
+        str(gateway["pool_ready"]),
+        gateway["reason"] or "",
+    ]

@@ -1,0 +1,201 @@
+"""The reconcile loop: whatever happened, look at facts and health again, tell the workers, put the kernel right."""
+
+import asyncio
+from dataclasses import replace
+from ipaddress import ip_address
+from typing import Any
+
+import structlog
+
+from hagw.control.counters import TrafficMeter, read_interfaces
+from hagw.control.gate import Gate
+from hagw.control.ports import HealthPort, Interception, KernelPort
+from hagw.control.snapshots import UNKNOWN_GATEWAY, cpe_snapshot, decides_alike, hag_snapshot
+from hagw.control.status import FlowsDocument, StatusDocument, StatusInputs, flows_document, status_document
+from hagw.control.worker_seat import SeatPlan
+from hagw.control.workers import Workers
+from hagw.errors import HagwError
+from hagw.model.facts import Facts
+from hagw.model.intent import CpeIntent, GatewayIntent, Intent
+from hagw.model.snapshot import Snapshot
+
+FULL_PASS_S = 60.0  # drift is found and repaired at least this often
+SETTLE_S = 0.02  # events come in bursts: one pass for all of them
+RETRY_S = (0.5, 1.0, 2.0, 5.0, 15.0)
+MEASURES_S = 2.0  # how stale a worker's view of RTTs may be
+METER_S = 1.0
+HEARD_S = 0.2
+REFUSED_S = 30.0
+REFUSED_QUEUE_MAX = 1024
+
+log = structlog.get_logger("hagw.gateway")
+
+
+class Gateway:
+    """The control plane of either role, over the ports it is given."""
+
+    def __init__(
+        self, intent: Intent, version: str, kernel: KernelPort, health: HealthPort, seats: tuple[SeatPlan, ...]
+    ) -> None:
+        self.workers = Workers(seats, on_event=self._take_event, on_change=self.look_again)
+        self._intent = intent
+        self._version = version
+        self._kernel = kernel
+        self._health = health
+        self._trigger = asyncio.Event()
+        self._gate = Gate()
+        self._in_force = Interception()
+        self._meter = TrafficMeter(intent.uplinks if isinstance(intent, CpeIntent) else ())
+        self._facts = Facts(uplinks={})
+        self._published: Snapshot | None = None
+        self._published_at = 0.0
+        self._trouble = ""
+        self._failures = 0
+        self._refused: asyncio.Queue[tuple[str, int]] = asyncio.Queue(maxsize=REFUSED_QUEUE_MAX)
+
+    def look_again(self) -> None:
+        """Something changed: have the loop look again. Says nothing of what changed."""
+        self._trigger.set()
+
+    async def prepare(self) -> None:
+        """Put the kernel right before anything else runs; interception stays as it was found. Raise HagwError."""
+        self._facts = await self._kernel.facts()
+        self._in_force = self._gate.current = await self._kernel.interception()
+        await self._kernel.reconcile(self._facts, self._health.uplinks(), self._in_force)
+        self._publish()
+
+    async def run(self) -> None:
+        """Keep workers, kernel and measurements going, for ever."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.workers.run())
+            group.create_task(self._reconcile_for_ever())
+            group.create_task(self._meter_for_ever())
+            group.create_task(self._pass_on_refused())
+            group.create_task(self._pass_on_heard())
+
+    def status(self) -> StatusDocument:
+        """Return the status document."""
+        return status_document(
+            StatusInputs(
+                intent=self._intent,
+                version=self._version,
+                uplinks=self._health.uplinks(),
+                gateways=self._health.gateways(),
+                traffic=self._meter.traffic,
+                workers=self.workers.reports(),
+                interception=self._in_force,
+                trouble=self._trouble,
+            )
+        )
+
+    async def flows(self, recent_s: float) -> FlowsDocument:
+        """Return the flows document, with flows closed up to `recent_s` ago."""
+        answer = await self.workers.flows(recent_s)
+        return flows_document(answer.flows, answer.silent)
+
+    async def _reconcile_for_ever(self) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(self._patience_s()):
+                    await self._trigger.wait()
+            except TimeoutError:
+                pass
+            self._trigger.clear()
+            await self._reconcile()
+            await asyncio.sleep(SETTLE_S)
+
+    def _patience_s(self) -> float:
+        """Return how long to wait for a trigger before the next pass falls due by itself."""
+        if self._failures:
+            return RETRY_S[min(self._failures, len(RETRY_S)) - 1]
+        due = self._gate.look_again_at()
+        return FULL_PASS_S if due is None else max(0.0, due - asyncio.get_running_loop().time())
+
+    async def _reconcile(self) -> None:
+        """Make one pass: workers first, as they withdraw subflows of a dead uplink, then the kernel."""
+        self._publish()
+        try:
+            self._facts = await self._kernel.facts()
+            self._publish()
+            wanted = self._decide()
+            steps = await self._kernel.reconcile(self._facts, self._health.uplinks(), wanted)
+        except HagwError as why:
+            self._failures += 1
+            if str(why) != self._trouble:
+                log.error("kernel state not reached", reason=str(why))
+            self._trouble = str(why)
+            return
+        if steps or self._failures:
+            log.info("kernel state reached", steps=steps)
+        if wanted != self._in_force:
+            log.info("interception changed", ipv4=wanted.ipv4, ipv6=wanted.ipv6)
+        self._failures, self._trouble, self._in_force = 0, "", wanted
+
+    def _decide(self) -> Interception:
+        if not isinstance(self._intent, CpeIntent):
+            return Interception()
+        healths = self._health.gateways()
+        gateways = tuple(healths.get(g.name, UNKNOWN_GATEWAY) for g in self._intent.gateways)
+        return self._gate.decide(gateways, self.workers.listening_count(), asyncio.get_running_loop().time())
+
+    def _snapshot(self) -> Snapshot:
+        if isinstance(self._intent, CpeIntent):
+            heard_at = {g.name: self._health.heard_at(g.name) for g in self._intent.gateways}
+            return cpe_snapshot(self._intent, self._facts, self._health.uplinks(), self._health.gateways(), heard_at)
+        return hag_snapshot(self._intent, self._facts)
+
+    def _publish(self) -> None:
+        """Give the workers a new snapshot if it decides otherwise, or if its measurements grew stale."""
+        now = asyncio.get_running_loop().time()
+        snapshot = self._snapshot()
+        before = self._published
+        is_stale = now - self._published_at >= MEASURES_S
+        is_known = before is not None and (
+            snapshot == replace(before, generation=0) if is_stale else decides_alike(snapshot, before)
+        )
+        if is_known:
+            return
+        # Grows across daemon restarts too: an adopted worker has seen the generations of our predecessor.
+        generation = max(int(now * 100), 0 if before is None else before.generation + 1)
+        self._published, self._published_at = replace(snapshot, generation=generation), now
+        self.workers.publish(self._published)
+
+    def _take_event(self, message: dict[str, Any]) -> None:
+        match message:
+            case {"event": "destination-refused", "address": str(address), "port": int(port)}:
+                if not self._refused.full():  # else it is only found refused once more
+                    self._refused.put_nowait((address, port))
+            case {"event": "gateway-failed", "gateway": str(gateway)}:
+                self._health.report_gateway(gateway, False, str(message.get("reason", "")))
+                self.look_again()
+            case {"event": "gateway-answered", "gateway": str(gateway)}:
+                self._health.report_gateway(gateway, True, "")
+                self.look_again()
+            case _:
+                log.warning("unknown worker event", event_name=str(message.get("event")))
+
+    async def _pass_on_refused(self) -> None:
+        while True:
+            address, port = await self._refused.get()
+            try:
+                await self._kernel.add_refused(ip_address(address), port, REFUSED_S)
+            except (HagwError, ValueError) as why:
+                log.warning("refused destination not noted", address=address, port=port, reason=str(why))
+
+    async def _pass_on_heard(self) -> None:
+        """Tell the workers of the gateways' proofs of life as they come."""
+        told: dict[str, float] = {}
+        gateways: tuple[GatewayIntent, ...] = self._intent.gateways if isinstance(self._intent, CpeIntent) else ()
+        while gateways:
+            for gateway in gateways:
+                at = self._health.heard_at(gateway.name)
+                if at is not None and at != told.get(gateway.name):
+                    told[gateway.name] = at
+                    self.workers.heard(gateway.name, at)
+            await asyncio.sleep(HEARD_S)
+
+    async def _meter_for_ever(self) -> None:
+        while isinstance(self._intent, CpeIntent):
+            self._meter.feed(read_interfaces(), asyncio.get_running_loop().time())
+            self._publish()
+            await asyncio.sleep(METER_S)
