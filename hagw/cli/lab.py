@@ -2,6 +2,7 @@
 
 import typer
 
+
 def lab() -> None:
     """Show the product at work in network namespaces; `hagw lab --help` lists the verbs."""
 

@@ -25,6 +25,7 @@ RETRY_S = (0.5, 1.0, 2.0, 5.0, 15.0)
 MEASURES_S = 2.0  # how stale a worker's view of RTTs may be
 METER_S = 1.0
 HEARD_S = 0.2
+SETTLED_TIMEOUT_S = 3.0
 REFUSED_S = 30.0
 REFUSED_QUEUE_MAX = 1024
 
@@ -72,6 +73,13 @@ class Gateway:
             group.create_task(self._meter_for_ever())
             group.create_task(self._pass_on_refused())
             group.create_task(self._pass_on_heard())
+
+    async def settled(self) -> None:
+        """Wait until every worker accepts connections, or SETTLED_TIMEOUT_S: less urgent things may start then."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + SETTLED_TIMEOUT_S
+        while self.workers.listening_count() < len(self.workers.reports()) and loop.time() < deadline:
+            await asyncio.sleep(SETTLE_S)
 
     def status(self) -> StatusDocument:
         """Return the status document."""

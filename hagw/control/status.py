@@ -2,7 +2,9 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal
+
+from typing_extensions import TypedDict  # pydantic, which describes these for OpenAPI, wants it before 3.12
 
 from hagw.control.counters import UplinkTraffic
 from hagw.control.ports import GatewayHealths, Interception, UplinkHealths

@@ -201,6 +201,8 @@ class Seat:
                         reply.done.set()
             case {"op": "event", "event": str()}:
                 self._on_event(message)
+            case {"op": "error", "message": str(words)}:
+                log.warning("worker refused a request", index=self.plan.index, reason=words)
             case _:
                 log.warning("worker said something unknown", index=self.plan.index, op=str(message.get("op")))
 

@@ -52,10 +52,11 @@ def worker_count(wanted: int) -> int:
 
 def seat_plan(role: Role, index: int, runtime_dir: Path) -> SeatPlan:
     """Return how to start worker `index`: with a log file of its own unless the journal takes our output."""
+    isolated = ("-P",) if sys.flags.safe_path else ()
     return SeatPlan(
         index=index,
         socket=runtime_dir / f"worker-{index}.sock",
-        command=(sys.executable, "-m", "hagw", "worker", "--role", role, "--index", str(index)),
+        command=(sys.executable, *isolated, "-m", "hagw", "worker", "--role", role, "--index", str(index)),
         log=None if "JOURNAL_STREAM" in os.environ else runtime_dir / f"worker-{index}.log",
     )
 

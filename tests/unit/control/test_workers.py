@@ -17,8 +17,8 @@ from hagw.control.worker_seat import SeatPlan
 from hagw.control.workers import Workers, retire_surplus, worker_count
 from hagw.model.intent import FlowLimits
 from hagw.model.snapshot import HagSnapshot
+from tests.fakes import FAKE_WORKER
 
-FAKE_WORKER = Path(__file__).parents[2] / "fake_worker.py"
 SNAPSHOT = HagSnapshot(1, (), 5124, 5124, (), (), (), (), "off", (), FlowLimits(), "cubic", False)
 
 

@@ -1,0 +1,153 @@
+"""The API over its real Unix socket."""
+
+import asyncio
+import json
+import socket
+import stat
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hagw.api import server
+from hagw.api.app import build_app
+from hagw.cli.client import get
+from hagw.control.status import FlowsDocument, StatusDocument, flows_document, status_document
+from hagw.errors import HagwError, Refused
+from tests.fakes import FLOW, STATUS_INPUTS
+
+
+class Daemon:
+    """What the API asks of the daemon, with as many flows as the test wants."""
+
+    def __init__(self, flows: int = 3) -> None:
+        self._flows = [{**FLOW, "id": str(number), "started_s": float(number)} for number in range(flows)]
+        self.asked_s: list[float] = []
+
+    def status(self) -> StatusDocument:
+        return status_document(STATUS_INPUTS)
+
+    async def flows(self, recent_s: float) -> FlowsDocument:
+        self.asked_s.append(recent_s)
+        return flows_document(self._flows, ())
+
+
+@asynccontextmanager
+async def serving(path: Path, daemon: Daemon) -> AsyncIterator[None]:
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(server.serve(daemon, path))
+        while not path.exists() or not _answers(path):
+            await asyncio.sleep(0.01)
+        yield
+        task.cancel()
+
+
+def _answers(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0
+
+
+async def _get(path: Path, resource: str) -> dict[str, Any]:
+    return await asyncio.to_thread(get, path, resource)
+
+
+def _raw(path: Path, request: str) -> tuple[str, dict[str, Any]]:
+    """Send a request as text; return the head and the body."""
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.connect(str(path))
+        sock.sendall(f"{request} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        with sock.makefile("rb") as answer:
+            head, _, body = answer.read().partition(b"\r\n\r\n")
+    return head.decode(), json.loads(body)
+
+
+def test_status_flows_and_health_are_served(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        path, daemon = tmp_path / "hagw.sock", Daemon()
+        async with serving(path, daemon):
+            assert stat.S_IMODE(path.stat().st_mode) == 0o600
+            assert await _get(path, "/status") == status_document(STATUS_INPUTS)
+            flows = await _get(path, "/flows?recent=5")
+            assert [flow["id"] for flow in flows["flows"]] == ["2", "1", "0"]
+            assert (flows["schema"], flows["incomplete"], daemon.asked_s) == (1, [], [5.0])
+            assert (await _get(path, "/health"))["state"] == "bonded"
+
+    asyncio.run(scenario())
+
+
+def test_errors_are_problem_documents(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        path = tmp_path / "hagw.sock"
+        async with serving(path, Daemon()):
+            for request, status in (
+                ("GET /api/v1/nothing", 404),
+                ("POST /api/v1/status", 405),
+                ("GET /api/v1/flows?recent=soon", 422),
+                ("GET /api/v1/flows?recent=-1", 422),
+            ):
+                head, body = await asyncio.to_thread(_raw, path, request)
+                assert "content-type: application/problem+json" in head
+                assert (body["status"], set(body)) == (status, {"type", "title", "status", "detail"})
+            with pytest.raises(HagwError, match=r"query\.recent"):
+                await _get(path, "/flows?recent=soon")
+
+    asyncio.run(scenario())
+
+
+def test_other_users_are_refused(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(server, "build_app", lambda daemon, uids: build_app(daemon, frozenset({64000})))
+
+    async def scenario() -> None:
+        path = tmp_path / "hagw.sock"
+        async with serving(path, Daemon()):
+            with pytest.raises(Refused, match="Only root"):
+                await _get(path, "/status")
+
+    asyncio.run(scenario())
+
+
+def test_a_thousand_flows_do_not_stall_the_loop(tmp_path: Path) -> None:
+    async def scenario() -> float:
+        path, worst_s = tmp_path / "hagw.sock", 0.0
+        async with serving(path, Daemon(1000)):
+            asked = asyncio.create_subprocess_exec(
+                "curl", "-s", "--unix-socket", str(path), "http://x/api/v1/flows", stdout=asyncio.subprocess.PIPE
+            )
+            process = await asked
+            async with asyncio.TaskGroup() as group:
+                answer = group.create_task(process.communicate())
+                while not answer.done():
+                    began = time.perf_counter()
+                    await asyncio.sleep(0.001)
+                    worst_s = max(worst_s, time.perf_counter() - began - 0.001)
+            assert len(json.loads(answer.result()[0])["flows"]) == 1000
+        return worst_s
+
+    assert min(asyncio.run(scenario()) for _ in range(3)) < 0.02
+
+
+def test_the_api_ends_at_once_with_an_idle_client_connected(tmp_path: Path) -> None:
+    async def scenario() -> float:
+        path = tmp_path / "hagw.sock"
+        with socket.socket(socket.AF_UNIX) as idle:
+            async with serving(path, Daemon()):
+                idle.connect(str(path))
+                await asyncio.sleep(0.05)
+                began = time.monotonic()
+            return time.monotonic() - began
+
+    assert asyncio.run(scenario()) < 0.5
+
+
+def test_a_socket_left_by_a_dead_daemon_is_replaced(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        path = tmp_path / "hagw.sock"
+        with socket.socket(socket.AF_UNIX) as dead:
+            dead.bind(str(path))
+        async with serving(path, Daemon()):
+            assert (await _get(path, "/status"))["role"] == "cpe"
+
+    asyncio.run(scenario())

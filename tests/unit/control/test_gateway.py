@@ -1,0 +1,179 @@
+"""The reconcile loop over fake ports and scripted workers."""
+
+import asyncio
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from ipaddress import ip_address
+from pathlib import Path
+
+import pytest
+
+from hagw.control import gateway as module
+from hagw.control.gateway import Gateway
+from hagw.control.ports import Interception
+from hagw.control.worker_seat import SeatPlan
+from hagw.control.workers import retire_surplus
+from hagw.errors import HagwError
+from hagw.model.health import GatewayHealth, UplinkHealth
+from hagw.model.intent import Intent
+from tests.fakes import ALL_UP, CPE, FAKE_WORKER, HAG, FakeHealth, FakeKernel
+
+OPEN = Interception(ipv4=True)
+CLOSED = Interception()
+
+
+class Setup:
+    """A gateway with its fakes."""
+
+    def __init__(self, runtime_dir: Path, intent: Intent, moods: tuple[str, ...]) -> None:
+        self.kernel = FakeKernel()
+        self.health = FakeHealth()
+        path = runtime_dir / "worker-0.sock"
+        seat = SeatPlan(0, path, (sys.executable, str(FAKE_WORKER), str(path), *moods), runtime_dir / "0.log")
+        self.gateway = Gateway(intent, "0.1.0", self.kernel, self.health, (seat,))
+
+    async def until(self, condition: Callable[[], object], timeout_s: float = 8.0) -> None:
+        async with asyncio.timeout(timeout_s):
+            while not condition():
+                await asyncio.sleep(0.01)
+
+    def applied(self) -> list[int]:
+        """Return the generations that the worker has applied."""
+        applied: list[int] = self.gateway.workers.reports()[0].stats.get("applied", [])
+        return applied
+
+
+@asynccontextmanager
+async def running(runtime_dir: Path, intent: Intent = CPE, *moods: str) -> AsyncIterator[Setup]:
+    setup = Setup(runtime_dir, intent, moods)
+    await setup.gateway.prepare()
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(setup.gateway.run())
+        yield setup
+        task.cancel()
+
+
+@pytest.fixture
+def runtime_dir(tmp_path: Path) -> Iterator[Path]:
+    yield tmp_path
+    asyncio.run(retire_surplus(tmp_path, 0))
+
+
+def test_interception_starts_only_when_a_worker_listens(runtime_dir: Path) -> None:
+    async def scenario() -> None:
+        async with running(runtime_dir) as setup:
+            await setup.until(lambda: setup.kernel.held == OPEN)
+            assert setup.kernel.wanted[0] == CLOSED
+            assert setup.gateway.workers.listening_count() == 1
+            assert setup.gateway.status()["state"] == "bonded"
+
+    asyncio.run(scenario())
+
+
+def test_interception_found_at_the_start_is_kept(runtime_dir: Path) -> None:
+    async def scenario() -> None:
+        setup = Setup(runtime_dir, CPE, ())
+        setup.kernel.held = OPEN
+        await setup.gateway.prepare()
+        assert setup.kernel.wanted == [OPEN]
+
+    asyncio.run(scenario())
+
+
+def test_a_gateway_down_for_long_turns_interception_off_until_it_answers(runtime_dir: Path) -> None:
+    async def scenario() -> None:
+        async with running(runtime_dir) as setup:
+            await setup.until(lambda: setup.kernel.held == OPEN)
+            setup.health.reach["hag1"] = GatewayHealth("down", "no answer")
+            began = time.monotonic()
+            setup.gateway.look_again()
+            await setup.until(lambda: setup.kernel.held == CLOSED)
+            assert 1.9 < time.monotonic() - began < 3.0
+            assert setup.gateway.status()["state"] == "unbonded"
+            setup.health.reach["hag1"] = GatewayHealth("up")
+            setup.gateway.look_again()
+            await setup.until(lambda: setup.kernel.held == OPEN, 0.5)
+
+    asyncio.run(scenario())
+
+
+def test_a_lost_uplink_reaches_the_workers_at_once(runtime_dir: Path) -> None:
+    async def scenario() -> None:
+        async with running(runtime_dir) as setup:
+            await setup.until(lambda: setup.kernel.held == OPEN)
+            report = setup.gateway.workers.reports()[0]
+            setup.health.lines = {**ALL_UP, "dsl": UplinkHealth("suspect", "no answer")}
+            setup.gateway.look_again()
+            await setup.until(lambda: setup.gateway.workers.reports()[0].generation != report.generation, timeout_s=0.2)
+
+    asyncio.run(scenario())
+
+
+def test_a_new_rtt_waits_for_its_turn(runtime_dir: Path) -> None:
+    async def scenario() -> None:
+        async with running(runtime_dir) as setup:
+            await setup.until(lambda: setup.kernel.held == OPEN)
+            applied = len(setup.applied())
+            for rtt_ms in range(10):
+                setup.health.lines = {**ALL_UP, "dsl": replace(ALL_UP["dsl"], rtt_ms=float(rtt_ms))}
+                setup.gateway.look_again()
+                await asyncio.sleep(0.05)
+            await asyncio.sleep(0.4)
+            assert len(setup.applied()) <= applied + 1
+            await setup.until(lambda: len(setup.applied()) > applied)
+
+    asyncio.run(scenario())
+
+
+def test_a_kernel_failure_is_shown_and_retried(runtime_dir: Path) -> None:
+    async def scenario() -> None:
+        async with running(runtime_dir) as setup:
+            await setup.until(lambda: setup.kernel.held == OPEN)
+            setup.kernel.failure = HagwError("The nft table cannot be put.")
+            setup.gateway.look_again()
+            await setup.until(lambda: setup.gateway.status()["reason"] == "The nft table cannot be put.")
+            setup.kernel.failure = None
+            await setup.until(lambda: setup.gateway.status()["state"] == "bonded")
+
+    asyncio.run(scenario())
+
+
+def test_a_refused_destination_is_left_unintercepted(runtime_dir: Path) -> None:
+    async def scenario() -> None:
+        async with running(runtime_dir, CPE, "chatty") as setup:
+            await setup.until(lambda: setup.kernel.refused)
+            assert setup.kernel.refused[0] == (ip_address("203.0.113.9"), 81, module.REFUSED_S)
+
+    asyncio.run(scenario())
+
+
+def test_a_proof_of_life_reaches_the_workers(runtime_dir: Path) -> None:
+    async def scenario() -> None:
+        async with running(runtime_dir) as setup:
+            await setup.until(lambda: setup.kernel.held == OPEN)
+            setup.health.heard["hag1"] = 12.5
+            await setup.until(lambda: "hag1" in setup.gateway.workers.reports()[0].stats.get("heard", []))
+
+    asyncio.run(scenario())
+
+
+def test_a_hag_intercepts_nothing_and_serves(runtime_dir: Path) -> None:
+    async def scenario() -> None:
+        async with running(runtime_dir, HAG) as setup:
+            await setup.until(lambda: setup.gateway.status()["state"] == "bonded")
+            assert setup.kernel.held == CLOSED
+
+    asyncio.run(scenario())
+
+
+def test_flows_come_from_the_workers(runtime_dir: Path) -> None:
+    async def scenario() -> None:
+        async with running(runtime_dir) as setup:
+            await setup.until(lambda: setup.kernel.held == OPEN)
+            document = await setup.gateway.flows(60.0)
+            assert [flow["client"] for flow in document["flows"]] == ["192.168.77.10"]
+
+    asyncio.run(scenario())

@@ -1,0 +1,83 @@
+"""The status and flows documents: their keys are what others script against."""
+
+from dataclasses import replace
+
+from hagw.control.ports import Interception
+from hagw.control.status import flows_document, status_document, verdict
+from hagw.control.workers import WorkerReport
+from hagw.model.health import GatewayHealth, UplinkHealth
+from tests.fakes import ALL_UP, CPE, HAG, STATUS_INPUTS, WORKER
+
+AWAY = WorkerReport(1, None, "ended", "silent for 1.2 s", False, False, 1, None, {})
+
+
+def test_the_contracts_keys_are_all_there() -> None:
+    document = status_document(STATUS_INPUTS)
+    contract = "role version state reason uplinks gateways flows_active config_generation pending_confirm_s schema"
+    assert set(contract.split()) <= set(document)
+    uplink = "name kind interface state reason rtt_ms loss down_bps up_bps bytes_down bytes_up"
+    assert set(uplink.split()) == set(document["uplinks"][0])
+    assert {"name", "address", "state", "rtt_ms", "pool_ready"} <= set(document["gateways"][0])
+    assert document["schema"] == 1
+
+
+def test_all_well_is_bonded() -> None:
+    document = status_document(STATUS_INPUTS)
+    assert (document["role"], document["state"]) == ("cpe", "bonded")
+    assert document["reason"] == "All 2 uplinks are in use."
+    assert document["flows_active"] == 6
+    assert document["gateways"][0]["pool_ready"] == 8
+    dsl, lte = document["uplinks"]
+    assert (dsl["bytes_down"], dsl["down_bps"]) == (1000, 8000)
+    assert (lte["bytes_down"], lte["down_bps"]) == (None, None)
+
+
+def test_a_lost_uplink_is_degraded_and_named() -> None:
+    lost = {**ALL_UP, "dsl": UplinkHealth("down", "no answer for 200 ms")}
+    assert verdict(replace(STATUS_INPUTS, uplinks=lost)) == ("degraded", "dsl is down (no answer for 200 ms).")
+
+
+def test_a_disabled_uplink_does_not_degrade() -> None:
+    third = replace(CPE.uplinks[0], name="wifi", enabled=False)
+    inputs = replace(STATUS_INPUTS, intent=replace(CPE, uplinks=(*CPE.uplinks, third)))
+    assert verdict(inputs)[0] == "bonded"
+    assert status_document(inputs)["uplinks"][2]["state"] == "disabled"
+
+
+def test_a_lost_gateway_is_unbonded() -> None:
+    state, reason = verdict(replace(STATUS_INPUTS, gateways={"hag1": GatewayHealth("down", "no echo for 3 s")}))
+    assert state == "unbonded"
+    assert reason.startswith("Gateway hag1 is down (no echo for 3 s).")
+
+
+def test_without_workers_or_interception_it_is_off() -> None:
+    assert verdict(replace(STATUS_INPUTS, workers=(AWAY,)))[0] == "off"
+    assert verdict(replace(STATUS_INPUTS, interception=Interception()))[0] == "off"
+
+
+def test_a_missing_worker_and_a_kernel_failure_degrade() -> None:
+    state, reason = verdict(replace(STATUS_INPUTS, workers=(WORKER, AWAY)))
+    assert (state, reason) == ("degraded", "1 of 2 workers not ready: 1 (silent for 1.2 s).")
+    assert verdict(replace(STATUS_INPUTS, trouble="The nft table cannot be put.")) == (
+        "degraded",
+        "The nft table cannot be put.",
+    )
+
+
+def test_one_uplink_is_no_bond() -> None:
+    assert verdict(replace(STATUS_INPUTS, intent=replace(CPE, uplinks=CPE.uplinks[:1])))[0] == "degraded"
+
+
+def test_a_hag_is_judged_by_its_workers() -> None:
+    hag = replace(STATUS_INPUTS, intent=HAG, interception=Interception())
+    assert status_document(hag)["role"] == "hag"
+    assert status_document(hag)["uplinks"] == []
+    assert verdict(hag)[0] == "bonded"
+    assert verdict(replace(hag, workers=(WORKER, AWAY)))[0] == "degraded"
+    assert verdict(replace(hag, workers=(AWAY,)))[0] == "off"
+
+
+def test_flows_are_ordered_newest_first() -> None:
+    document = flows_document([{"id": "a", "started_s": 1.0}, {"id": "b", "started_s": 2.0}], (1,))
+    assert [flow["id"] for flow in document["flows"]] == ["b", "a"]
+    assert (document["schema"], document["incomplete"]) == (1, [1])
