@@ -1,0 +1,89 @@
+"""What echoes and counters say about a line: round trip, loss, how steadily it receives."""
+
+from collections import deque
+from dataclasses import dataclass, field
+from math import ceil, log
+from typing import Final
+
+_BUCKET_S: Final = 300.0
+_WINDOW_S: Final = 0.2
+_UNLIKELY: Final = 1e-4
+
+
+@dataclass(slots=True)
+class RoundTrip:
+    """Smoothed round trip (RFC 6298 weights) and its floor over the last 5 to 10 minutes, in seconds."""
+
+    smoothed_s: float | None = None
+    variation_s: float = 0.0
+    last_s: float | None = None
+    _floor_s: float | None = None
+    _floor_before_s: float | None = None
+    _bucket_at: float = 0.0
+
+    def add(self, rtt_s: float, now: float) -> None:
+        """Take one echo's round trip."""
+        self.last_s = rtt_s
+        if self.smoothed_s is None:
+            self.smoothed_s, self.variation_s = rtt_s, rtt_s / 2
+        else:
+            self.variation_s += (abs(self.smoothed_s - rtt_s) - self.variation_s) / 4
+            self.smoothed_s += (rtt_s - self.smoothed_s) / 8
+        if self._floor_s is None or now - self._bucket_at >= _BUCKET_S:
+            self._floor_before_s, self._floor_s, self._bucket_at = self._floor_s, rtt_s, now
+        else:
+            self._floor_s = min(self._floor_s, rtt_s)
+
+    @property
+    def floor_s(self) -> float | None:
+        """The unloaded round trip, as far as seen."""
+        if self._floor_s is None or self._floor_before_s is None:
+            return self._floor_s
+        return min(self._floor_s, self._floor_before_s)
+
+
+@dataclass(slots=True)
+class Loss:
+    """Share of questions that stay unanswered, 0..1, over the last twenty or so."""
+
+    value: float | None = None
+    _seen: int = 0
+
+    def add(self, lost: bool) -> None:
+        """Take the fate of one question."""
+        self._seen += 1
+        weight = max(1 / self._seen, 1 / 20)
+        self.value = (self.value or 0.0) * (1 - weight) + (weight if lost else 0.0)
+
+    def questions_to_be_sure(self) -> int:
+        """Return how many unanswered questions in a row cannot be this line's ordinary loss; 3 to 8."""
+        share = min(0.5, max(0.01, self.value or 0.0))
+        return max(3, min(8, ceil(log(_UNLIKELY) / log(share))))
+
+
+@dataclass(slots=True)
+class Reception:
+    """How densely packets arrived in the 0.2 s before the last one did."""
+
+    last_at: float | None = None
+    _arrivals: deque[tuple[float, int]] = field(default_factory=deque)
+    _packets: int = 0
+
+    def add(self, packets: int, now: float) -> None:
+        """Take `packets` that arrived in the turn ending at `now`."""
+        self.last_at = now
+        self._arrivals.append((now, packets))
+        self._packets += packets
+        while self._arrivals[0][0] < now - _WINDOW_S:
+            self._packets -= self._arrivals.popleft()[1]
+
+    def mean_gap_s(self) -> float | None:
+        """Return the mean gap between packets, None if they did not come steadily (six in 0.2 s, over 0.1 s)."""
+        if self._packets < 6 or self._arrivals[-1][0] - self._arrivals[0][0] < _WINDOW_S / 2:
+            return None
+        return _WINDOW_S / self._packets
+
+    def is_steady(self, now: float) -> bool:
+        """Say whether packets have been arriving steadily up to now."""
+        gap = self.mean_gap_s()
+        return gap is not None and self.last_at is not None and now - self.last_at <= max(0.040, 4 * gap)

@@ -1,0 +1,257 @@
+"""All lines and gateways together: who witnesses for whom, which questions go out now, how soon to look again.
+
+The shell (`hagw.probe.prober`) reads counters, carries questions and answers, and tells the real time; everything that
+is decided is decided here. Per turn a line asks at most one question of its own, plus one as another's witness.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from hagw.health.attention import Attention
+from hagw.health.gateway import GatewayWatch
+from hagw.health.liveness import Link, Liveness, Surroundings
+from hagw.health.profile import PROFILES, Profile
+from hagw.model.health import GatewayHealth, UplinkHealth
+from hagw.model.intent import UplinkKind
+
+ACTIVE_TURN_S: Final = 0.012
+IDLE_TURN_S: Final = 0.100
+_WITNESSES: Final = 2
+_WITNESS_GAP_S: Final = 0.100
+_WITNESS_GAP_MAX_S: Final = 1.0
+_GATEWAY_CHECK_S: Final = 10.0  # an unused gateway beside the one in use
+
+
+@dataclass(frozen=True, slots=True)
+class LineSetup:
+    """A line as configured and as the kernel shows it; `profile` None = the kind's."""
+
+    name: str
+    kind: UplinkKind
+    link: Link
+    profile: Profile | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """Totals of a line's interface without our own questions and answers."""
+
+    rx_packets: int
+    tx_packets: int
+    rx_bytes: int
+    tx_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Order: send a question to `gateway` over `line`."""
+
+    line: str
+    gateway: str
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """What to do after a turn, and in how many seconds to come back."""
+
+    asks: tuple[Ask, ...]
+    again_s: float
+
+
+@dataclass(slots=True)
+class _Line:
+    liveness: Liveness
+    counters: Counters | None = None
+    witnessed_at: float = field(default=-1e9)
+
+
+class Fleet:
+    """The judge of all lines and gateways of one CPE. Times given to it are the real monotonic ones."""
+
+    def __init__(self, now: float) -> None:
+        self._attention = Attention(now)
+        self._lines: dict[str, _Line] = {}
+        self._gateways: dict[str, GatewayWatch] = {}
+        self._asked_gateway_at: dict[str, float] = {}
+        self._rotation = 0
+
+    # -- what happened ---------------------------------------------------------------------------------------
+
+    def configure(self, lines: Iterable[LineSetup], gateways: Iterable[str], now: float) -> None:
+        """Take lines and gateways (most preferred first) as they are now; what is known about the others is kept."""
+        at = self._attention.at(now)
+        before_lines, before_gateways = self._lines, self._gateways
+        self._lines, self._gateways = {}, {}
+        for setup in lines:
+            profile = setup.profile or PROFILES[setup.kind]
+            line = before_lines.get(setup.name)
+            if line is None:
+                line = _Line(Liveness(profile, setup.link, at))
+            line.liveness.relink(profile, setup.link, at)
+            self._lines[setup.name] = line
+        for name in gateways:
+            self._gateways[name] = before_gateways.get(name) or GatewayWatch(at)
+
+    def link_changed(self, line: str, link: Link, now: float) -> None:
+        """Take what the kernel just said about one line's interface."""
+        found = self._lines.get(line)
+        if found is not None:
+            found.liveness.relink(found.liveness.profile, link, self._attention.at(now))
+
+    def asked(self, ask: Ask, question: int, now: float) -> None:
+        """Take that an ordered question was sent, or refused by the kernel: unanswered either way."""
+        at = self._attention.at(now)
+        if ask.line in self._lines and ask.gateway in self._gateways:
+            self._lines[ask.line].liveness.asked(question, at)
+            self._gateways[ask.gateway].asked(ask.line, at)
+
+    def answered(self, ask: Ask, question: int, rtt_s: float, ipv6: bool, offset_s: float, now: float) -> None:
+        """Take an authentic answer; `offset_s` is the gateway's clock minus ours."""
+        at = self._attention.at(now)
+        if ask.line in self._lines and ask.gateway in self._gateways:
+            self._lines[ask.line].liveness.answered(question, rtt_s, at)
+            self._gateways[ask.gateway].answered(rtt_s, ipv6, offset_s, at)
+
+    def refused(self, ask: Ask, now: float) -> None:
+        """Take an ICMP port unreachable in answer to a question."""
+        at = self._attention.at(now)
+        if ask.line in self._lines and ask.gateway in self._gateways:
+            self._lines[ask.line].liveness.refused(at)
+            self._gateways[ask.gateway].refused(at)
+
+    def connection_failed(self, gateway: str, reason: str, now: float) -> None:
+        """Take a worker's `gateway-failed`."""
+        if gateway in self._gateways:
+            self._gateways[gateway].connection_failed(reason, self._attention.at(now))
+
+    def connection_answered(self, gateway: str, now: float) -> None:
+        """Take a worker's `gateway-answered`."""
+        if gateway in self._gateways:
+            self._gateways[gateway].connection_answered(self._attention.at(now))
+
+    # -- one turn --------------------------------------------------------------------------------------------
+
+    def turn(self, now: float, counters: Mapping[str, Counters]) -> Orders:
+        """Judge everything, after sockets and counters were read; a line without counters carried nothing."""
+        at = self._attention.advance(now)
+        target = self._target()
+        asks: list[Ask] = []
+        for name, line in self._lines.items():
+            received, sent, size = self._moved(line, counters.get(name))
+            if line.liveness.turn(at, received, sent, size, self._surroundings(name, target, at)):
+                asks.extend(Ask(name, gateway) for gateway in self._asked_gateways(target))
+        asks.extend(self._witnesses(asks, target, at))
+        asks.extend(self._judge_gateways(at, asks))
+        again_s = ACTIVE_TURN_S if self._is_active(at) else IDLE_TURN_S
+        self._attention.plan(again_s)
+        return Orders(tuple(asks), again_s)
+
+    def _moved(self, line: _Line, counters: Counters | None) -> tuple[int, int, int]:
+        before, line.counters = line.counters, counters or line.counters
+        if before is None or counters is None:
+            return 0, 0, 0
+        received = max(0, counters.rx_packets - before.rx_packets)
+        sent = max(0, counters.tx_packets - before.tx_packets)
+        size = max(0, counters.rx_bytes - before.rx_bytes) + max(0, counters.tx_bytes - before.tx_bytes)
+        return received, sent, size
+
+    def _target(self) -> str | None:
+        """The gateway lines are measured against: the most preferred one that answers, else that may."""
+        for reach in ("up", "unknown", "down"):
+            for name, gateway in self._gateways.items():
+                if gateway.reach == reach:
+                    return name
+        return None
+
+    def _asked_gateways(self, target: str | None) -> tuple[str, ...]:
+        """While none has answered yet all are asked: whichever answers first is as good."""
+        if target is not None and self._gateways[target].reach == "unknown":
+            return tuple(name for name, gateway in self._gateways.items() if gateway.reach == "unknown")
+        return (target,) if target is not None else ()
+
+    def _surroundings(self, name: str, target: str | None, at: float) -> Surroundings:
+        others = [line.liveness for other, line in self._lines.items() if other != name]
+        heard = [line.heard_at for line in others if line.heard_at is not None]
+        gateway = self._gateways[target] if target is not None else None
+        return Surroundings(
+            others_up=sum(line.state == "up" for line in others),
+            receiving_elsewhere=any(line.state == "up" and line.reception.is_steady(at) for line in others),
+            heard_elsewhere_at=max(heard, default=None),
+            heard_at=gateway.heard_at if gateway is not None else None,
+            reach=gateway.reach if gateway is not None else "down",
+        )
+
+    def _witnesses(self, asks: list[Ask], target: str | None, at: float) -> list[Ask]:
+        """Questions over other lines while one is in doubt: does the gateway live at all?"""
+        doubted = [line.liveness for line in self._lines.values() if line.liveness.doubted]
+        if target is None or not doubted or self._gateways[target].reach == "down":
+            return []
+        asking = {ask.line for ask in asks}
+        longest = max(line.doubted_for_s(at) for line in doubted)
+        gap_s = min(_WITNESS_GAP_MAX_S, max(_WITNESS_GAP_S, longest / 4))
+        found: list[Ask] = []
+        for name, line in self._lines.items():
+            if line.liveness.state != "up" or line.liveness.doubted or name in asking or len(found) >= _WITNESSES:
+                continue
+            if at - line.witnessed_at >= gap_s:
+                line.witnessed_at = at
+                found.append(Ask(name, target))
+        return found
+
+    def _judge_gateways(self, at: float, asks: list[Ask]) -> list[Ask]:
+        up = {name for name, line in self._lines.items() if line.liveness.state == "up"}
+        receiving = any(line.liveness.reception.is_steady(at) for line in self._lines.values())
+        slowest_s = max((line.liveness.round_trip.last_s or 0.0 for line in self._lines.values()), default=0.0)
+        lines = sorted(up) or [n for n, line in self._lines.items() if line.liveness.link.obstacle() is None]
+        target = self._target()
+        found: list[Ask] = []
+        for name, gateway in self._gateways.items():
+            was = gateway.reach
+            wants = gateway.turn(at, up, receiving, slowest_s)
+            if was != "down" and gateway.reach == "down":
+                self._pardon(gateway, at)
+            idle_s = at - self._asked_gateway_at.get(name, at - _GATEWAY_CHECK_S)
+            if name != target and was != "down" and idle_s >= _GATEWAY_CHECK_S and self._is_active(at):
+                wants = True
+            if wants and lines:
+                self._asked_gateway_at[name] = at
+                self._rotation += 1
+                first = self._rotation % len(lines)
+                found.extend(Ask(line, name) for line in (lines[first:] + lines[:first])[:_WITNESSES])
+        return [ask for ask in found if ask not in asks]
+
+    def _pardon(self, gateway: GatewayWatch, at: float) -> None:
+        """Lines that were suspected after the gateway was heard for the last time were suspected in its place."""
+        heard_at = gateway.heard_at or at
+        for line in self._lines.values():
+            since = line.liveness.doubted_since
+            if line.liveness.state == "suspect" and since is not None and since >= heard_at - 0.5:
+                line.liveness.pardon("the gateway was at fault", at)
+
+    def _is_active(self, at: float) -> bool:
+        lines = any(line.liveness.is_active(at) for line in self._lines.values())
+        return lines or any(gateway.is_hurried for gateway in self._gateways.values())
+
+    # -- what is known ---------------------------------------------------------------------------------------
+
+    def uplinks(self) -> dict[str, UplinkHealth]:
+        """Return every line's health as of now, by name."""
+        return {name: _uplink_health(line.liveness) for name, line in self._lines.items()}
+
+    def gateways(self) -> dict[str, GatewayHealth]:
+        """Return every gateway's health as of now, by name."""
+        return {name: _gateway_health(watch) for name, watch in self._gateways.items()}
+
+
+def _uplink_health(line: Liveness) -> UplinkHealth:
+    return UplinkHealth(line.state, line.reason, _ms(line.round_trip.smoothed_s), line.loss.value)
+
+
+def _gateway_health(gateway: GatewayWatch) -> GatewayHealth:
+    rtt_ms = _ms(gateway.round_trip.smoothed_s)
+    return GatewayHealth(gateway.reach, gateway.reason, rtt_ms, gateway.ipv6, gateway.epoch_offset_s)
+
+
+def _ms(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds * 1000, 1)

@@ -1,0 +1,389 @@
+"""Lines and gateways that die, heal, stall and lie, in simulated time."""
+
+import pytest
+from fleet_world import SimLine, World
+
+from hagw.health.liveness import Link
+
+DEMO = {
+    "dsl": {"kind": "dsl", "delay_s": 0.012, "packets_per_s": 1300.0},
+    "lte": {"kind": "wwan", "delay_s": 0.025, "packets_per_s": 4000.0},
+    "wifi": {"kind": "wifi", "delay_s": 0.008, "packets_per_s": 1700.0},
+}
+
+
+def demo(load: str | None, seed: int = 1, *, names: tuple[str, ...] = tuple(DEMO), **queues: float) -> World:
+    """The demo preset's lines, up and measured while idle, then under load for two seconds."""
+    world = World(seed, **{name: SimLine(**DEMO[name]) for name in names})  # type: ignore[arg-type]
+    world.run(1.0)
+    for line in world.lines.values():
+        line.load = load
+        for field, value in queues.items():
+            setattr(line, field, value)
+    world.run(2.0)
+    assert {world.state(name) for name in world.lines} == {"up"}
+    assert world.reach() == "up"
+    assert not world.suspicions()
+    world.changes.clear()
+    return world
+
+
+@pytest.mark.parametrize("load", ["download", "upload", "both"])
+@pytest.mark.parametrize("name", ["dsl", "lte", "wifi"])
+@pytest.mark.parametrize("queue_s", [0.0, 0.2])
+@pytest.mark.parametrize(("up", "down"), [(True, True), (True, False), (False, True)])
+def test_a_blackhole_under_load_is_found_in_time(load: str, name: str, queue_s: float, up: bool, down: bool) -> None:
+    queues = {"queue_down_s": queue_s} if load == "download" else {"queue_up_s": queue_s}
+    world = demo(load, **queues)
+    line = world.lines[name]
+    line.blackhole(up=up, down=down)
+    broken_at = world.now
+    world.until(lambda: world.state(name) == "suspect", 1.0)
+    # The receiver's gap begins when packets stop arriving at it, not when the line broke.
+    flowing = 0.0 if down else 2 * line.delay_s + line.queue_down_s + (line.queue_up_s if load == "download" else 0)
+    assert world.now - broken_at - flowing <= 0.2
+    world.run(2.0)
+    assert {change[1] for change in world.changes} == {name}
+
+
+@pytest.mark.parametrize("name", ["dsl", "lte", "wifi"])
+def test_a_healed_line_is_up_again_at_once_and_not_before(name: str) -> None:
+    world = demo("download")
+    world.lines[name].blackhole()
+    world.run(6.5)
+    assert world.state(name) == "down"
+    world.lines[name].heal()
+    assert world.until(lambda: world.state(name) == "up", 3.0) <= 1.2
+
+
+def test_a_short_blackhole_heals_within_half_a_second() -> None:
+    world = demo("download")
+    world.lines["dsl"].blackhole()
+    world.run(1.5)
+    world.lines["dsl"].heal()
+    assert world.until(lambda: world.state("dsl") == "up", 3.0) <= 0.5
+
+
+def test_retransmissions_over_a_one_way_line_do_not_clear_it() -> None:
+    world = demo("download")
+    world.lines["lte"].blackhole(up=True, down=False)
+    world.until(lambda: world.state("lte") == "suspect", 1.0)
+    world.run(4.5)
+    assert [change[1:] for change in world.changes] == [("lte", "suspect")]
+
+
+def test_steady_packets_do_not_hide_that_nothing_gets_out() -> None:
+    world = demo("download")
+    line = world.lines["lte"]
+    line.load = None
+    line.blackhole(up=True, down=False)
+    begun = world.now
+    while world.now - begun < 2.0 and world.state("lte") == "up":
+        line.rx += 1
+        line.rx_bytes += 1400
+        world.run(0.003)
+    assert world.state("lte") == "suspect"
+    assert "although" in world.fleet.uplinks()["lte"].reason or "packets arrive" in world.fleet.uplinks()["lte"].reason
+
+
+@pytest.mark.parametrize("whole_machine", [True, False])
+@pytest.mark.parametrize("load", ["download", "upload", None])
+def test_a_hiccup_is_not_silence(load: str | None, whole_machine: bool) -> None:
+    world = demo(load)
+    for i in range(60):
+        world.hiccup(0.03 + 0.01 * (i % 20), whole_machine=whole_machine)
+        world.run(0.3 + 0.013 * (i % 7))
+    assert not world.suspicions()
+
+
+def test_a_line_that_stands_still_for_60_ms_is_not_suspected() -> None:
+    world = demo("download")
+    for i in range(30):
+        world.lines["dsl"].stall_until = world.now + 0.06
+        world.run(0.4 + 0.007 * i)
+    assert not world.suspicions()
+
+
+@pytest.mark.parametrize("load", ["download", "upload"])
+def test_a_queue_that_builds_up_is_not_an_outage(load: str) -> None:
+    world = demo(load)
+    for queue_ms in [*range(0, 200, 10), *range(200, 0, -5)]:
+        for line in world.lines.values():
+            line.queue_up_s = line.queue_down_s = queue_ms / 1000
+        world.run(0.05)
+    assert not world.suspicions()
+
+
+def test_a_queue_of_udp_towards_the_gateway_is_not_an_outage() -> None:
+    world = demo(None)
+    world.lines["wifi"].load = "download"
+    world.lines["dsl"].load = "udp-up"
+    for queue_ms in range(0, 400, 8):
+        world.lines["dsl"].queue_up_s = queue_ms / 1000
+        world.run(0.03)
+    assert not world.suspicions()
+
+
+@pytest.mark.parametrize("loss", [0.02, 0.1, 0.2])
+def test_a_lossy_line_stays_up(loss: float) -> None:
+    world = demo("download")
+    for line in world.lines.values():
+        line.loss = loss
+    world.run(4.0)
+    for _ in range(60):  # pauses are what makes it ask
+        for line in world.lines.values():
+            line.load = None if line.load else "download"
+        world.run(0.5)
+    assert not world.suspicions()
+
+
+def test_loss_is_measured() -> None:
+    world = demo("download")
+    world.lines["dsl"].loss = 0.2
+    world.run(20.0)
+    loss = world.fleet.uplinks()["dsl"].loss
+    assert loss is not None
+    assert 0.15 <= loss <= 0.6  # there and back: 36 %
+
+
+def test_pauses_of_an_application_are_not_outages() -> None:
+    world = demo("download")
+    for i in range(40):
+        for line in world.lines.values():
+            line.load = None if i % 2 else "download"
+        world.run(0.1 + 0.05 * (i % 9))
+    assert not world.suspicions()
+
+
+def test_a_dead_gateway_is_known_soon_and_blamed_on_no_line() -> None:
+    world = demo("download")
+    world.gateway_alive = False
+    assert world.until(lambda: world.reach() == "down", 1.0) <= 0.6
+    world.run(10.0)
+    assert not [change for change in world.changes if change[1] != "gw"]
+    world.gateway_alive = True
+    assert world.until(lambda: world.reach() == "up", 2.0) <= 1.1
+    world.run(3.0)
+    assert not [change for change in world.changes if change[1] != "gw"]
+
+
+def test_a_dead_gateway_is_known_while_direct_traffic_flows_and_lines_are_pardoned() -> None:
+    world = demo("download")
+    world.gateway_alive = False
+    world.lines["lte"].load = None
+    begun = world.now
+
+    def direct() -> None:
+        world.lines["lte"].rx += 2
+        world.lines["lte"].tx += 1
+        world.run(0.003)
+
+    while world.reach() != "down":
+        direct()
+        assert world.now - begun < 0.8
+    assert {world.state(name) for name in world.lines} == {"up"}
+    for _ in range(1000):
+        direct()
+    assert {world.state(name) for name in world.lines} == {"up"}
+
+
+def test_without_a_gateway_a_line_that_returns_nothing_is_found_by_its_traffic() -> None:
+    world = demo("download")
+    world.gateway_alive = False
+    world.until(lambda: world.reach() == "down", 1.0)
+    dsl, lte = world.lines["dsl"], world.lines["lte"]
+    for line in world.lines.values():
+        line.load = None
+    for _ in range(1200):
+        lte.rx += 1
+        lte.tx += 1
+        dsl.tx += 1
+        world.run(0.003)
+    assert world.state("dsl") == "suspect"
+    assert world.state("lte") == world.state("wifi") == "up"
+
+
+def test_two_lines_that_die_together_are_both_found() -> None:
+    world = demo("download")
+    world.lines["dsl"].blackhole()
+    world.lines["lte"].blackhole()
+    world.until(lambda: world.state("dsl") == world.state("lte") == "suspect", 0.5)
+    world.run(1.0)
+    assert world.state("wifi") == "up"
+    assert world.reach() == "up"
+
+
+def test_there_is_always_a_line_to_use() -> None:
+    world = demo("download")
+    for name in ("dsl", "lte", "wifi"):
+        world.lines[name].blackhole()
+        world.run(2.0)
+    for _ in range(200):
+        world.run(0.1)
+        assert {world.state(name) for name in world.lines} & {"up", "suspect"}
+    for line in world.lines.values():
+        line.heal()
+    world.until(lambda: {world.state(name) for name in world.lines} == {"up"}, 4.0)
+
+
+def test_a_lone_line_is_not_blamed_for_a_dead_gateway() -> None:
+    world = demo("download", names=("dsl",))
+    world.gateway_alive = False
+    world.until(lambda: world.reach() == "down", 1.0)
+    for _ in range(2000):
+        world.lines["dsl"].rx += 1
+        world.lines["dsl"].tx += 1
+        world.run(0.003)
+    assert world.state("dsl") == "up"
+
+
+def test_a_line_that_never_worked_is_found_out_and_the_others_are_used() -> None:
+    world = World(1, dsl=SimLine(kind="dsl"), lte=SimLine(kind="wwan", delay_s=0.025))
+    world.lines["lte"].blackhole()
+    world.run(0.2)
+    assert world.state("dsl") == "up"
+    world.run(3.0)
+    assert world.state("lte") == "suspect"
+    assert "has not answered" in world.fleet.uplinks()["lte"].reason
+    world.run(10.0)
+    assert world.state("lte") == "down"
+    world.lines["lte"].heal()
+    world.until(lambda: world.state("lte") == "up", 2.0)
+
+
+def test_without_any_answering_gateway_lines_are_taken_as_up() -> None:
+    world = World(1, dsl=SimLine(load="download"), lte=SimLine(delay_s=0.025))
+    world.gateway_alive = False
+    world.run(30.0)
+    assert world.state("dsl") == world.state("lte") == "up"
+    assert world.reach() == "unknown"
+    assert world.asked_between(world.now - 10, world.now) <= 6
+
+
+def test_carrier_loss_counts_at_once_and_its_return_is_verified_first() -> None:
+    world = demo("download")
+    dsl = world.lines["dsl"]
+    world.fleet.link_changed("dsl", Link(carrier=False), world.now)
+    health = world.fleet.uplinks()["dsl"]
+    assert (health.state, health.reason) == ("down", "no carrier")
+    world.run(3.0)
+    dsl.blackhole()
+    world.fleet.link_changed("dsl", Link(), world.now)
+    world.run(0.5)
+    assert world.state("dsl") == "suspect"
+    dsl.heal()
+    assert world.until(lambda: world.state("dsl") == "up", 2.0) <= 0.5
+
+
+def test_a_disabled_line_is_left_alone() -> None:
+    world = demo(None)
+    world.lines["dsl"].link = Link(enabled=False)
+    world.configure()
+    assert world.state("dsl") == "disabled"
+    world.asks.clear()
+    world.run(3.0)
+    assert not [ask for _, ask in world.asks if ask.line == "dsl"]
+    world.lines["dsl"].link = Link()
+    world.configure()
+    world.until(lambda: world.state("dsl") == "up", 0.5)
+
+
+def test_an_idle_line_that_dies_is_found_when_it_is_used() -> None:
+    world = demo(None)
+    world.run(20.0)
+    world.lines["dsl"].blackhole()
+    world.run(5.0)
+    world.lines["dsl"].load = "chat"
+    world.lines["wifi"].load = "download"
+    world.lines["dsl"].tx += 1
+    assert world.until(lambda: world.state("dsl") == "suspect", 2.0) <= 0.6
+
+
+def test_a_sleeping_modem_may_take_a_second_to_wake() -> None:
+    world = demo(None)
+    world.run(20.0)
+    lte = world.lines["lte"]
+    world.lines["wifi"].load = "download"
+    lte.delay_s += 0.8
+    lte.tx += 2
+    world.run(0.82)
+    lte.delay_s -= 0.8
+    world.run(3.0)
+    assert not world.suspicions()
+
+
+def test_idle_lines_are_silent() -> None:
+    world = demo(None)
+    world.run(1.0)
+    begun = world.now
+    world.run(120.0)
+    assert world.asked_between(begun, world.now) <= 5
+    assert not world.suspicions()
+
+
+def test_busy_lines_cost_four_echoes_a_second() -> None:
+    world = demo("download")
+    begun = world.now
+    world.run(10.0)
+    assert world.asked_between(begun, world.now) <= 3 * 4 * 10 + 6
+
+
+def test_a_flapping_line_has_to_answer_more_often() -> None:
+    world = demo("download")
+    dsl = world.lines["dsl"]
+    took = []
+    for _ in range(4):
+        dsl.blackhole()
+        world.until(lambda: world.state("dsl") == "suspect", 1.0)
+        world.run(1.0)
+        dsl.heal()
+        took.append(world.until(lambda: world.state("dsl") == "up", 3.0))
+        world.run(0.5)
+    assert took[3] > took[0] + 0.05
+    assert took[3] < 1.0
+
+
+def test_reconfiguring_keeps_what_is_known() -> None:
+    world = demo("download")
+    world.lines["dsl"].blackhole()
+    world.run(1.0)
+    rtt_ms = world.fleet.uplinks()["wifi"].rtt_ms
+    world.lines["usb"] = SimLine(kind="wwan", delay_s=0.03)
+    world.configure()
+    assert world.state("dsl") == "suspect"
+    assert world.fleet.uplinks()["wifi"].rtt_ms == rtt_ms
+    world.until(lambda: world.state("usb") == "up", 1.0)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_whatever_happens_questions_are_bounded_and_states_calm(seed: int) -> None:
+    """Random outages, stalls, loads: never more than a burst of questions, never a storm of changes."""
+    world = demo("download", seed)
+    rng = world.rng
+    begun = world.now
+    for _ in range(40):
+        line = rng.choice(list(world.lines.values()))
+        match rng.randrange(8):
+            case 0 | 1:
+                line.blackhole(up=rng.random() < 0.7, down=rng.random() < 0.7)
+            case 2 | 3:
+                line.heal()
+            case 4:
+                line.load = rng.choice(["download", "upload", "both", "chat", "udp-up", None])
+            case 5:
+                world.hiccup(rng.random() * 0.2, whole_machine=rng.random() < 0.5)
+            case 6:
+                line.queue_down_s = line.queue_up_s = rng.random() * 0.2
+            case _:
+                world.gateway_alive = not world.gateway_alive
+        world.run(rng.random())
+    seconds = world.now - begun
+    for second in range(int(seconds)):
+        assert world.asked_between(begun + second, begun + second + 1) <= 3 * 30
+    assert len(world.asks) / seconds <= 3 * 15
+    assert len(world.changes) <= 40 * 4
+    for line in world.lines.values():
+        line.heal()
+        line.queue_down_s = line.queue_up_s = 0.0
+    world.gateway_alive = True
+    world.until(lambda: {world.state(n) for n in world.lines} == {"up"} and world.reach() == "up", 70.0)
