@@ -7,10 +7,13 @@ from typer.main import get_command
 
 from hagw.cli import lab
 from hagw.cli.check import check
+from hagw.cli.clear import clear
+from hagw.cli.daemon import daemon
 from hagw.cli.flows import flows
 from hagw.cli.output import print_error
 from hagw.cli.status import status
 from hagw.cli.version import version
+from hagw.cli.worker import worker
 from hagw.errors import HagwError
 
 INTERRUPTED = 130
@@ -22,8 +25,9 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="Hybrid-access gateway: a LAN's plain TCP over DSL, LTE and WiFi at once.",
 )
-for verb in (status, flows, check, lab.lab, version):
+for verb in (daemon, status, flows, check, clear, lab.lab, version):
     app.command()(verb)
+app.command(hidden=True)(worker)
 
 
 def run(argv: Sequence[str]) -> int:

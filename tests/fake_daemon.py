@@ -1,0 +1,34 @@
+"""The daemon over a kernel in memory and scripted workers: run as a process of its own. Usage: fake_daemon.py DIR."""
+
+import asyncio
+import sys
+from pathlib import Path
+
+from hagw.control.gateway import Gateway
+from hagw.control.instance import only_instance
+from hagw.control.logs import set_up_logs
+from hagw.control.worker_seat import SeatPlan
+from hagw.daemon import serve
+from tests.fakes import CPE, FAKE_WORKER, FakeHealth, FakeKernel
+
+
+def seats(runtime_dir: Path) -> tuple[SeatPlan, ...]:
+    """Return two seats of scripted workers."""
+    paths = [runtime_dir / f"worker-{index}.sock" for index in range(2)]
+    return tuple(
+        SeatPlan(index, path, (sys.executable, str(FAKE_WORKER), str(path)), runtime_dir / f"worker-{index}.log")
+        for index, path in enumerate(paths)
+    )
+
+
+async def main(runtime_dir: Path) -> None:
+    """Serve until told to end."""
+    gateway = Gateway(CPE, "0.1.0", FakeKernel(), FakeHealth(), seats(runtime_dir))
+    await serve(gateway, (), runtime_dir)
+
+
+if __name__ == "__main__":
+    set_up_logs()
+    directory = Path(sys.argv[1])
+    with only_instance(directory):
+        asyncio.run(main(directory))
