@@ -60,12 +60,13 @@ class WorkerLink(asyncio.Protocol):
         """Say whether earlier lines still wait: what is only nice to know is better left out then."""
         return self._transport is not None and self._transport.get_write_buffer_size() > 0
 
-    async def finish(self) -> None:
-        """Hang up once everything queued was sent, or after a second."""
+    async def finish(self) -> WorkerProcess:
+        """Hang up once everything queued was sent, or after a second; hand over the hold on the process."""
         if self._transport is not None:
             self._transport.close()
-        await asyncio.wait({self.lost}, timeout=1.0)
-        self.close()
+            await asyncio.wait({self.lost}, timeout=1.0)
+            self._transport.abort()
+        return self.process
 
     def close(self) -> None:
         """Hang up and let go of the process; it keeps running."""

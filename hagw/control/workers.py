@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hagw.control.worker_link import WorkerLink, encode
-from hagw.control.worker_seat import Seat, SeatPlan, SeatState
+from hagw.control.worker_process import WorkerProcess
+from hagw.control.worker_seat import END_TIMEOUT_S, Seat, SeatPlan, SeatState
 from hagw.model.snapshot import Snapshot, to_json
 
 WORKERS_MIN = 2  # one that dies leaves another to take the connections the kernel moves
@@ -108,20 +109,43 @@ class Workers:
 
 
 async def retire_surplus(runtime_dir: Path, count: int) -> tuple[int, ...]:
-    """Have workers beyond `count` (of an earlier configuration) drain and end; return their indexes."""
-    retired = []
-    for path in sorted(runtime_dir.glob("worker-*.sock")):
-        text = path.stem.removeprefix("worker-")
-        if not text.isdecimal() or int(text) < count:
-            continue
-        try:
-            link = await WorkerLink.connect(path, _ignore)
-        except OSError:
-            continue
-        link.send(encode({"op": "stop", "drain_s": DRAIN_S}))
-        await link.finish()
-        retired.append(int(text))
-    return tuple(retired)
+    """Have workers beyond `count` (of an earlier configuration) drain and end by themselves; return their pids."""
+    processes = [await _dismiss(path, DRAIN_S) for path in _sockets(runtime_dir, count)]
+    for process in processes:
+        if process is not None:
+            process.close()
+    return tuple(process.pid for process in processes if process is not None)
+
+
+async def stop_all(runtime_dir: Path, drain_s: float = DRAIN_S) -> int:
+    """Have all workers drain and end; kill those that do not. Return how many there were."""
+    paths = _sockets(runtime_dir, 0)
+    found = [process for path in paths if (process := await _dismiss(path, drain_s)) is not None]
+    deadline = asyncio.get_running_loop().time() + drain_s + END_TIMEOUT_S
+    for process in found:
+        if not await process.wait_ended(max(0.0, deadline - asyncio.get_running_loop().time())):
+            process.kill()
+            await process.wait_ended(END_TIMEOUT_S)
+        process.close()
+    for path in paths:
+        path.unlink(missing_ok=True)
+    return len(found)
+
+
+def _sockets(runtime_dir: Path, first: int) -> list[Path]:
+    """Return the control sockets of workers from index `first` on."""
+    numbers = {path: path.stem.removeprefix("worker-") for path in sorted(runtime_dir.glob("worker-*.sock"))}
+    return [path for path, number in numbers.items() if number.isdecimal() and int(number) >= first]
+
+
+async def _dismiss(path: Path, drain_s: float) -> WorkerProcess | None:
+    """Tell the worker at `path` to drain and end; None when there is none."""
+    try:
+        link = await WorkerLink.connect(path, _ignore)
+    except OSError:
+        return None
+    link.send(encode({"op": "stop", "drain_s": drain_s}))
+    return await link.finish()
 
 
 def _ignore(message: dict[str, Any]) -> None:

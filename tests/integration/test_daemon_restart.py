@@ -16,7 +16,7 @@ import pytest
 
 from hagw.cli.client import get
 from hagw.control.instance import only_instance
-from hagw.control.workers import retire_surplus
+from hagw.control.workers import stop_all
 from hagw.errors import DaemonUnreachable, Refused
 
 ROOT = Path(__file__).parents[2]
@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture
 def runtime_dir(tmp_path: Path) -> Iterator[Path]:
     yield tmp_path
-    asyncio.run(retire_surplus(tmp_path, 0))
+    asyncio.run(stop_all(tmp_path, 0.0))
 
 
 @contextmanager

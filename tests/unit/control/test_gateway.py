@@ -15,7 +15,7 @@ from hagw.control import gateway as module
 from hagw.control.gateway import Gateway
 from hagw.control.ports import Interception
 from hagw.control.worker_seat import SeatPlan
-from hagw.control.workers import retire_surplus
+from hagw.control.workers import stop_all
 from hagw.errors import HagwError
 from hagw.model.health import GatewayHealth, UplinkHealth
 from hagw.model.intent import Intent
@@ -59,7 +59,7 @@ async def running(runtime_dir: Path, intent: Intent = CPE, *moods: str) -> Async
 @pytest.fixture
 def runtime_dir(tmp_path: Path) -> Iterator[Path]:
     yield tmp_path
-    asyncio.run(retire_surplus(tmp_path, 0))
+    asyncio.run(stop_all(tmp_path, 0.0))
 
 
 def test_interception_starts_only_when_a_worker_listens(runtime_dir: Path) -> None:

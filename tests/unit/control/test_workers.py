@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from hagw.control.worker_seat import SeatPlan
-from hagw.control.workers import Workers, retire_surplus, worker_count
+from hagw.control.workers import Workers, retire_surplus, stop_all, worker_count
 from hagw.model.intent import FlowLimits
 from hagw.model.snapshot import HagSnapshot
 from tests.fakes import FAKE_WORKER
@@ -68,7 +68,7 @@ async def running(runtime_dir: Path, *moods: tuple[str, ...]) -> AsyncIterator[C
 def runtime_dir(tmp_path: Path) -> Iterator[Path]:
     """A runtime directory whose workers are gone afterwards."""
     yield tmp_path
-    asyncio.run(retire_surplus(tmp_path, 0))
+    asyncio.run(stop_all(tmp_path, 0.0))
 
 
 def test_workers_start_apply_the_snapshot_and_report(runtime_dir: Path) -> None:
@@ -243,12 +243,33 @@ def test_surplus_workers_of_an_earlier_configuration_are_stopped(runtime_dir: Pa
             crew.workers.publish(SNAPSHOT)
             await crew.until_listening()
             kept, surplus = crew.pids()
-        assert await retire_surplus(runtime_dir, 1) == (1,)
         assert surplus is not None
+        assert await retire_surplus(runtime_dir, 1) == (surplus,)
         assert os.waitpid(surplus, 0)[0] == surplus
         async with running(runtime_dir, ()) as crew:
             await crew.until(lambda: crew.workers.reports()[0].state == "running")
             assert crew.pids() == [kept]
+
+    asyncio.run(scenario())
+
+
+def test_stopping_all_ends_also_a_worker_that_does_not_listen_to_us(runtime_dir: Path) -> None:
+    async def scenario() -> None:
+        async with running(runtime_dir, (), ()) as crew:
+            crew.workers.publish(SNAPSHOT)
+            await crew.until_listening()
+            pids = crew.pids()
+        assert pids[0] is not None
+        os.kill(pids[0], signal.SIGSTOP)
+        began = time.monotonic()
+        assert await stop_all(runtime_dir, drain_s=0.1) == 2
+        assert time.monotonic() - began < 3.0
+        for pid in pids:
+            assert pid is not None
+            with pytest.raises(ProcessLookupError):
+                os.kill(pid, 0)
+        assert list(runtime_dir.glob("*.sock")) == []
+        assert await stop_all(runtime_dir) == 0
 
     asyncio.run(scenario())
 
