@@ -81,6 +81,8 @@ class Lab:
                 gateway.write_config(self.directory, name, text)
             for node in wanted.nodes.values():
                 services.start(self.directory, node, self._spawn)
+            for node in wanted.nodes.values():
+                services.wait_listening(build.namespace(self.name, node.name), node, self._processes)
             if hagw:
                 say("starting hagw")
                 self._start_all_hagw(wanted)

@@ -1,18 +1,24 @@
 """The servers that stand for the Internet: web (HTTP, HTTPS, uploads), iperf3 and a server-first echo."""
 
 import random
+import socket
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
 from hagw.lab import gateway, netns
-from hagw.lab.processes import Process
+from hagw.lab.netns import CommandFailed
+from hagw.lab.processes import Process, ProcessTable
 from hagw.lab.topology import Node
 
 ECHO_PORT: Final = 2222
 IPERF3_PORT: Final = 5201
 FILES: Final = {"1k.bin": 1_000, "1M.bin": 1_000_000, "10M.bin": 10_000_000}
+
+_LISTENERS: Final = {"web": ("nginx", 443), "iperf3": ("iperf3", IPERF3_PORT), "echo": ("echo", ECHO_PORT)}
+_LISTEN_TIMEOUT_S: Final = 5.0
 
 Spawn = Callable[[str, str, Sequence[str]], Process]
 
@@ -66,6 +72,24 @@ def start(lab_directory: Path, node: Node, spawn: Spawn) -> None:
                 spawn(node.name, "iperf3", ["iperf3", "-s", "-p", str(IPERF3_PORT)])
             case "echo":
                 spawn(node.name, "echo", [sys.executable, "-P", "-m", "hagw.lab.echo", str(ECHO_PORT)])
+
+
+def wait_listening(netns_name: str, node: Node, processes: ProcessTable) -> None:
+    """Wait until a node's services accept connections. Raise CommandFailed if one ends or none answers in 5 s."""
+    deadline = time.monotonic() + _LISTEN_TIMEOUT_S
+    for service in node.services:
+        role, port = _LISTENERS[service]
+        with netns.entered(netns_name):
+            while socket_refuses(port):
+                if not processes.running(node.name, role) or time.monotonic() > deadline:
+                    raise CommandFailed(f"{role} on node {node.name} does not listen on port {port}; see its log")
+                time.sleep(0.02)
+
+
+def socket_refuses(port: int) -> bool:
+    """Say whether nothing listens on a local TCP port of this thread's namespace."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
 
 
 def web_root(lab_directory: Path, node: str = "inet") -> Path:
