@@ -2,18 +2,22 @@
 
 import json
 import os
-import subprocess
 import sys
+import time
 from dataclasses import asdict
 from pathlib import Path
+from typing import Final
 
 from hagw.lab import netns
 from hagw.lab.netns import CommandFailed
-from hagw.lab.processes import ProcessTable
+from hagw.lab.processes import ProcessTable, is_running
 from hagw.lab.topology import Node, Topology
 
+EMULATOR: Final = "emulator"
+_EMULATOR_TIMEOUT_S: Final = 10.0
+
 # No duplicate-address detection: addresses are usable at once. No router advertisements: the lab is static.
-_SYSCTLS = {
+_SYSCTLS: Final = {
     "net.ipv4.conf.all.rp_filter": "0",
     "net.ipv4.conf.default.rp_filter": "0",
     "net.ipv6.conf.all.accept_dad": "0",
@@ -94,27 +98,17 @@ def start_emulator(lab: str, topology: Topology, processes: ProcessTable, direct
         }
         for link in topology.links.values()
     ]
-    home = namespace(lab, next(iter(topology.nodes)))
-    argv = [*netns.inside(home), sys.executable, "-P", "-m", "hagw.lab.emulator", str(emulator_socket(directory))]
-    log = directory / "emulator.log"
-    with log.open("ab") as errors:
-        child = subprocess.Popen(
-            argv,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            env=python_environment(),
-            start_new_session=True,
-        )
-    processes.record("", "emulator", child.pid)
-    assert child.stdin is not None
-    assert child.stdout is not None
-    with child.stdin, child.stdout:
-        child.stdin.write(json.dumps(described).encode())
-        child.stdin.close()
-        ready = child.stdout.readline()
-    if ready != b"ready\n":
-        raise CommandFailed(f"the link emulator did not start: {log.read_text(encoding='utf-8').strip()}")
+    links, control, log = directory / "links.json", emulator_socket(directory), directory / "emulator.log"
+    links.write_text(json.dumps(described), encoding="utf-8")
+    # It lives in one of the lab's namespaces, so that it is found there even if it was never recorded.
+    home = netns.inside(namespace(lab, next(iter(topology.nodes))))
+    argv = [*home, sys.executable, "-P", "-m", "hagw.lab.emulator", str(links), str(control)]
+    emulator = processes.start("", EMULATOR, argv, log=log, env=python_environment())
+    deadline = time.monotonic() + _EMULATOR_TIMEOUT_S
+    while not control.exists():
+        if not is_running(emulator) or time.monotonic() > deadline:
+            raise CommandFailed(f"the link emulator did not start: {log.read_text(encoding='utf-8').strip()}")
+        time.sleep(0.01)
 
 
 def python_environment() -> dict[str, str]:

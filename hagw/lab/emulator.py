@@ -1,8 +1,8 @@
 """The link emulator: a process that carries the frames of one or more links between pairs of TAP devices.
 
-Run as `python -m hagw.lab.emulator SOCKET` with the links on stdin as JSON:
+Run as `python -m hagw.lab.emulator LINKS SOCKET`; LINKS is a JSON file:
 `[{"name": …, "near": [netns, interface], "far": [netns, interface], "state": {LinkState fields}}]`.
-Writes `ready` and a newline to stdout when all devices exist; they vanish with the process.
+The socket appears once all devices exist; they vanish with the process.
 Control: a Unix stream socket, a JSON line per request, one line per answer:
 `{"op": "set", "link": L, "state": {…}}` and `{"op": "status"}`, both answered with the state and counters.
 """
@@ -126,8 +126,6 @@ class Emulator:
     def __init__(self, links: list[Link], control: Path) -> None:
         self.links = {link.name: link for link in links}
         self.server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        with contextlib.suppress(FileNotFoundError):
-            control.unlink()
         self.server.bind(str(control))
         self.server.listen(8)
         self.clients: dict[socket.socket, bytes] = {}
@@ -204,23 +202,20 @@ def open_tap(namespace: str, interface: str) -> int:
     return tap
 
 
-def main(control: Path) -> None:
-    """Make the links described on stdin and carry their frames."""
+def main(described: Path, control: Path) -> None:
+    """Make the described links and carry their frames."""
     links = [
         Link(entry["name"], tuple(entry["near"]), tuple(entry["far"]), LinkState(**entry["state"]))
-        for entry in json.load(sys.stdin)
+        for entry in json.loads(described.read_text(encoding="utf-8"))
     ]
-    emulator = Emulator(links, control)
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     # Punctuality: no garbage collector pauses, exact timers, and precedence over what runs in the nodes.
     gc.disable()
     ctypes.CDLL(None).prctl(_PR_SET_TIMERSLACK, 1, 0, 0, 0)
     with contextlib.suppress(PermissionError):
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
-    sys.stdout.write("ready\n")
-    sys.stdout.flush()
-    emulator.run()
+    Emulator(links, control).run()
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]))

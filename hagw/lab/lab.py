@@ -45,7 +45,7 @@ class Lab:
             raise UnknownName(f"{name!r} is no name for a lab: small letters, digits and '-', 32 at most")
         self.name = name
         self.directory = ROOT / name
-        self._processes = ProcessTable(self.directory / "processes")
+        self.processes = ProcessTable(self.directory / "processes")
         self._topology: Topology | None = None
 
     # -- the whole lab
@@ -75,14 +75,14 @@ class Lab:
             self._write_state({"nodes": nodes, "preset": preset, "complete": False})
             shutil.copyfile(topology or DATA / "topologies" / "default.yaml", self.directory / "topology.yaml")
             say(f"building {len(nodes)} nodes and {len(wanted.links)} links")
-            build.build(self.name, wanted, self._processes, self.directory)
+            build.build(self.name, wanted, self.processes, self.directory)
             gateway.write_commands(self.directory)
             for name, text in texts.items():
                 gateway.write_config(self.directory, name, text)
             for node in wanted.nodes.values():
                 services.start(self.directory, node, self._spawn)
             for node in wanted.nodes.values():
-                services.wait_listening(build.namespace(self.name, node.name), node, self._processes)
+                services.wait_listening(build.namespace(self.name, node.name), node, self.processes)
             if hagw:
                 say("starting hagw")
                 self._start_all_hagw(wanted)
@@ -100,19 +100,23 @@ class Lab:
 
     def is_up(self) -> bool:
         """Say whether the lab was brought up to the end and its links are being carried."""
-        return bool(self._read_state().get("complete")) and bool(self._processes.running(role="emulator"))
+        return bool(self._read_state().get("complete")) and bool(self.processes.running(role=build.EMULATOR))
 
     def status(self) -> dict[str, Any]:
         """Return the contract's `status --json` document."""
         document: dict[str, Any] = {"schema": 1, "name": self.name, "state": "down", "nodes": {}, "links": {}}
-        if self.is_up():
-            document["state"] = "up"
-            document["preset"] = self._read_state()["preset"]
-            document["nodes"] = {
-                node.name: {"addresses": [str(address.ip) for address in node.addresses]}
-                for node in self.topology.visible()
-            }
+        if not self.is_up():
+            return document
+        try:
             document["links"] = self._ask_emulator({"op": "status"})
+        except LabError:  # it ended just now
+            return document
+        document["state"] = "up"
+        document["preset"] = self._read_state()["preset"]
+        document["nodes"] = {
+            node.name: {"addresses": [str(address.ip) for address in node.addresses]}
+            for node in self.topology.visible()
+        }
         return document
 
     @property
@@ -234,7 +238,7 @@ class Lab:
         directory.mkdir(parents=True, exist_ok=True)
         command = [*netns.inside(build.namespace(self.name, node)), *argv]
         env = {**build.python_environment(), **gateway.environment(self.directory, node)}
-        return self._processes.start(node, role, command, log=directory / f"{role}.log", env=env)
+        return self.processes.start(node, role, command, log=directory / f"{role}.log", env=env)
 
     def _start_all_hagw(self, topology: Topology) -> None:
         nodes = [node.name for node in topology.nodes.values() if node.hagw is not None]
@@ -260,10 +264,13 @@ class Lab:
         self._require_up()
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
             client.settimeout(5.0)
-            client.connect(str(build.emulator_socket(self.directory)))
-            client.sendall(json.dumps(request).encode() + b"\n")
-            with client.makefile("rb") as answers:
-                answer: dict[str, Any] = json.loads(answers.readline())
+            try:
+                client.connect(str(build.emulator_socket(self.directory)))
+                client.sendall(json.dumps(request).encode() + b"\n")
+                with client.makefile("rb") as answers:
+                    answer: dict[str, Any] = json.loads(answers.readline())
+            except (OSError, ValueError) as error:
+                raise LabError(f"the links of lab {self.name!r} are not being carried: {error}") from error
         return answer
 
     def _require_up(self) -> None:
@@ -273,7 +280,7 @@ class Lab:
     def _clear(self) -> None:
         """End every process and remove every namespace of this lab, whatever state it is in."""
         nodes = tuple(self._read_state().get("nodes", ()))
-        end(self._processes.running())
+        end(self.processes.running())
         for node in nodes:
             inhabitants = [pid for pid in netns.pids(build.namespace(self.name, node)) if pid != os.getpid()]
             end(Process(node, "", pid, started_ticks(pid) or 0) for pid in inhabitants)

@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -31,18 +30,15 @@ class ProcessTable:
     def __init__(self, file: Path) -> None:
         self._file = file
 
-    def start(
-        self, node: str, role: str, argv: Sequence[str], *, log: Path, env: Mapping[str, str] | None = None
-    ) -> Process:
+    def start(self, node: str, role: str, argv: Sequence[str], *, log: Path, env: Mapping[str, str]) -> Process:
         """Start a process in a session of its own, its output appended to `log`, and record it."""
-        with log.open("ab") as output:
-            child = subprocess.Popen(
-                argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=env, start_new_session=True
-            )
-        return self.record(node, role, child.pid)
-
-    def record(self, node: str, role: str, pid: int) -> Process:
-        """Record a process that runs."""
+        appended = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+        streams = [
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, str(log), appended, 0o644),
+            (os.POSIX_SPAWN_DUP2, 1, 2),
+        ]
+        pid = os.posix_spawnp(argv[0], list(argv), env, file_actions=streams, setsid=True)
         process = Process(node, role, pid, started_ticks(pid) or 0)
         with self._file.open("a", encoding="utf-8") as file:
             file.write(json.dumps(asdict(process)) + "\n")

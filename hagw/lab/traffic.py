@@ -88,25 +88,30 @@ class Streams:
             self._server.shutdown(socket.SHUT_RDWR)
         self._server.close()
 
-    def download(self, node: str, address: str) -> "Stream":
-        """Start receiving in `node` from this server at `address`."""
-        client = self._connect(node, address, b"send\n")
+    def download(self, node: str, address: str, device: str | None = None) -> "Stream":
+        """Start receiving in `node` from this server at `address`, if need be over one `device` of the node."""
+        client = self._connect(node, address, device, b"send\n")
         meter = Meter(time.monotonic())
         return Stream(client, meter, threading.Thread(target=_receive, args=(client, meter), daemon=True))
 
-    def upload(self, node: str, address: str) -> "Stream":
+    def upload(self, node: str, address: str, device: str | None = None) -> "Stream":
         """Start sending from `node` to this server at `address`; the meter is the server's."""
         token = f"{time.monotonic_ns()}"
-        client = self._connect(node, address, f"take {token}\n".encode())
+        client = self._connect(node, address, device, f"take {token}\n".encode())
         with self._arrived:
             if not self._arrived.wait_for(lambda: token in self._uploads, _TIMEOUT_S):
                 raise LabError("the upload did not reach its server")
             meter = self._uploads[token]
         return Stream(client, meter, threading.Thread(target=_send, args=(client,), daemon=True))
 
-    def _connect(self, node: str, address: str, order: bytes) -> socket.socket:
+    def _connect(self, node: str, address: str, device: str | None, order: bytes) -> socket.socket:
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
         with self._lab.in_namespace(node):
-            client = socket.create_connection((address, self.port), _TIMEOUT_S)
+            client = socket.socket(family, socket.SOCK_STREAM)
+        client.settimeout(_TIMEOUT_S)
+        if device is not None:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode())
+        client.connect((address, self.port))
         client.sendall(order)
         return client
 
