@@ -1,12 +1,11 @@
 """In-memory stand-ins for the ports of the control plane, and a small configuration for them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
-from hagw.control.counters import UplinkTraffic
 from hagw.control.ports import Interception, UplinkHealths
 from hagw.control.status import StatusInputs
 from hagw.control.workers import WorkerReport
@@ -70,6 +69,16 @@ class FakeKernel:
         self.refused.append((address, port, timeout_s))
 
 
+@dataclass(frozen=True)
+class Carried:
+    """What an uplink carries."""
+
+    bytes_down: int
+    bytes_up: int
+    down_bps: float
+    up_bps: float
+
+
 @dataclass
 class FakeHealth:
     """Health as the test sets it."""
@@ -78,6 +87,13 @@ class FakeHealth:
     reach: dict[str, GatewayHealth] = field(default_factory=lambda: {"hag1": GatewayHealth("up", rtt_ms=20.0)})
     heard: dict[str, float] = field(default_factory=dict)
     reports: list[tuple[str, bool, str]] = field(default_factory=list)
+    seen: list[Facts] = field(default_factory=list)
+
+    def update(self, uplinks: Sequence[UplinkIntent], facts: Facts, gateways: Sequence[GatewayIntent]) -> None:
+        self.seen.append(facts)
+
+    def rates(self) -> Mapping[str, Carried]:
+        return {}
 
     def uplinks(self) -> Mapping[str, UplinkHealth]:
         return self.lines
@@ -122,7 +138,7 @@ STATUS_INPUTS = StatusInputs(
     version="0.1.0",
     uplinks=ALL_UP,
     gateways={"hag1": GatewayHealth("up", rtt_ms=20.0)},
-    traffic={"dsl": UplinkTraffic(1000, 200, 8000, 1600)},
+    traffic={"dsl": Carried(1000, 200, 8000.4, 1600.0)},
     workers=(WORKER, replace(WORKER, index=1)),
     interception=Interception(ipv4=True),
 )

@@ -7,7 +7,6 @@ from typing import Any
 
 import structlog
 
-from hagw.control.counters import TrafficMeter, read_interfaces
 from hagw.control.gate import Gate
 from hagw.control.ports import HealthPort, Interception, KernelPort
 from hagw.control.snapshots import UNKNOWN_GATEWAY, cpe_snapshot, decides_alike, hag_snapshot
@@ -16,15 +15,13 @@ from hagw.control.worker_seat import SeatPlan
 from hagw.control.workers import Workers
 from hagw.errors import HagwError
 from hagw.model.facts import Facts
-from hagw.model.intent import CpeIntent, GatewayIntent, Intent
+from hagw.model.intent import CpeIntent, Intent
 from hagw.model.snapshot import Snapshot
 
 FULL_PASS_S = 60.0  # drift is found and repaired at least this often
 SETTLE_S = 0.02  # events come in bursts: one pass for all of them
 RETRY_S = (0.5, 1.0, 2.0, 5.0, 15.0)
 MEASURES_S = 2.0  # how stale a worker's view of RTTs may be
-METER_S = 1.0
-HEARD_S = 0.2
 SETTLED_TIMEOUT_S = 3.0
 REFUSED_S = 30.0
 REFUSED_QUEUE_MAX = 1024
@@ -46,7 +43,6 @@ class Gateway:
         self._trigger = asyncio.Event()
         self._gate = Gate()
         self._in_force = Interception()
-        self._meter = TrafficMeter(intent.uplinks if isinstance(intent, CpeIntent) else ())
         self._facts = Facts(uplinks={})
         self._published: Snapshot | None = None
         self._published_at = 0.0
@@ -58,9 +54,13 @@ class Gateway:
         """Something changed: have the loop look again. Says nothing of what changed."""
         self._trigger.set()
 
+    def heard(self, gateway: str, at: float) -> None:
+        """Tell the workers that a gateway gave a proof of life at `at` (CLOCK_MONOTONIC)."""
+        self.workers.heard(gateway, at)
+
     async def prepare(self) -> None:
         """Put the kernel right before anything else runs; interception stays as it was found. Raise HagwError."""
-        self._facts = await self._kernel.facts()
+        await self._read_facts()
         self._in_force = self._gate.current = await self._kernel.interception()
         await self._kernel.reconcile(self._facts, self._health.uplinks(), self._in_force)
         self._publish()
@@ -70,9 +70,8 @@ class Gateway:
         async with asyncio.TaskGroup() as group:
             group.create_task(self.workers.run())
             group.create_task(self._reconcile_for_ever())
-            group.create_task(self._meter_for_ever())
+            group.create_task(self._publish_for_ever())
             group.create_task(self._pass_on_refused())
-            group.create_task(self._pass_on_heard())
 
     async def settled(self) -> None:
         """Wait until every worker accepts connections, or SETTLED_TIMEOUT_S: less urgent things may start then."""
@@ -89,7 +88,7 @@ class Gateway:
                 version=self._version,
                 uplinks=self._health.uplinks(),
                 gateways=self._health.gateways(),
-                traffic=self._meter.traffic,
+                traffic=self._health.rates(),
                 workers=self.workers.reports(),
                 interception=self._in_force,
                 trouble=self._trouble,
@@ -123,7 +122,7 @@ class Gateway:
         """Make one pass: workers first, as they withdraw subflows of a dead uplink, then the kernel."""
         self._publish()
         try:
-            self._facts = await self._kernel.facts()
+            await self._read_facts()
             self._publish()
             wanted = self._decide()
             steps = await self._kernel.reconcile(self._facts, self._health.uplinks(), wanted)
@@ -138,6 +137,11 @@ class Gateway:
         if wanted != self._in_force:
             log.info("interception changed", ipv4=wanted.ipv4, ipv6=wanted.ipv6)
         self._failures, self._trouble, self._in_force = 0, "", wanted
+
+    async def _read_facts(self) -> None:
+        self._facts = await self._kernel.facts()
+        if isinstance(self._intent, CpeIntent):
+            self._health.update(self._intent.uplinks, self._facts, self._intent.gateways)
 
     def _decide(self) -> Interception:
         if not isinstance(self._intent, CpeIntent):
@@ -190,20 +194,8 @@ class Gateway:
             except (HagwError, ValueError) as why:
                 log.warning("refused destination not noted", address=address, port=port, reason=str(why))
 
-    async def _pass_on_heard(self) -> None:
-        """Tell the workers of the gateways' proofs of life as they come."""
-        told: dict[str, float] = {}
-        gateways: tuple[GatewayIntent, ...] = self._intent.gateways if isinstance(self._intent, CpeIntent) else ()
-        while gateways:
-            for gateway in gateways:
-                at = self._health.heard_at(gateway.name)
-                if at is not None and at != told.get(gateway.name):
-                    told[gateway.name] = at
-                    self.workers.heard(gateway.name, at)
-            await asyncio.sleep(HEARD_S)
-
-    async def _meter_for_ever(self) -> None:
-        while isinstance(self._intent, CpeIntent):
-            self._meter.feed(read_interfaces(), asyncio.get_running_loop().time())
+    async def _publish_for_ever(self) -> None:
+        """Have measurements reach the workers also while nothing else changes."""
+        while True:
+            await asyncio.sleep(MEASURES_S)
             self._publish()
-            await asyncio.sleep(METER_S)

@@ -1,12 +1,12 @@
 """What the daemon needs of the kernel and of the observers: siblings meet only in the composition root."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from hagw.model.facts import Facts
 from hagw.model.health import GatewayHealth, UplinkHealth
-from hagw.model.intent import IPAddress
+from hagw.model.intent import GatewayIntent, IPAddress, UplinkIntent
 
 UplinkHealths = Mapping[str, UplinkHealth]
 GatewayHealths = Mapping[str, GatewayHealth]
@@ -36,8 +36,27 @@ class KernelPort(Protocol):
         """Leave connections to this destination unintercepted for `timeout_s`."""
 
 
+class Traffic(Protocol):
+    """What an uplink carries: IP bytes since its interface was made, and present rates in bit/s of IP bytes."""
+
+    @property
+    def bytes_down(self) -> int: ...
+
+    @property
+    def bytes_up(self) -> int: ...
+
+    @property
+    def down_bps(self) -> float: ...
+
+    @property
+    def up_bps(self) -> float: ...
+
+
 class HealthPort(Protocol):
     """What the observers think of uplinks and gateways."""
+
+    def update(self, uplinks: Sequence[UplinkIntent], facts: Facts, gateways: Sequence[GatewayIntent]) -> None:
+        """Take uplinks, their facts and the gateways as they are now; what was learnt is kept."""
 
     def uplinks(self) -> UplinkHealths:
         """Return the present health by uplink name."""
@@ -47,6 +66,9 @@ class HealthPort(Protocol):
 
     def heard_at(self, gateway: str) -> float | None:
         """Return when (CLOCK_MONOTONIC) the gateway last gave a proof of life, None = never."""
+
+    def rates(self) -> Mapping[str, Traffic]:
+        """Return what each uplink carries, by name."""
 
     def report_gateway(self, gateway: str, answered: bool, reason: str) -> None:
         """Take in what a worker's own connections to the gateway showed."""

@@ -49,7 +49,7 @@ def hag_snapshot(intent: HagIntent, facts: Facts) -> HagSnapshot:
         customers=tuple(CustomerView(c.name, c.key.hex(), tuple(str(s) for s in c.sources)) for c in intent.customers),
         allow=tuple(str(p) for p in intent.destinations.allow),
         deny=tuple(str(p) for p in intent.destinations.deny),
-        own_addresses=tuple(str(p) for p in facts.local_prefixes),
+        own_addresses=tuple(str(a) for a in facts.own_addresses),
         server_mptcp=intent.destinations.server_mptcp,
         server_mptcp_prefixes=tuple(str(p) for p in intent.destinations.server_mptcp_prefixes),
         limits=intent.limits,

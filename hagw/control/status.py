@@ -6,8 +6,7 @@ from typing import Any, Literal
 
 from typing_extensions import TypedDict  # pydantic, which describes these for OpenAPI, wants it before 3.12
 
-from hagw.control.counters import UplinkTraffic
-from hagw.control.ports import GatewayHealths, Interception, UplinkHealths
+from hagw.control.ports import GatewayHealths, Interception, Traffic, UplinkHealths
 from hagw.control.snapshots import UNKNOWN_GATEWAY, UNKNOWN_UPLINK
 from hagw.control.workers import WorkerReport
 from hagw.model.health import UplinkHealth
@@ -92,7 +91,7 @@ class StatusInputs:
     version: str
     uplinks: UplinkHealths
     gateways: GatewayHealths
-    traffic: Mapping[str, UplinkTraffic]
+    traffic: Mapping[str, Traffic]
     workers: tuple[WorkerReport, ...]
     interception: Interception
     trouble: str = ""
@@ -196,8 +195,8 @@ def _uplink(uplink: UplinkIntent, inputs: StatusInputs) -> UplinkStatus:
         reason=health.reason if uplink.enabled else "disabled in the configuration",
         rtt_ms=health.rtt_ms,
         loss=health.loss,
-        down_bps=None if traffic is None else traffic.down_bps,
-        up_bps=None if traffic is None else traffic.up_bps,
+        down_bps=None if traffic is None else round(traffic.down_bps),
+        up_bps=None if traffic is None else round(traffic.up_bps),
         bytes_down=None if traffic is None else traffic.bytes_down,
         bytes_up=None if traffic is None else traffic.bytes_up,
     )

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
-from hagw.model.intent import IPNetwork
+from hagw.model.intent import IPAddress, IPNetwork
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,4 +31,5 @@ class Facts:
     local_prefixes: tuple[IPNetwork, ...] = ()
     congestion_controls: tuple[str, ...] = ()
     sysctls: frozenset[str] = frozenset()  # optional ones that exist on this kernel
-    ipv6_egress: bool = False  # a route towards IPv6 servers exists
+    own_addresses: tuple[IPAddress, ...] = ()
+    ipv6_egress: bool = False  # the main table has an IPv6 default route

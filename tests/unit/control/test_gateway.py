@@ -19,7 +19,7 @@ from hagw.control.workers import stop_all
 from hagw.errors import HagwError
 from hagw.model.health import GatewayHealth, UplinkHealth
 from hagw.model.intent import Intent
-from tests.fakes import ALL_UP, CPE, FAKE_WORKER, HAG, FakeHealth, FakeKernel
+from tests.fakes import ALL_UP, CPE, FACTS, FAKE_WORKER, HAG, FakeHealth, FakeKernel
 
 OPEN = Interception(ipv4=True)
 CLOSED = Interception()
@@ -154,8 +154,19 @@ def test_a_proof_of_life_reaches_the_workers(runtime_dir: Path) -> None:
     async def scenario() -> None:
         async with running(runtime_dir) as setup:
             await setup.until(lambda: setup.kernel.held == OPEN)
-            setup.health.heard["hag1"] = 12.5
+            setup.gateway.heard("hag1", 12.5)
             await setup.until(lambda: "hag1" in setup.gateway.workers.reports()[0].stats.get("heard", []))
+
+    asyncio.run(scenario())
+
+
+def test_the_observers_are_told_the_facts_of_every_pass(runtime_dir: Path) -> None:
+    async def scenario() -> None:
+        async with running(runtime_dir) as setup:
+            setup.kernel.now = replace(FACTS, congestion_controls=("cubic",))
+            setup.gateway.look_again()
+            await setup.until(lambda: setup.health.seen[-1] == setup.kernel.now)
+            assert setup.health.seen[0] == FACTS
 
     asyncio.run(scenario())
 

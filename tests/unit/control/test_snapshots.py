@@ -1,7 +1,7 @@
 """What workers are told."""
 
 from dataclasses import replace
-from ipaddress import ip_network
+from ipaddress import ip_address
 
 from hagw.control.snapshots import congestion_control, cpe_snapshot, decides_alike, hag_snapshot
 from hagw.model.facts import Facts, UplinkFacts
@@ -49,10 +49,10 @@ def test_measurements_alone_do_not_decide() -> None:
     assert not decides_alike(a, c)
 
 
-def test_a_hag_tells_its_own_prefixes_and_whether_ipv6_leaves_it() -> None:
-    facts = Facts(uplinks={}, local_prefixes=(ip_network("198.51.100.0/24"),), ipv6_egress=True)
+def test_a_hag_tells_its_own_addresses_and_whether_ipv6_leaves_it() -> None:
+    facts = Facts(uplinks={}, own_addresses=(ip_address("198.51.100.1"),), ipv6_egress=True)
     snapshot = hag_snapshot(HAG, facts)
-    assert snapshot.own_addresses == ("198.51.100.0/24",)
+    assert snapshot.own_addresses == ("198.51.100.1",)
     assert snapshot.ipv6_egress
     assert snapshot.congestion_control == "cubic"
     assert from_json(to_json(snapshot)) == snapshot
