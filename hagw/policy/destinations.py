@@ -1,0 +1,40 @@
+"""Which servers a customer may reach through the gateway. Addresses only: no names, no DNS."""
+
+from dataclasses import dataclass
+from ipaddress import ip_network
+from typing import Final
+
+from hagw.model.intent import IPAddress, IPNetwork
+
+# Not documentation prefixes: nothing answers there, and laboratories use them.
+REFUSED: Final[tuple[IPNetwork, ...]] = tuple(
+    ip_network(prefix)
+    for prefix in (
+        "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12",
+        "192.168.0.0/16", "224.0.0.0/4", "240.0.0.0/4", "::/127", "fc00::/7", "fe80::/10", "fec0::/10", "ff00::/8",
+    )
+)  # fmt: skip
+SMTP_PORT: Final = 25
+
+
+@dataclass(frozen=True, slots=True)
+class DestinationRules:
+    """`deny` wins over `allow`, `allow` over the built-in refusals; a gateway's own addresses are never reachable."""
+
+    allow: tuple[IPNetwork, ...]
+    deny: tuple[IPNetwork, ...]
+    own: frozenset[IPAddress]
+
+    def refusal(self, address: IPAddress, port: int) -> str | None:
+        """Return why this server is out of bounds, None if it is not."""
+        if address in self.own:
+            return "one of the gateway's own addresses"
+        if any(address in network for network in self.deny):
+            return "denied by configuration"
+        if any(address in network for network in self.allow):
+            return None
+        if port == SMTP_PORT:
+            return "mail relay port"
+        if any(address in network for network in REFUSED):
+            return "not a public address"
+        return None
