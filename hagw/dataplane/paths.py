@@ -1,0 +1,279 @@
+"""The subflows of one connection: which uplinks it should use, which it does, and the calls between the two.
+
+Level-triggered: `reconcile` compares what the snapshot allows with what is there and acts; nothing is done in
+reaction to an event alone. On a lost uplink both ends must be told, or the untold one goes on sending into the
+void: REMOVE_ADDR for the gateway, destruction for ourselves (facts: 200 ms of silence instead of 800).
+"""
+
+import errno
+import socket
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Any
+
+from hagw.dataplane.mptcp_socket import SubflowInfo, SubflowReader, token_of
+from hagw.dataplane.ports import SubflowControl
+from hagw.health.noharm import SubflowSample
+from hagw.model.ids import address_id
+from hagw.model.intent import IPAddress
+from hagw.model.snapshot import UplinkView
+
+RETRY_UNACKED_S = 0.004
+JOIN_TIMEOUT_S = 3.0
+BACKOFF_MIN_S = 0.25
+BACKOFF_MAX_S = 30.0
+
+
+@dataclass(slots=True)
+class Path:
+    """One subflow as we asked for it; `info` is the kernel's latest word on it, None until it is established."""
+
+    local: str
+    loc_id: int
+    asked_at: float
+    backup: bool = False
+    info: SubflowInfo | None = None
+    sampled: tuple[int, int, int] = (0, 0, 0)  # local port, bytes acknowledged, bytes received at the last sample
+
+
+@dataclass(slots=True)
+class Carried:
+    """Payload bytes by direction."""
+
+    down: int = 0
+    up: int = 0
+
+
+class UplinkTable:
+    """The uplinks of the newest snapshot, as connections look them up."""
+
+    def __init__(self, uplinks: tuple[UplinkView, ...] = ()) -> None:
+        self.by_slot = {uplink.slot: uplink for uplink in uplinks}
+        self.slot_by_name = {uplink.name: uplink.slot for uplink in uplinks}
+
+    def name(self, slot: int) -> str:
+        """Return the uplink's name, or its slot while no uplink has it."""
+        uplink = self.by_slot.get(slot)
+        return uplink.name if uplink is not None else str(slot)
+
+    def address(self, slot: int, ipv6: bool) -> str | None:
+        """Return the uplink's local address of a family while its subflows may exist, else None."""
+        uplink = self.by_slot.get(slot)
+        if uplink is None or uplink.state != "up":
+            return None
+        return uplink.address6 if ipv6 else uplink.address4
+
+
+class Paths:
+    """The subflows of one MPTCP connection. `allowed` are slots; `now` is monotonic everywhere."""
+
+    __slots__ = (
+        "_backoff", "_control", "_ended", "_reader", "_remote", "_retry_at", "_sock", "_token", "allowed", "ipv6",
+        "paths", "withheld",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        control: SubflowControl,
+        reader: SubflowReader,
+        remote: tuple[IPAddress, int],
+        initial: tuple[int, str],
+        allowed: frozenset[int],
+        now: float,
+    ) -> None:
+        self._sock = sock
+        self._control = control
+        self._reader = reader
+        self._remote = remote
+        self._token: int | None = None
+        self._retry_at: dict[int, float] = {}
+        self._backoff: dict[int, float] = {}
+        self._ended: dict[int, Carried] = {}
+        self.allowed = allowed
+        self.ipv6 = remote[0].version == 6
+        self.withheld: dict[int, str] = {}
+        slot, local = initial
+        self.paths: dict[int, Path] = {slot: Path(local, 0, now)}
+
+    @property
+    def is_multipath(self) -> bool:
+        """Whether the connection is MPTCP; known once it is established."""
+        if self._token is None:
+            self._token = token_of(self._sock)
+        return self._token is not None
+
+    def reconcile(self, uplinks: UplinkTable, now: float) -> float | None:
+        """Create and withdraw subflows; return when to come back for one that could not be made yet."""
+        if not self.is_multipath:
+            return None
+        again: float | None = None
+        for slot in self.allowed:
+            local = uplinks.address(slot, self.ipv6)
+            path = self.paths.get(slot)
+            if path is not None and path.local != local and (local is not None or self._others_live(slot, uplinks)):
+                self._withdraw(slot, path)
+                path = None
+            if path is None and local is not None:
+                due = self._retry_at.get(slot, 0.0)
+                if now >= due:
+                    due = self._create(slot, local, uplinks.by_slot[slot].ifindex, now)
+                if due > now:
+                    again = due if again is None else min(again, due)
+        return again
+
+    def observe(self, now: float) -> tuple[SubflowInfo, ...]:
+        """Read the kernel's subflows, forget those that are gone, follow the withheld set; return them."""
+        infos = self._reader.read(self._sock)
+        by_local = {info.local[0]: info for info in infos}
+        for slot, path in list(self.paths.items()):
+            info = by_local.get(path.local)
+            if info is not None:
+                path.info = info
+                self._backoff.pop(slot, None)
+                self._follow_withheld(slot, path)
+            elif path.info is not None or now - path.asked_at > JOIN_TIMEOUT_S:
+                self._drop(slot, path, now)
+        return infos
+
+    def settle(self, now: float) -> None:
+        """Read the last figures of a connection whose both directions are over."""
+        for info in self._reader.read_all(self._sock):
+            for path in self.paths.values():
+                known = path.info
+                if path.local != info.local[0] or (known is not None and known.local != info.local):
+                    continue
+                # A subflow that was reset has lost its figures: the last good ones stand.
+                if known is None or info.bytes_acked + info.bytes_received >= known.bytes_acked + known.bytes_received:
+                    path.info = info
+
+    def follow_withheld(self) -> None:
+        """Give every subflow the priority that `withheld` asks for."""
+        for slot, path in self.paths.items():
+            self._follow_withheld(slot, path)
+
+    def joined(self) -> int:
+        """Return how many subflows were established when last observed."""
+        return sum(path.info is not None for path in self.paths.values())
+
+    def carried(self) -> dict[int, Carried]:
+        """Return payload bytes by slot, subflows that ended included, as last observed."""
+        totals = {slot: Carried(ended.down, ended.up) for slot, ended in self._ended.items()}
+        for slot, path in self.paths.items():
+            if path.info is not None:
+                total = totals.setdefault(slot, Carried())
+                total.down += path.info.bytes_received
+                total.up += path.info.bytes_acked
+        return totals
+
+    def samples(self, infos: tuple[SubflowInfo, ...], uplinks: UplinkTable) -> tuple[SubflowSample, ...]:
+        """Return what the no-harm guard judges by: what each uplink's subflow carried since the last call."""
+        by_local = {info.local[0]: info for info in infos}
+        samples = []
+        for slot, path in self.paths.items():
+            info = by_local.get(path.local)
+            if info is None:
+                continue
+            port, acked, received = path.sampled
+            if port != info.local[1]:
+                acked = received = 0
+            path.sampled = (info.local[1], info.bytes_acked, info.bytes_received)
+            samples.append(
+                SubflowSample(
+                    uplink=uplinks.name(slot),
+                    bytes_up=info.bytes_acked - acked,
+                    bytes_down=info.bytes_received - received,
+                    delivery_rate_bps=float(info.delivery_rate_bps),
+                    srtt_ms=info.srtt_us / 1000,
+                    min_rtt_ms=info.min_rtt_us / 1000,
+                    unacked_bytes=info.unacked * info.mss,
+                    notsent_bytes=info.notsent_bytes,
+                    app_limited=info.app_limited,
+                )
+            )
+        return tuple(samples)
+
+    def by_uplink(self, uplinks: UplinkTable) -> dict[str, dict[str, int]]:
+        """Return payload bytes by uplink and direction, as the contract shows them."""
+        return {uplinks.name(slot): {"down": c.down, "up": c.up} for slot, c in self.carried().items()}
+
+    def documents(self, uplinks: UplinkTable) -> list[dict[str, Any]]:
+        """Return the subflows as the contract shows them."""
+        return [
+            {
+                "uplink": uplinks.name(slot),
+                "state": "joining" if path.info is None else "withheld" if slot in self.withheld else "established",
+                "backup": path.backup,
+                "rtt_ms": None if path.info is None else round(path.info.srtt_us / 1000, 3),
+            }
+            for slot, path in sorted(self.paths.items())
+        ]
+
+    def _create(self, slot: int, local: str, ifindex: int, now: float) -> float:
+        token = self._token
+        assert token is not None
+        loc_id = address_id(slot, self.ipv6)
+        try:
+            self._control.sf_create(
+                token, ip_address(local), loc_id, self._remote[0], self._remote[1], ifindex, slot in self.withheld
+            )
+        except OSError as why:
+            if why.errno == errno.ENOTCONN:
+                wait = RETRY_UNACKED_S
+            else:
+                wait = self._next_backoff(slot)
+            self._retry_at[slot] = now + wait
+            return now + wait
+        self.paths[slot] = Path(local, loc_id, now, slot in self.withheld)
+        return now
+
+    def _withdraw(self, slot: int, path: Path) -> None:
+        token = self._token
+        assert token is not None
+        gone = [info for info in self._reader.read(self._sock) if info.local[0] == path.local]
+        try:
+            self._control.remove(token, path.loc_id)
+        except OSError:
+            pass  # the kernel dropped the address already
+        for info in gone:
+            path.info = info
+            try:
+                self._control.sf_destroy(token, _endpoint(info.local), _endpoint(info.remote))
+            except OSError:
+                pass  # it ended by itself meanwhile
+        self._fold(slot, path)
+        self._retry_at.pop(slot, None)
+        self._backoff.pop(slot, None)
+
+    def _drop(self, slot: int, path: Path, now: float) -> None:
+        self._fold(slot, path)
+        self._retry_at[slot] = now + self._next_backoff(slot)
+
+    def _fold(self, slot: int, path: Path) -> None:
+        del self.paths[slot]
+        if path.info is not None:
+            ended = self._ended.setdefault(slot, Carried())
+            ended.down += path.info.bytes_received
+            ended.up += path.info.bytes_acked
+
+    def _follow_withheld(self, slot: int, path: Path) -> None:
+        wanted = slot in self.withheld
+        if path.backup == wanted or path.info is None or self._token is None:
+            return
+        try:
+            self._control.set_backup(self._token, _endpoint(path.info.local), _endpoint(path.info.remote), wanted)
+        except OSError:
+            return  # gone meanwhile; the next look says so
+        path.backup = wanted
+
+    def _others_live(self, slot: int, uplinks: UplinkTable) -> bool:
+        return any(uplinks.address(other, self.ipv6) is not None for other in self.allowed if other != slot)
+
+    def _next_backoff(self, slot: int) -> float:
+        wait = self._backoff.get(slot, BACKOFF_MIN_S)
+        self._backoff[slot] = min(wait * 2, BACKOFF_MAX_S)
+        return wait
+
+
+def _endpoint(text: tuple[str, int]) -> tuple[IPAddress, int]:
+    return ip_address(text[0]), text[1]
