@@ -1,0 +1,375 @@
+"""One connection from a CPE on the HAG: read the Convert message, open the server, answer, relay.
+
+The life: reading (a stranger's message has a short timer, an authenticated one may wait for its Connect as a warm
+connection) -> dialing -> relaying; or an Error TLV and the close RFC 8803 section 6.2.2 asks for: no reset from our
+side, discard until the client goes.
+"""
+
+import errno
+import os
+import socket
+import time
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from hagw.convert import error_value
+from hagw.convert.errors import ErrorCode
+from hagw.convert.events import (
+    ClosedEarly,
+    ConnectRequested,
+    ConverterEvent,
+    CookiePresented,
+    EarlyData,
+    Failed,
+    InfoRequested,
+)
+from hagw.convert.machine import KIND_MPTCP, ConverterMachine
+from hagw.dataplane.loop import EPOLLIN, EPOLLOUT, Timer
+from hagw.dataplane.mptcp_socket import open_stream, token_of
+from hagw.dataplane.relay import Relay, abort
+from hagw.dataplane.servers import RACE_S
+from hagw.dataplane.synack import syn_ack_options
+
+if TYPE_CHECKING:
+    from hagw.dataplane.hag import HagWorker
+
+EARLY_MAX_BYTES: Final = 64 * 1024
+LINGER_S: Final = 2.0
+KEEPALIVE: Final = ((socket.TCP_KEEPIDLE, 300), (socket.TCP_KEEPINTVL, 30), (socket.TCP_KEEPCNT, 4))
+ICMP_NET_UNREACHABLE: Final = 0
+ICMP_HOST_UNREACHABLE: Final = 1
+
+State = Literal["reading", "dialing", "relaying", "lingering", "closed"]
+
+
+class ConverterSession:
+    """One accepted connection; watches it from the start."""
+
+    __slots__ = (
+        "_counted", "_dials", "_early", "_eof", "_idle_since", "_machine", "_relay", "_reply_bytes", "_seen", "_server",
+        "_started", "_timer", "_why", "_worker", "client", "customer", "customer_flow", "id", "peer", "state",
+    )  # fmt: skip
+
+    def __init__(self, worker: "HagWorker", session_id: int, client: socket.socket, peer: tuple[str, int]) -> None:
+        self._worker = worker
+        self.id = session_id
+        self.client = client
+        self.peer = peer
+        self.state: State = "reading"
+        self.customer: str | None = None
+        self.customer_flow = False
+        self._machine: ConverterMachine | None = ConverterMachine(requires_cookie=True)
+        self._dials: list[socket.socket] = []
+        self._early = bytearray()
+        self._eof = False
+        self._relay: Relay | None = None
+        self._reply_bytes = 0
+        self._server = ("", 0)
+        self._started = worker.loop.now
+        self._idle_since = worker.loop.now
+        self._counted = 0
+        self._seen = 0
+        self._why = ""
+        worker.strangers += 1
+        worker.loop.add(client.fileno(), EPOLLIN, self._on_client)
+        self._timer: Timer | None = worker.loop.call_in(worker.limits.message_s, self._too_slow)
+
+    def give_up(self, why: str) -> None:
+        """Reset both sides."""
+        if self.state == "closed":
+            return
+        self._why = why
+        if self._relay is not None:
+            self._relay.fail()
+            return
+        abort(self.client)
+        self._close()
+
+    # --- the Convert message
+
+    def _on_client(self, mask: int) -> None:
+        if not mask & EPOLLIN:
+            self.give_up("the client went away")
+            return
+        try:
+            data = self.client.recv(65536)
+        except BlockingIOError:
+            return
+        except OSError:
+            self.give_up("the client went away")
+            return
+        if self.state == "lingering":
+            if not data:
+                self._close()
+            return
+        machine = self._machine
+        assert machine is not None
+        if not data:
+            self._eof = True
+            self._worker.loop.set_mask(self.client.fileno(), 0)
+        for event in machine.receive(data) if data else machine.receive_eof():
+            self._serve(machine, event)
+            if self.state in ("lingering", "closed"):
+                return
+        if len(self._early) > EARLY_MAX_BYTES and self.state == "dialing":
+            self._worker.loop.set_mask(self.client.fileno(), 0)
+
+    def _serve(self, machine: ConverterMachine, event: ConverterEvent) -> None:
+        match event:
+            case CookiePresented():
+                self._authorise(machine, event.value)
+            case ConnectRequested():
+                self._connect(machine, event)
+            case EarlyData():
+                self._early += event.data
+            case InfoRequested():
+                self._answer_and_linger(machine.answer_info(), "asked what is converted")
+            case Failed():
+                self._failed(event)
+            case ClosedEarly():
+                self._close()
+
+    def _authorise(self, machine: ConverterMachine, value: bytes) -> None:
+        worker = self._worker
+        self.customer = worker.customer_of(value, self.peer[0])
+        if self.customer is None:
+            self._refuse(machine, ErrorCode.NOT_AUTHORIZED, b"", "cookie not valid")
+            return
+        worker.strangers -= 1
+        self._set_timer(worker.limits.warm_idle_s)
+
+    def _failed(self, event: Failed) -> None:
+        self._worker.counts["malformed"] += 1
+        if event.reply is None or not self._worker.may_answer(self.peer[0]):
+            self.give_up(event.reason)
+        else:
+            self._answer_and_linger(event.reply, event.reason)
+
+    def _refuse(self, machine: ConverterMachine, code: ErrorCode, value: bytes, why: str) -> None:
+        self._worker.counts["refused"] += 1
+        if self._worker.may_answer(self.peer[0]):
+            self._answer_and_linger(machine.reject(code, value), why)
+        else:
+            self.give_up(why)
+
+    def _answer_and_linger(self, reply: bytes, why: str) -> None:
+        """Send the last bytes and our end, then discard what comes until the client closes or resets."""
+        self._why = why
+        self._leave_strangers()
+        self.state = "lingering"
+        try:
+            self.client.send(reply)
+            self.client.shutdown(socket.SHUT_WR)
+        except OSError:
+            self._close()
+            return
+        self._worker.loop.set_mask(self.client.fileno(), EPOLLIN)
+        self._set_timer(LINGER_S)
+
+    def _too_slow(self) -> None:
+        self._timer = None
+        self.give_up("too slow" if self.customer is None else "idle for too long")
+
+    # --- the server
+
+    def _connect(self, machine: ConverterMachine, wanted: ConnectRequested) -> None:
+        worker = self._worker
+        assert self.customer is not None  # requires_cookie: without one the machine fails the message
+        self._server = (str(wanted.address), wanted.port)
+        refusal = worker.rules.refusal(wanted.address, wanted.port)
+        if refusal is not None:
+            self._refuse(machine, ErrorCode.NOT_AUTHORIZED, b"", refusal)
+            return
+        if not worker.admit(self.customer):
+            self._refuse(machine, ErrorCode.RESOURCE_EXCEEDED, error_value.retry(1), "too many pending connections")
+            return
+        self.customer_flow = True
+        worker.counts["flows_total"] += 1
+        self.state = "dialing"
+        asked = any(option.kind == KIND_MPTCP for option in wanted.options)
+        multipath = asked or worker.servers.try_mptcp(wanted.address, wanted.port, worker.loop.now)
+        self._set_timer(RACE_S if multipath else worker.limits.connect_s)
+        self._dial(multipath)
+
+    def _dial(self, multipath: bool) -> None:
+        family = socket.AF_INET6 if ":" in self._server[0] else socket.AF_INET
+        try:
+            if multipath:
+                sock = open_stream(family, self._worker.congestion_control)
+            else:
+                sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except OSError as why:
+            self._unreachable(why.errno or errno.EMFILE)
+            return
+        code = sock.connect_ex(self._server)
+        if code not in (0, errno.EINPROGRESS):
+            sock.close()
+            self._unreachable(code)
+            return
+        self._dials.append(sock)
+        self._worker.loop.add(sock.fileno(), EPOLLOUT, lambda _mask: self._on_dialed(sock, multipath))
+
+    def _on_race(self) -> None:
+        """The MPTCP SYN is unanswered: try a plain one beside it, whichever comes first."""
+        self._set_timer(self._worker.limits.connect_s)
+        self._dial(multipath=False)
+
+    def _on_dialed(self, sock: socket.socket, multipath: bool) -> None:
+        code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code:
+            self._dials.remove(sock)
+            self._worker.loop.close(sock)
+            if not self._dials:
+                self._unreachable(code)
+            return
+        self._dials.remove(sock)
+        self._remember(sock, multipath)
+        for loser in self._dials:
+            abort(loser)
+            self._worker.loop.close(loser)
+        self._dials.clear()
+        self._relay_with(sock)
+
+    def _remember(self, sock: socket.socket, multipath: bool) -> None:
+        address = ip_address(self._server[0])
+        now = self._worker.loop.now
+        if multipath:
+            self._worker.servers.learn(address, self._server[1], token_of(sock) is not None, now)
+        elif self._dials:
+            self._worker.servers.learn_blocked(address, self._server[1], now)
+
+    def _unreachable(self, code: int) -> None:
+        machine = self._machine
+        assert machine is not None
+        match code:
+            case errno.ECONNREFUSED | errno.ECONNRESET:
+                self._refuse(machine, ErrorCode.CONNECTION_RESET, b"", "the server refused")
+            case errno.ENETUNREACH:
+                value = error_value.unreachable(ICMP_NET_UNREACHABLE)
+                self._refuse(machine, ErrorCode.DESTINATION_UNREACHABLE, value, "no route to the server")
+            case errno.EHOSTUNREACH | errno.ETIMEDOUT:
+                value = error_value.unreachable(ICMP_HOST_UNREACHABLE)
+                self._refuse(machine, ErrorCode.DESTINATION_UNREACHABLE, value, "the server is silent or unreachable")
+            case errno.EMFILE | errno.ENFILE | errno.ENOBUFS | errno.ENOMEM | errno.EADDRNOTAVAIL:
+                self._refuse(machine, ErrorCode.RESOURCE_EXCEEDED, error_value.retry(5), os.strerror(code))
+            case _:
+                self._refuse(machine, ErrorCode.NETWORK_FAILURE, error_value.retry(5), os.strerror(code))
+
+    # --- relaying and the end
+
+    def _relay_with(self, server: socket.socket) -> None:
+        machine = self._machine
+        assert machine is not None
+        self._set_timer(None)
+        self._settle_pending()
+        for sock in (self.client, server):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            for option, value in KEEPALIVE:
+                sock.setsockopt(socket.IPPROTO_TCP, option, value)
+        reply = machine.accept(syn_ack_options(server))
+        self._machine = None
+        self._reply_bytes = len(reply)
+        self.state = "relaying"
+        worker = self._worker
+        relay = Relay(worker.loop, worker.view, self, self.client, server)
+        self._relay = relay
+        early = bytes(self._early)
+        self._counted = len(early)
+        self._early = bytearray()
+        paused = self._eof or self._counted > EARLY_MAX_BYTES
+        relay.start(
+            near_watched=0 if paused else EPOLLIN, far_watched=EPOLLOUT, to_near=reply, to_far=early, near_eof=self._eof
+        )
+
+    def relay_ended(self, relay: Relay, reset: bool) -> None:
+        """Both directions are over."""
+        self._worker.counts["reset_total"] += reset
+        self.state = "closed"
+        self._worker.ended(self)
+
+    def _close(self) -> None:
+        self._leave_strangers()
+        self._settle_pending()
+        self._set_timer(None)
+        self.state = "closed"
+        for sock in self._dials:
+            abort(sock)
+            self._worker.loop.close(sock)
+        self._dials.clear()
+        self._worker.loop.close(self.client)
+        self._worker.ended(self)
+
+    def _leave_strangers(self) -> None:
+        if self.state == "reading" and self.customer is None:
+            self._worker.strangers -= 1
+            self.customer = ""
+
+    def _settle_pending(self) -> None:
+        if self.state == "dialing" and self.customer:
+            self._worker.settled(self.customer)
+
+    def _set_timer(self, delay_s: float | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if delay_s is None:
+            return
+        match self.state:
+            case "dialing":
+                action = self._on_race if delay_s == RACE_S else self._dial_timed_out
+            case "lingering":
+                action = self._close
+            case _:
+                action = self._too_slow
+        self._timer = self._worker.loop.call_in(delay_s, action)
+
+    def _dial_timed_out(self) -> None:
+        self._timer = None
+        self._unreachable(errno.ETIMEDOUT)
+
+    # --- looked at from outside
+
+    def bytes(self) -> tuple[int, int]:
+        """Return payload bytes (towards the client, from the client)."""
+        relay = self._relay
+        if relay is None:
+            return 0, len(self._early)
+        return max(relay.near.sent - self._reply_bytes, 0), relay.near.received + self._counted
+
+    def sweep(self, now: float) -> None:
+        """End the flow if it was idle, or half closed and idle, for too long."""
+        relay = self._relay
+        if relay is None:
+            return
+        total = relay.near.received + relay.far.received
+        if total != self._seen:
+            self._seen = total
+            self._idle_since = now
+        limits = self._worker.limits
+        idle = now - self._idle_since
+        if idle > limits.idle_s or (relay.half_closed_at is not None and idle > limits.half_closed_s):
+            self.give_up("idle for too long")
+
+    def document(self, now: float) -> dict[str, Any]:
+        """Return the flow as the contract's `flows --json` entry; uplinks are the CPE's business."""
+        down, up = self.bytes()
+        return {
+            "id": str(self.id),
+            "client": self.peer[0],
+            "client_port": self.peer[1],
+            "server": self._server[0],
+            "server_port": self._server[1],
+            "domain": None,
+            "path": "converted",
+            "gateway": None,
+            "rule": None,
+            "mode": None,
+            "why": f"customer {self.customer}" + (f"; {self._why}" if self._why else ""),
+            "state": self.state,
+            "bytes_down": down,
+            "bytes_up": up,
+            "by_uplink": {},
+            "subflows": [],
+            "started_s": round(time.time() - (now - self._started), 3),
+        }

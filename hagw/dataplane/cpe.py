@@ -1,0 +1,303 @@
+"""One CPE worker's shared state: snapshot, policy, pools, sessions, and the periodic looks at all of them."""
+
+import os
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any, Final
+
+from hagw.dataplane.flows import ClosedFlows
+from hagw.dataplane.gateway import Pool
+from hagw.dataplane.loop import EPOLLIN, Loop
+from hagw.dataplane.mptcp_socket import SubflowReader
+from hagw.dataplane.paths import UplinkTable
+from hagw.dataplane.ports import SubflowControl
+from hagw.dataplane.relay import BUFFER_BYTES, abort
+from hagw.dataplane.session import CpeSession
+from hagw.health.capacity import CapacityBook
+from hagw.model.ids import PORT_TPROXY
+from hagw.model.intent import FlowLimits, PoolIntent
+from hagw.model.snapshot import CpeSnapshot, GatewayView
+from hagw.policy.decide import FlowKey, Policy
+
+Report = Callable[[dict[str, Any]], None]
+
+IP_TRANSPARENT: Final = 19
+IPV6_TRANSPARENT: Final = 75
+ACCEPTS_AN_EVENT: Final = 64
+BACKLOG: Final = 4096
+FRESH_S: Final = 0.45
+TROUBLE_RETRY_S: Final = 3.0
+TICK_S: Final = 0.2
+BULK_A_TICK: Final = 64
+TEND_S: Final = 2.0
+SWEEP_S: Final = 5.0
+URGENT_SESSIONS: Final = 64
+
+
+class CpeWorker:
+    """Accepts intercepted connections and owns what they share. Single-threaded: everything runs in `loop`."""
+
+    def __init__(self, loop: Loop, control: SubflowControl, report: Report) -> None:
+        self.loop = loop
+        self.control = control
+        self.report = report
+        self.reader = SubflowReader()
+        self.view = memoryview(bytearray(BUFFER_BYTES))
+        self.uplinks = UplinkTable()
+        self.snapshot: CpeSnapshot | None = None
+        self.policy: Policy | None = None
+        self.pool_intent = PoolIntent()
+        self.limits = FlowLimits()
+        self.congestion_control = "cubic"
+        self.capacities = CapacityBook()
+        self.closed = ClosedFlows()
+        self.sessions: dict[int, CpeSession] = {}
+        self.counts = {"flows_total": 0, "direct_total": 0, "reset_total": 0, "accept_errors": 0, "refused": 0}
+        self.bytes_down = 0
+        self.bytes_up = 0
+        self._pools: dict[tuple[str, tuple[int, ...]], Pool] = {}
+        self._heard: dict[str, float] = {}
+        self._trouble: dict[str, tuple[float, str]] = {}
+        self._listeners: list[socket.socket] = []
+        self._next_id = (os.getpid() << 32) + 1
+        for delay, look in ((TICK_S, self._tick), (TEND_S, self._tend), (SWEEP_S, self._sweep)):
+            loop.call_in(delay, look)
+
+    # --- what the daemon says
+
+    def apply(self, snapshot: CpeSnapshot) -> None:
+        """Work by a new snapshot; open the listeners with the first one."""
+        changed = self.snapshot is None or self.snapshot.uplinks != snapshot.uplinks
+        self.snapshot = snapshot
+        self.pool_intent = snapshot.pool
+        self.limits = snapshot.limits
+        self.congestion_control = snapshot.congestion_control
+        self.uplinks = UplinkTable(snapshot.uplinks)
+        for uplink in snapshot.uplinks:
+            self.capacities.hint(uplink.name, "down", uplink.rate_down_bps)
+            self.capacities.hint(uplink.name, "up", uplink.rate_up_bps)
+        for gateway in snapshot.gateways:
+            if gateway.heard_at is not None:
+                self._heard[gateway.name] = max(gateway.heard_at, self._heard.get(gateway.name, 0.0))
+            if gateway.reach == "up":
+                self._trouble.pop(gateway.name, None)
+        self._rebuild_policy()
+        if changed:
+            self._reconcile_paths()
+        if not self._listeners:
+            self._listen()
+
+    def heard(self, gateway: str, at: float) -> None:
+        """Note a proof of life of a gateway at monotonic time `at`."""
+        if at > self._heard.get(gateway, 0.0):
+            self._heard[gateway] = at
+        trouble = self._trouble.get(gateway)
+        if trouble is not None and at > trouble[0]:
+            del self._trouble[gateway]
+            self._rebuild_policy()
+
+    def stop_listening(self) -> None:
+        """Accept nothing more; new connections of the LAN then go past us."""
+        for sock in self._listeners:
+            self.loop.close(sock)
+        self._listeners.clear()
+
+    def close(self) -> None:
+        """Reset whatever is left."""
+        for session in list(self.sessions.values()):
+            session.give_up("the gateway is stopping")
+        for pool in self._pools.values():
+            pool.close()
+        self._pools.clear()
+
+    def stats(self) -> dict[str, Any]:
+        """Return the counters of the control protocol's pong."""
+        pools: dict[str, int] = {}
+        for (gateway, _), pool in self._pools.items():
+            pools[gateway] = pools.get(gateway, 0) + pool.ready()
+        live = [session.bytes() for session in self.sessions.values()]
+        return {
+            **self.counts,
+            "flows_active": len(self.sessions),
+            "bytes_down": self.bytes_down + sum(down for down, _ in live),
+            "bytes_up": self.bytes_up + sum(up for _, up in live),
+            "pool": pools,
+            "listening": bool(self._listeners),
+            "malformed": 0,
+        }
+
+    def flows(self, recent_s: float) -> list[dict[str, Any]]:
+        """Return live flows and those that ended in the last `recent_s` seconds."""
+        now = time.monotonic()
+        live = [session.document(now) for session in self.sessions.values()]
+        return [*live, *self.closed.recent(now, recent_s)]
+
+    # --- what sessions ask
+
+    def pool(self, gateway: GatewayView, uplinks: tuple[int, ...]) -> Pool:
+        """Return the pool of warm connections to a gateway over a set of uplinks, best first."""
+        key = (gateway.name, tuple(sorted(uplinks)))
+        pool = self._pools.get(key)
+        if pool is None:
+            pool = self._pools[key] = Pool(self, gateway, uplinks)
+        pool.uplinks = uplinks
+        return pool
+
+    def is_fresh(self, gateway: str) -> bool:
+        """Whether the gateway proved to be alive so recently that early data may be sent unasked."""
+        return self.loop.now - self._heard.get(gateway, 0.0) < FRESH_S
+
+    def heard_since(self, gateway: str, since: float) -> bool:
+        """Whether the gateway was heard of after monotonic time `since`."""
+        return self._heard.get(gateway, 0.0) > since
+
+    def may_open(self, gateway: GatewayView) -> bool:
+        """Whether opening connections to the gateway makes sense now."""
+        return gateway.name not in self._trouble
+
+    def gateway_answered(self, gateway: str, rtt_ms: float | None) -> None:
+        """A gateway did its part: proof of life."""
+        self.heard(gateway, time.monotonic())
+        self.report({"event": "gateway-answered", "gateway": gateway, "rtt_ms": rtt_ms})
+
+    def gateway_trouble(self, gateway: str, reason: str) -> None:
+        """A gateway failed us: new flows go elsewhere until it is heard of, or for a few seconds."""
+        now = time.monotonic()
+        if gateway not in self._trouble:
+            self._trouble[gateway] = (now, reason)
+            self._rebuild_policy()
+            self.loop.call_in(TROUBLE_RETRY_S, lambda: self._retry(gateway, now))
+        self.report({"event": "gateway-failed", "gateway": gateway, "reason": reason})
+
+    def destination_refused(self, address: str, port: int, reason: str) -> None:
+        """A server refused or is silent: for a while its clients shall see that for themselves."""
+        self.counts["refused"] += 1
+        self.report({"event": "destination-refused", "address": address, "port": port, "reason": reason})
+
+    def ended(self, session: CpeSession) -> None:
+        """Forget a session and keep its record."""
+        if self.sessions.pop(session.id, None) is not None:
+            down, up = session.bytes()
+            self.bytes_down += down
+            self.bytes_up += up
+            now = time.monotonic()
+            self.closed.add(now, session.document(now))
+
+    # --- the listeners
+
+    def _listen(self) -> None:
+        for family, address, level, option in (
+            (socket.AF_INET, "127.0.0.1", socket.IPPROTO_IP, IP_TRANSPARENT),
+            (socket.AF_INET6, "::1", socket.IPPROTO_IPV6, IPV6_TRANSPARENT),
+        ):
+            sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            sock.setsockopt(level, option, 1)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.bind((address, PORT_TPROXY))
+            sock.listen(BACKLOG)
+            self.loop.add(sock.fileno(), EPOLLIN, partial(self._accept, sock))
+            self._listeners.append(sock)
+
+    def _accept(self, listener: socket.socket, _mask: int) -> None:
+        for _ in range(ACCEPTS_AN_EVENT):
+            try:
+                client, peer = listener.accept()
+            except BlockingIOError:
+                return
+            except OSError:
+                self.counts["accept_errors"] += 1  # out of descriptors, or gone before we came
+                return
+            client.setblocking(False)
+            server = client.getsockname()
+            if len(self.sessions) >= self.limits.flows_max or self.policy is None:
+                self.counts["accept_errors"] += 1
+                abort(client)
+                client.close()
+                continue
+            key = FlowKey(peer[0], peer[1], server[0], server[1])
+            session = CpeSession(self, self._next_id, client, key, self.policy.decide(key))
+            self._next_id += 1
+            self.counts["flows_total"] += 1
+            self.sessions[session.id] = session
+            session.start()
+
+    # --- periodic looks
+
+    def _tick(self) -> None:
+        """Look at the connections that carry bulk: their bytes by uplink, and whether a line harms them."""
+        self.loop.call_in(TICK_S, self._tick)
+        busy = sorted(((s.progress(), s) for s in self.sessions.values()), key=lambda pair: pair[0], reverse=True)
+        now = self.loop.now
+        for progress, session in busy[:BULK_A_TICK]:
+            if not progress:
+                break
+            session.look(now)
+
+    def _tend(self) -> None:
+        """Tend the pools; make the one for plain flows exist before a flow asks."""
+        self.loop.call_in(TEND_S, self._tend)
+        if self.policy is not None:
+            for decision in self.policy.steered():
+                if decision.gateway is not None and decision.uplinks:
+                    self.pool(decision.gateway, decision.uplinks)
+        for key, pool in list(self._pools.items()):
+            if self.loop.now - pool.used_at > self.pool_intent.idle_s and not self._steers_to(key):
+                pool.close()
+                del self._pools[key]
+            else:
+                pool.tend()
+
+    def _steers_to(self, key: tuple[str, tuple[int, ...]]) -> bool:
+        policy = self.policy
+        return policy is not None and any(
+            d.gateway is not None and (d.gateway.name, tuple(sorted(d.uplinks))) == key for d in policy.steered()
+        )
+
+    def _sweep(self) -> None:
+        """End what idles too long, and look at the subflows of what lives."""
+        self.loop.call_in(SWEEP_S, self._sweep)
+        now = time.monotonic()
+        for session in list(self.sessions.values()):
+            session.sweep(now)
+
+    def _reconcile_paths(self) -> None:
+        """Uplinks changed: first the connections that carry most, then the rest bit by bit, then the pools."""
+        sessions = sorted(self.sessions.values(), key=lambda s: s.recent, reverse=True)
+        for session in sessions[:URGENT_SESSIONS]:
+            session.reconcile()
+        for session in sessions[URGENT_SESSIONS:]:
+            self.loop.defer(session.reconcile)
+        for pool in self._pools.values():
+            for connection in pool.connections():
+                self.loop.defer(connection.reconcile)
+
+    def _retry(self, gateway: str, since: float) -> None:
+        trouble = self._trouble.get(gateway)
+        if trouble is not None and trouble[0] == since:
+            del self._trouble[gateway]
+            self._rebuild_policy()
+
+    def _rebuild_policy(self) -> None:
+        snapshot = self.snapshot
+        if snapshot is None:
+            return
+        gateways = tuple(
+            replace(g, reach="down", reason=self._trouble[g.name][1]) if g.name in self._trouble else g
+            for g in snapshot.gateways
+        )
+        self.policy = Policy(replace(snapshot, gateways=gateways))
+        by_name = {gateway.name: gateway for gateway in snapshot.gateways}
+        for (name, _), pool in list(self._pools.items()):
+            if name in by_name:
+                pool.gateway = by_name[name]
+        if self._listeners:
+            self._tend_soon()
+
+    def _tend_soon(self) -> None:
+        for pool in self._pools.values():
+            self.loop.defer(pool.refill)

@@ -1,0 +1,280 @@
+"""Connections to gateways, and the pools of warm ones (pre-opened, authenticated, all subflows joined).
+
+A warm connection has sent the Convert header and its Cookie TLV ahead of time (RFC 8803 section 6 counts them into
+the message that the Connect TLV completes later), so the gateway knows the customer and the kernel has had its
+first acknowledgement, without which no subflow can join. Pools are kept per gateway and set of uplinks: a flow
+that may never use LTE must not sit on a connection with an LTE subflow.
+"""
+
+import errno
+import fcntl
+import os
+import socket
+import struct
+import time
+from collections.abc import Callable
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Final, Literal
+
+from hagw.convert import cookie
+from hagw.convert.events import Rejected
+from hagw.convert.machine import ClientMachine
+from hagw.dataplane.loop import EPOLLIN, EPOLLOUT, Timer
+from hagw.dataplane.mptcp_socket import open_stream
+from hagw.dataplane.paths import Paths
+from hagw.dataplane.relay import abort
+from hagw.model.snapshot import GatewayView
+
+if TYPE_CHECKING:
+    from hagw.dataplane.cpe import CpeWorker
+
+SIOCOUTQ: Final = 0x5411
+SO_BINDTODEVICE: Final = 25
+IP_BIND_ADDRESS_NO_PORT: Final = 24
+OPEN_TIMEOUT_S: Final = 0.6
+OBSERVE_POOL_S: Final = 2.0
+REFILL_BACKOFF_S: Final = 1.0
+
+State = Literal["connecting", "ready", "taken", "dead"]
+
+
+class GatewayConnection:
+    """One MPTCP connection to a gateway, from its opening until a flow takes it or it dies.
+
+    `on_ready` is called once the handshake is done and the prelude sent; `on_dead` once if it fails before it is
+    taken. After `take` the socket belongs to the caller.
+    """
+
+    __slots__ = (
+        "_timer", "_worker", "allowed", "gateway", "initial", "machine", "on_dead", "on_ready", "opened_at", "paths",
+        "sock", "state",
+    )  # fmt: skip
+
+    def __init__(self, worker: "CpeWorker", gateway: GatewayView, uplinks: tuple[int, ...]) -> None:
+        """Start opening over the first usable of `uplinks`. Raise OSError when that fails at once."""
+        self._worker = worker
+        self.gateway = gateway
+        self.allowed = frozenset(uplinks)
+        self.state: State = "connecting"
+        self.opened_at = worker.loop.now
+        self.machine = ClientMachine()
+        self.on_ready: Callable[[GatewayConnection], None] | None = None
+        self.on_dead: Callable[[GatewayConnection, str], None] | None = None
+        remote, slot, local = _route(worker, gateway, uplinks)
+        self.initial = slot
+        self.sock = open_stream(socket.AF_INET6 if ":" in remote else socket.AF_INET, worker.congestion_control)
+        try:
+            bind_to_uplink(self.sock, worker.uplinks.by_slot[slot].interface, local)
+            code = self.sock.connect_ex((remote, gateway.port))
+            if code not in (0, errno.EINPROGRESS):
+                raise OSError(code, os.strerror(code))
+        except OSError:
+            self.sock.close()
+            raise
+        self.paths = Paths(
+            self.sock, worker.control, worker.reader, (ip_address(remote), gateway.port), (slot, local), self.allowed,
+            worker.loop.now,
+        )  # fmt: skip
+        worker.loop.add(self.sock.fileno(), EPOLLOUT, self._on_connected)
+        self._timer: Timer | None = worker.loop.call_in(OPEN_TIMEOUT_S, self._timed_out)
+
+    def take(self) -> None:
+        """Hand the socket over; it is watched for EPOLLIN, the caller sets the handler."""
+        self.state = "taken"
+        self._stop_timer()
+
+    def unacknowledged(self) -> int:
+        """Return how many bytes we wrote that the gateway's kernel has not acknowledged."""
+        try:
+            return int(struct.unpack("i", fcntl.ioctl(self.sock.fileno(), SIOCOUTQ, b"\0\0\0\0"))[0])
+        except OSError:
+            return -1
+
+    def close(self) -> None:
+        """Give the connection up with a reset."""
+        if self.state != "dead":
+            self.state = "dead"
+            self._stop_timer()
+            abort(self.sock)
+            self._worker.loop.close(self.sock)
+
+    def reconcile(self) -> None:
+        """Bring the subflows to what the uplinks allow, and come back for what has to wait."""
+        if self.state == "dead":
+            return
+        now = time.monotonic()
+        again = self.paths.reconcile(self._worker.uplinks, now)
+        if again is not None and again - now < 1.0:
+            self._worker.loop.call_at(again, self.reconcile)
+
+    def _on_connected(self, _mask: int) -> None:
+        code = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code:
+            self._died(f"cannot connect: {os.strerror(code)}")
+            return
+        self._stop_timer()
+        now = time.time() + self.gateway.epoch_offset_s
+        prelude = self.machine.prepare(cookie.mint(bytes.fromhex(self.gateway.key), self.gateway.customer, now))
+        try:
+            self.sock.send(prelude)
+        except OSError as why:
+            self._died(f"lost while opening: {why.strerror}")
+            return
+        self.state = "ready"
+        loop = self._worker.loop
+        loop.set_handler(self.sock.fileno(), self._on_idle_event)
+        loop.set_mask(self.sock.fileno(), EPOLLIN)
+        self._worker.loop.call_at(time.monotonic() + 0.005, self.reconcile)
+        if self.on_ready is not None:
+            self.on_ready(self)
+
+    def _on_idle_event(self, _mask: int) -> None:
+        """A warm connection has nothing to say but that it ends, or that the gateway refuses us."""
+        try:
+            data = self.sock.recv(4096)
+        except BlockingIOError:
+            return
+        except OSError as why:
+            self._died(f"reset by the gateway: {why.strerror}")
+            return
+        if not data:
+            self._died("closed by the gateway")
+            return
+        for event in self.machine.receive(data):
+            if isinstance(event, Rejected):
+                self._died(f"refused by the gateway: error {event.code}")
+                return
+
+    def _timed_out(self) -> None:
+        self._timer = None
+        self._died("no answer to the connection request")
+
+    def _died(self, reason: str) -> None:
+        self.close()
+        if self.on_dead is not None:
+            self.on_dead(self, reason)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+class Pool:
+    """Warm connections to one gateway over one set of uplinks.
+
+    The size follows demand: `size_min` at rest, doubled (up to `size_max`) each time a flow finds it empty, halved
+    again after a quiet minute.
+    """
+
+    def __init__(self, worker: "CpeWorker", gateway: GatewayView, uplinks: tuple[int, ...]) -> None:
+        self._worker = worker
+        self.gateway = gateway
+        self.uplinks = uplinks
+        self.target = worker.pool_intent.size_min
+        self.used_at = worker.loop.now
+        self._ready: list[GatewayConnection] = []
+        self._opening: set[GatewayConnection] = set()
+        self._blocked_until = 0.0
+        self._quiet_since = worker.loop.now
+
+    def take(self) -> GatewayConnection | None:
+        """Return a ready connection, best joined first, and open another in its place; None when there is none."""
+        self.used_at = self._worker.loop.now
+        while self._ready:
+            best = max(range(len(self._ready)), key=lambda i: (self._ready[i].paths.joined(), i))
+            connection = self._ready.pop(best)
+            if connection.state == "ready":
+                connection.take()
+                self._worker.loop.defer(self.refill)
+                return connection
+        self._quiet_since = self._worker.loop.now
+        self.target = min(self.target * 2, self._worker.pool_intent.size_max)
+        self._worker.loop.defer(self.refill)
+        return None
+
+    def refill(self) -> None:
+        """Open connections until the target is met, unless the gateway just failed us."""
+        if self._worker.loop.now < self._blocked_until or not self._worker.may_open(self.gateway):
+            return
+        while len(self._ready) + len(self._opening) < self.target:
+            try:
+                connection = GatewayConnection(self._worker, self.gateway, self.uplinks)
+            except OSError:
+                self._blocked_until = self._worker.loop.now + REFILL_BACKOFF_S
+                return
+            connection.on_ready = self._became_ready
+            connection.on_dead = self._died
+            self._opening.add(connection)
+
+    def ready(self) -> int:
+        """Return how many connections a flow could take now."""
+        return len(self._ready)
+
+    def connections(self) -> list[GatewayConnection]:
+        """Return the ready connections, for the path reconciler."""
+        return list(self._ready)
+
+    def tend(self) -> None:
+        """Look after the pool every few seconds: retire the old, watch subflows, shrink, refill."""
+        now = self._worker.loop.now
+        intent = self._worker.pool_intent
+        if now - self._quiet_since > 60.0 and self.target > intent.size_min:
+            self.target = max(self.target // 2, intent.size_min)
+            self._quiet_since = now
+        surplus = len(self._ready) - self.target
+        for index, connection in enumerate(list(self._ready)):
+            if now - connection.opened_at > intent.idle_s or index < surplus:
+                self._ready.remove(connection)
+                connection.close()
+            else:
+                connection.paths.observe(now)
+                connection.reconcile()
+        self.refill()
+
+    def close(self) -> None:
+        """Close everything not taken."""
+        for connection in [*self._ready, *self._opening]:
+            connection.close()
+        self._ready.clear()
+        self._opening.clear()
+
+    def _became_ready(self, connection: GatewayConnection) -> None:
+        self._opening.discard(connection)
+        self._ready.append(connection)
+        self._worker.loop.call_in(0.1, lambda: self._look(connection))
+
+    def _look(self, connection: GatewayConnection) -> None:
+        """Learn early which subflows were established, so that `take` prefers complete connections."""
+        if connection.state == "ready":
+            connection.paths.observe(self._worker.loop.now)
+
+    def _died(self, connection: GatewayConnection, reason: str) -> None:
+        was_opening = connection in self._opening
+        self._opening.discard(connection)
+        if connection in self._ready:
+            self._ready.remove(connection)
+        self._blocked_until = self._worker.loop.now + REFILL_BACKOFF_S
+        if was_opening or "closed" not in reason:
+            self._worker.gateway_trouble(self.gateway.name, reason)
+        self._worker.loop.call_in(REFILL_BACKOFF_S + 0.05, self.refill)
+
+
+def bind_to_uplink(sock: socket.socket, interface: str, local: str) -> None:
+    """Make `sock` leave by an uplink with its address. Raise OSError when interface or address is gone."""
+    sock.setsockopt(socket.SOL_SOCKET, SO_BINDTODEVICE, interface.encode())
+    try:
+        sock.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
+    except OSError:
+        pass  # Linux 6.1 refuses it on MPTCP: the port is then chosen at bind, which is only less economical
+    sock.bind((local, 0))
+
+
+def _route(worker: "CpeWorker", gateway: GatewayView, uplinks: tuple[int, ...]) -> tuple[str, int, str]:
+    """Choose the gateway's address, the uplink of the initial subflow and its local address."""
+    for remote in gateway.addresses:
+        for slot in uplinks:
+            local = worker.uplinks.address(slot, ":" in remote)
+            if local is not None:
+                return remote, slot, local
+    raise OSError(errno.ENETUNREACH, "no allowed uplink is up")

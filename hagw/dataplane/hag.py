@@ -1,0 +1,252 @@
+"""One HAG worker's shared state: customers, destination rules, listeners, echo responder, sessions."""
+
+import os
+import socket
+import time
+from collections.abc import Callable
+from functools import partial
+from ipaddress import ip_address, ip_network
+from typing import Any, Final
+
+from hagw.convert import cookie
+from hagw.dataplane.conversion import ConverterSession
+from hagw.dataplane.flows import ClosedFlows
+from hagw.dataplane.loop import EPOLLIN, Loop
+from hagw.dataplane.mptcp_socket import IPPROTO_MPTCP, SubflowReader, tune, widen_receive_buffer
+from hagw.dataplane.relay import BUFFER_BYTES, abort
+from hagw.dataplane.servers import ServerMemory
+from hagw.model.intent import FlowLimits, IPNetwork
+from hagw.model.snapshot import CustomerView, HagSnapshot
+from hagw.pmf.echo import EchoCustomer, Responder
+from hagw.policy.destinations import DestinationRules
+
+Report = Callable[[dict[str, Any]], None]
+
+ACCEPTS_AN_EVENT: Final = 64
+BACKLOG: Final = 4096
+DATAGRAMS_AN_EVENT: Final = 64
+SWEEP_S: Final = 5.0
+STRANGERS_MAX: Final = 2_000
+ERRORS_A_SECOND: Final = 50
+IP_PKTINFO: Final = 8
+IPV6_RECVPKTINFO: Final = 49
+IPV6_PKTINFO: Final = 50
+
+
+class HagWorker:
+    """Accepts converter connections and owns what they share. Single-threaded: everything runs in `loop`."""
+
+    def __init__(self, loop: Loop, report: Report) -> None:
+        self.loop = loop
+        self.report = report
+        self.reader = SubflowReader()
+        self.view = memoryview(bytearray(BUFFER_BYTES))
+        self.snapshot: HagSnapshot | None = None
+        self.rules = DestinationRules((), (), frozenset())
+        self.limits = FlowLimits()
+        self.servers = ServerMemory()
+        self.closed = ClosedFlows()
+        self.sessions: dict[int, ConverterSession] = {}
+        self.pending: dict[str, int] = {}
+        self.strangers = 0
+        self.counts = {
+            "flows_total": 0, "direct_total": 0, "reset_total": 0, "accept_errors": 0, "refused": 0, "malformed": 0,
+        }  # fmt: skip
+        self.bytes_down = 0
+        self.bytes_up = 0
+        self._customers: dict[bytes, tuple[CustomerView, bytes, tuple[IPNetwork, ...]]] = {}
+        self._responder: Responder | None = None
+        self._errors: dict[str, int] = {}
+        self._errors_second = 0
+        self._listeners: list[socket.socket] = []
+        self._next_id = (os.getpid() << 32) + 1
+        loop.call_in(SWEEP_S, self._sweep)
+
+    # --- what the daemon says
+
+    def apply(self, snapshot: HagSnapshot) -> None:
+        """Work by a new snapshot; open the listeners with the first one."""
+        self.snapshot = snapshot
+        self.limits = snapshot.limits
+        self.rules = DestinationRules(
+            allow=tuple(ip_network(p) for p in snapshot.allow),
+            deny=tuple(ip_network(p) for p in snapshot.deny),
+            own=frozenset(ip_address(a) for a in snapshot.own_addresses),
+        )
+        self._customers = {
+            cookie.customer_tag(customer.name): (
+                customer,
+                bytes.fromhex(customer.key),
+                tuple(ip_network(p) for p in customer.sources),
+            )
+            for customer in snapshot.customers
+        }
+        self.servers.configure(snapshot.server_mptcp, tuple(ip_network(p) for p in snapshot.server_mptcp_prefixes))
+        echoes = [
+            EchoCustomer(bytes.fromhex(c.key), tuple(ip_network(p) for p in c.sources)) for c in snapshot.customers
+        ]
+        if self._responder is None:
+            self._responder = Responder(echoes, ipv6_egress=snapshot.ipv6_egress)
+        else:
+            self._responder.reconfigure(echoes, ipv6_egress=snapshot.ipv6_egress)
+        if not self._listeners:
+            self._listen(snapshot)
+
+    def heard(self, gateway: str, at: float) -> None:
+        """Nothing: a gateway has no gateway."""
+
+    def stop_listening(self) -> None:
+        """Accept nothing more. Subflows of living connections can then no longer join: only for the end."""
+        for sock in self._listeners:
+            self.loop.close(sock)
+        self._listeners.clear()
+
+    def close(self) -> None:
+        """Reset whatever is left."""
+        for session in list(self.sessions.values()):
+            session.give_up("the gateway is stopping")
+
+    def stats(self) -> dict[str, Any]:
+        """Return the counters of the control protocol's pong."""
+        live = [session.bytes() for session in self.sessions.values()]
+        return {
+            **self.counts,
+            "flows_active": sum(session.customer_flow for session in self.sessions.values()),
+            "warm": sum(not session.customer_flow for session in self.sessions.values()),
+            "bytes_down": self.bytes_down + sum(down for down, _ in live),
+            "bytes_up": self.bytes_up + sum(up for _, up in live),
+            "pool": {},
+            "listening": bool(self._listeners),
+        }
+
+    def flows(self, recent_s: float) -> list[dict[str, Any]]:
+        """Return live flows and those that ended in the last `recent_s` seconds."""
+        now = time.monotonic()
+        live = [session.document(now) for session in self.sessions.values() if session.customer_flow]
+        return [*live, *self.closed.recent(now, recent_s)]
+
+    # --- what sessions ask
+
+    def customer_of(self, value: bytes, source: str) -> str | None:
+        """Return the customer whose valid cookie this is and who may come from `source`, else None."""
+        presented = cookie.parse(value)
+        found = None if presented is None else self._customers.get(presented.tag)
+        if presented is None or found is None:
+            return None
+        customer, key, sources = found
+        if not cookie.verify(presented, key, customer.name, time.time()):
+            return None
+        if sources and not any(ip_address(source) in network for network in sources):
+            return None
+        return customer.name
+
+    @property
+    def congestion_control(self) -> str:
+        """The algorithm of the snapshot, for every socket we open or accept."""
+        return self.snapshot.congestion_control if self.snapshot is not None else "cubic"
+
+    def may_answer(self, source: str) -> bool:
+        """Whether an error may still be answered to this source; a few a second, the rest is reset in silence."""
+        second = int(self.loop.now)
+        if second != self._errors_second:
+            self._errors_second = second
+            self._errors.clear()
+        count = self._errors.get(source, 0) + 1
+        self._errors[source] = count
+        return count <= ERRORS_A_SECOND
+
+    def admit(self, customer: str) -> bool:
+        """Count a pending server connection of a customer; False when it has too many."""
+        pending = self.pending.get(customer, 0)
+        if pending >= self.limits.pending_per_customer:
+            return False
+        self.pending[customer] = pending + 1
+        return True
+
+    def settled(self, customer: str) -> None:
+        """A pending server connection came to its end, one way or the other."""
+        pending = self.pending.get(customer, 0) - 1
+        if pending > 0:
+            self.pending[customer] = pending
+        else:
+            self.pending.pop(customer, None)
+
+    def ended(self, session: ConverterSession) -> None:
+        """Forget a session and keep its record if it was a flow."""
+        if self.sessions.pop(session.id, None) is None:
+            return
+        if session.customer_flow:
+            down, up = session.bytes()
+            self.bytes_down += down
+            self.bytes_up += up
+            now = time.monotonic()
+            self.closed.add(now, session.document(now))
+
+    # --- sockets
+
+    def _listen(self, snapshot: HagSnapshot) -> None:
+        for address in snapshot.listen:
+            family = socket.AF_INET6 if ":" in address else socket.AF_INET
+            stream = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK, IPPROTO_MPTCP)
+            datagram = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+            for sock in (stream, datagram):
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+                if family == socket.AF_INET6:
+                    sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            if family == socket.AF_INET6:
+                datagram.setsockopt(socket.IPPROTO_IPV6, IPV6_RECVPKTINFO, 1)
+            else:
+                datagram.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
+            tune(stream, snapshot.congestion_control)
+            widen_receive_buffer(stream)
+            stream.bind((address, snapshot.port))
+            stream.listen(BACKLOG)
+            datagram.bind((address, snapshot.probe_port))
+            self.loop.add(stream.fileno(), EPOLLIN, partial(self._accept, stream))
+            self.loop.add(datagram.fileno(), EPOLLIN, partial(self._answer_echoes, datagram))
+            self._listeners += [stream, datagram]
+
+    def _accept(self, listener: socket.socket, _mask: int) -> None:
+        for _ in range(ACCEPTS_AN_EVENT):
+            try:
+                client, peer = listener.accept()
+            except BlockingIOError:
+                return
+            except OSError:
+                self.counts["accept_errors"] += 1
+                return
+            if self.strangers >= STRANGERS_MAX or len(self.sessions) >= self.limits.flows_max:
+                self.counts["accept_errors"] += 1
+                abort(client)
+                client.close()
+                continue
+            client.setblocking(False)
+            session = ConverterSession(self, self._next_id, client, (peer[0], peer[1]))
+            self._next_id += 1
+            self.sessions[session.id] = session
+
+    def _answer_echoes(self, sock: socket.socket, _mask: int) -> None:
+        responder = self._responder
+        assert responder is not None
+        level = socket.IPPROTO_IPV6 if sock.family == socket.AF_INET6 else socket.IPPROTO_IP
+        kind = IPV6_PKTINFO if sock.family == socket.AF_INET6 else IP_PKTINFO
+        for _ in range(DATAGRAMS_AN_EVENT):
+            try:
+                data, ancillary, _, source = sock.recvmsg(256, 128)
+                reply = responder.respond(data, source[0], self.loop.now, time.time())
+                if reply is not None:
+                    # From the address that was asked: anything else does not pass the asker's NAT.
+                    info = [a for a in ancillary if a[0] == level and a[1] == kind]
+                    sock.sendmsg([reply], info, 0, source)
+            except BlockingIOError:
+                return
+            except OSError:
+                continue  # no route back, or an ICMP error of an earlier reply
+
+    def _sweep(self) -> None:
+        self.loop.call_in(SWEEP_S, self._sweep)
+        now = time.monotonic()
+        for session in list(self.sessions.values()):
+            session.sweep(now)
+        self.servers.forget_old(now)

@@ -1,0 +1,494 @@
+"""One intercepted LAN connection on the CPE, from accept to its end.
+
+The life: decided -> opening (no warm connection was ready) -> asking (Connect sent, reply awaited) -> relaying; or
+dialing (direct) -> relaying. The rule on early data (what the client sends before the converter's reply): it
+goes out with the Connect only while the gateway is known to be alive; otherwise it waits for the Connect's
+acknowledgement. It is sent direct only while the gateway cannot have passed it on: if none was sent, or if the
+gateway said so with an Error TLV. Otherwise the client gets a reset, never a request done twice.
+"""
+
+import errno
+import os
+import socket
+import time
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from hagw.convert.errors import ErrorCode
+from hagw.convert.events import Connected, Data, Rejected
+from hagw.dataplane.gateway import GatewayConnection, bind_to_uplink
+from hagw.dataplane.loop import EPOLLIN, EPOLLOUT, Timer
+from hagw.dataplane.relay import Relay, abort
+from hagw.health.noharm import NoHarmGuard
+from hagw.model.snapshot import GatewayView
+from hagw.policy.decide import Decision, FlowKey
+
+if TYPE_CHECKING:
+    from hagw.dataplane.cpe import CpeWorker
+
+EARLY_MAX_BYTES: Final = 32 * 1024
+ACK_POLL_S: Final = 0.004
+ACK_WAIT_S: Final = 0.35
+ACK_WAIT_MAX_S: Final = 3.0
+UPLINK_DIAL_S: Final = 3.0
+BULK_BYTES: Final = 16 * 1024
+KEEPALIVE: Final = ((socket.TCP_KEEPIDLE, 300), (socket.TCP_KEEPINTVL, 30), (socket.TCP_KEEPCNT, 4))
+
+State = Literal["opening", "asking", "dialing", "relaying", "closed"]
+
+
+class CpeSession:
+    """One flow. Created by the accept loop, which then calls `start`."""
+
+    __slots__ = (
+        "_asked_at", "_connection", "_counted", "_dial", "_dial_slot", "_dial_slots", "_early", "_early_sent",
+        "_eof", "_guard", "_idle_since", "_relay", "_seen", "_started", "_timer", "_unsent", "_watched", "_worker",
+        "client", "decision", "id", "key", "path", "recent", "state", "why",
+    )  # fmt: skip
+
+    def __init__(
+        self, worker: "CpeWorker", session_id: int, client: socket.socket, key: FlowKey, decision: Decision
+    ) -> None:
+        self._worker = worker
+        self.id = session_id
+        self.client = client
+        self.key = key
+        self.decision = decision
+        self.path = decision.path
+        self.why = decision.why
+        self.state: State = "opening"
+        self.recent = 0
+        self._started = worker.loop.now
+        self._idle_since = worker.loop.now
+        self._connection: GatewayConnection | None = None
+        self._relay: Relay | None = None
+        self._guard: NoHarmGuard | None = None
+        self._dial: socket.socket | None = None
+        self._dial_slot = 0
+        self._dial_slots: list[int] = []
+        self._early = bytearray()
+        self._unsent = b""
+        self._early_sent = False
+        self._eof = False
+        self._watched = False
+        self._asked_at = 0.0
+        self._timer: Timer | None = None
+        self._seen = 0
+        self._counted = (0, 0)
+
+    def start(self) -> None:
+        """Carry out the decision."""
+        if self.decision.path == "converted" and self.decision.gateway is not None and self.decision.uplinks:
+            self._convert(self.decision.gateway)
+        elif self.decision.path == "blocked":
+            self._refuse("blocked")
+        else:
+            self._go_direct(self.decision.why)
+
+    def give_up(self, why: str) -> None:
+        """Reset both sides."""
+        self._refuse(why)
+
+    # --- through the gateway
+
+    def _convert(self, gateway: GatewayView) -> None:
+        connection = self._worker.pool(gateway, self.decision.uplinks).take()
+        if connection is not None:
+            self._connection = connection
+            self._ask(connection)
+            return
+        try:
+            connection = GatewayConnection(self._worker, gateway, self.decision.uplinks)
+        except OSError as why:
+            self._go_direct(f"cannot open a connection to {gateway.name}: {why.strerror}")
+            return
+        self._connection = connection
+        connection.on_ready = self._opened
+        connection.on_dead = self._not_opened
+        self._watch_client(0)
+
+    def _opened(self, connection: GatewayConnection) -> None:
+        connection.take()
+        self._ask(connection)
+
+    def _not_opened(self, connection: GatewayConnection, reason: str) -> None:
+        if not self._worker.heard_since(connection.gateway.name, connection.opened_at):
+            self._worker.gateway_trouble(connection.gateway.name, reason)
+        self._connection = None
+        self._go_direct(f"{connection.gateway.name}: {reason}")
+
+    def _ask(self, connection: GatewayConnection) -> None:
+        """Send the Connect TLV, with what the client has said so far if the gateway is known to be alive."""
+        self.state = "asking"
+        worker = self._worker
+        self._asked_at = worker.loop.now
+        request = connection.machine.connect(ip_address(self.key.server), self.key.server_port)
+        fresh = worker.is_fresh(connection.gateway.name)
+        if fresh and not self._watched:
+            self._read_at_once()
+        try:
+            connection.sock.send(request + self._early if self._early else request)
+        except OSError as why:
+            self._gateway_lost(f"lost before the request was sent: {why.strerror}")
+            return
+        self._early_sent = bool(self._early)
+        worker.loop.set_handler(connection.sock.fileno(), self._on_gateway)
+        if fresh:
+            self._watch_client(EPOLLIN if not self._eof else 0)
+            self._timer = worker.loop.call_in(ACK_WAIT_S, self._check_acknowledged)
+        else:
+            self._watch_client(0)
+            self._timer = worker.loop.call_in(ACK_POLL_S, self._await_acknowledgement)
+
+    def _read_at_once(self) -> None:
+        try:
+            data = self.client.recv(EARLY_MAX_BYTES)
+        except OSError:
+            return  # nothing yet; an error shows again when the socket is watched
+        self._eof = not data
+        self._early += data
+
+    def _await_acknowledgement(self) -> None:
+        """The gateway was silent for a while: let the client's data go once it has acknowledged the Connect."""
+        connection = self._connection
+        if connection is None or self.state != "asking":
+            return
+        now = self._worker.loop.now
+        if connection.unacknowledged() == 0:
+            self._worker.heard(connection.gateway.name, now)
+            self._watch_client(EPOLLIN)
+            self._timer = self._worker.loop.call_in(ACK_WAIT_S, self._check_acknowledged)
+        elif now - self._asked_at < ACK_WAIT_S:
+            self._timer = self._worker.loop.call_in(ACK_POLL_S, self._await_acknowledgement)
+        else:
+            self._blame_gateway(connection)
+            self._gateway_lost("it did not acknowledge the request")
+
+    def _check_acknowledged(self) -> None:
+        """Some time after the request: is the gateway there at all? Then the server may take its time."""
+        connection = self._connection
+        if connection is None or self.state != "asking":
+            return
+        now = self._worker.loop.now
+        waited = now - self._asked_at
+        if connection.unacknowledged() == 0:
+            if waited > self._worker.limits.connect_s + 2.0:
+                self._refuse("the gateway does not answer")
+                return
+            self._timer = self._worker.loop.call_in(1.0, self._check_acknowledged)
+        elif waited < ACK_WAIT_MAX_S and self._worker.heard_since(connection.gateway.name, self._asked_at):
+            # The gateway lives, the line does not: its subflow is being withdrawn, the kernel repeats elsewhere.
+            self._timer = self._worker.loop.call_in(ACK_WAIT_S, self._check_acknowledged)
+        elif waited < ACK_WAIT_S * 1.6 and self._early_sent:
+            self._timer = self._worker.loop.call_in(ACK_WAIT_S / 2, self._check_acknowledged)
+        else:
+            self._blame_gateway(connection)
+            self._gateway_lost("it did not acknowledge the request")
+
+    def _blame_gateway(self, connection: GatewayConnection) -> None:
+        if not self._worker.heard_since(connection.gateway.name, self._asked_at):
+            self._worker.gateway_trouble(connection.gateway.name, "it does not acknowledge requests")
+
+    def _on_gateway(self, _mask: int) -> None:
+        connection = self._connection
+        assert connection is not None
+        try:
+            data = connection.sock.recv(65536)
+        except BlockingIOError:
+            return
+        except OSError as why:
+            self._gateway_lost(f"reset: {why.strerror}")
+            return
+        if not data:
+            self._gateway_lost("closed before it answered")
+            return
+        events = connection.machine.receive(data)
+        if not events:
+            return
+        match events[0]:
+            case Connected():
+                rest = events[1].data if len(events) > 1 and isinstance(events[1], Data) else b""
+                self._connected(connection, bytes(rest))
+            case Rejected() as rejected:
+                self._rejected(connection, rejected)
+            case _:
+                self._worker.gateway_trouble(connection.gateway.name, "it broke the Convert protocol")
+                self._gateway_lost("it broke the Convert protocol")
+
+    def _connected(self, connection: GatewayConnection, first: bytes) -> None:
+        now = self._worker.loop.now
+        self._worker.heard(connection.gateway.name, now)
+        for option, value in KEEPALIVE:
+            connection.sock.setsockopt(socket.IPPROTO_TCP, option, value)
+        connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        self._guard = NoHarmGuard(self._worker.capacities, now)
+        self._relay_with(connection.sock, EPOLLIN, to_far=self._unsent, to_near=first)
+
+    def _rejected(self, connection: GatewayConnection, rejected: Rejected) -> None:
+        """An Error TLV means that nothing reached the server: the same TCP event for the client, or the direct way."""
+        self._worker.heard(connection.gateway.name, self._worker.loop.now)
+        key = self.key
+        match rejected.code:
+            case ErrorCode.CONNECTION_RESET:
+                self._worker.destination_refused(key.server, key.server_port, "refused")
+                self._refuse("the server refused the connection")
+            case ErrorCode.DESTINATION_UNREACHABLE:
+                self._worker.destination_refused(key.server, key.server_port, "unreachable")
+                self._refuse("the server is unreachable")
+            case _:
+                if rejected.retry_after_s is not None:
+                    self._worker.gateway_trouble(connection.gateway.name, f"it is overloaded (error {rejected.code})")
+                self._early_sent = False
+                self._gateway_lost(f"error {rejected.code}")
+
+    def _gateway_lost(self, reason: str) -> None:
+        """Go direct if the client's data cannot have been passed on, else tell the client by a reset."""
+        connection = self._connection
+        assert connection is not None
+        self._stop_timer()
+        connection.close()
+        self._connection = None
+        if self._early_sent:
+            self._refuse(f"{connection.gateway.name}: {reason}; its data may have arrived")
+        else:
+            self._go_direct(f"{connection.gateway.name}: {reason}")
+
+    # --- the client, before the relay
+
+    def _watch_client(self, mask: int) -> None:
+        loop = self._worker.loop
+        if self._watched:
+            loop.set_mask(self.client.fileno(), mask)
+        else:
+            loop.add(self.client.fileno(), mask, self._on_client)
+            self._watched = True
+
+    def _on_client(self, mask: int) -> None:
+        if not mask & EPOLLIN:
+            self._refuse("the client went away")
+            return
+        try:
+            data = self.client.recv(EARLY_MAX_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            self._refuse("the client went away")
+            return
+        self._eof = not data
+        if data:
+            self._early += data
+            self._send_early(data)
+        if self._eof or self._unsent or len(self._early) >= EARLY_MAX_BYTES:
+            self._watch_client(0)
+
+    def _send_early(self, data: bytes) -> None:
+        connection = self._connection
+        if connection is None or self.state != "asking":
+            return
+        self._early_sent = True
+        try:
+            sent = connection.sock.send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError as why:
+            self._gateway_lost(f"reset: {why.strerror}")
+            return
+        self._unsent = data[sent:]
+
+    # --- direct
+
+    def _go_direct(self, why: str) -> None:
+        """Connect to the server over the best uplink, with the client's data not yet passed on."""
+        self.why = why if self.decision.path == "direct" else f"{self.decision.why}, but {why}"
+        self.path = "direct"
+        self.state = "dialing"
+        self._worker.counts["direct_total"] += 1
+        if not self._watched:
+            self._watch_client(0)
+        self._dial_slots = list(self.decision.uplinks)
+        self._dial_next("no uplink is up")
+
+    def _dial_next(self, reason: str) -> None:
+        self._stop_timer()
+        if self._dial is not None:
+            self._worker.loop.close(self._dial)
+            self._dial = None
+        ipv6 = ":" in self.key.server
+        while self._dial_slots:
+            slot = self._dial_slots.pop(0)
+            local = self._worker.uplinks.address(slot, ipv6)
+            if local is not None and self._dial_over(slot, local, ipv6):
+                return
+        self._worker.destination_refused(self.key.server, self.key.server_port, reason)
+        self._refuse(reason)
+
+    def _dial_over(self, slot: int, local: str, ipv6: bool) -> bool:
+        family = socket.AF_INET6 if ipv6 else socket.AF_INET
+        sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        try:
+            bind_to_uplink(sock, self._worker.uplinks.by_slot[slot].interface, local)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            code = sock.connect_ex((self.key.server, self.key.server_port))
+        except OSError:
+            code = errno.ENETUNREACH
+        if code not in (0, errno.EINPROGRESS):
+            sock.close()
+            return False
+        self._dial = sock
+        self._dial_slot = slot
+        self._worker.loop.add(sock.fileno(), EPOLLOUT, self._on_dialed)
+        self._timer = self._worker.loop.call_in(UPLINK_DIAL_S, lambda: self._dial_next("the server is silent"))
+        return True
+
+    def _on_dialed(self, _mask: int) -> None:
+        sock = self._dial
+        assert sock is not None
+        code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code == errno.ECONNREFUSED:
+            self._dial_slots.clear()
+        if code:
+            self._dial_next(os.strerror(code))
+            return
+        self._dial = None
+        self._relay_with(sock, EPOLLOUT, to_far=bytes(self._early))
+
+    # --- relaying and the end
+
+    def _relay_with(self, far: socket.socket, far_watched: int, to_far: bytes, to_near: bytes = b"") -> None:
+        self._stop_timer()
+        self.state = "relaying"
+        self.client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._counted = (len(to_near), len(self._early))
+        relay = Relay(self._worker.loop, self._worker.view, self, self.client, far)
+        self._relay = relay
+        relay.start(near_watched=0, far_watched=far_watched, to_near=to_near, to_far=to_far, near_eof=self._eof)
+        self._early = bytearray()
+        self._unsent = b""
+
+    def relay_ended(self, relay: Relay, reset: bool) -> None:
+        """Both directions are over: write the last figures down."""
+        if self._connection is not None:
+            self._connection.paths.settle(self._worker.loop.now)
+            self._connection.state = "dead"
+        if reset:
+            self._worker.counts["reset_total"] += 1
+        self.state = "closed"
+        self._worker.ended(self)
+
+    def _refuse(self, why: str) -> None:
+        """End the flow with a reset to the client, and to whatever stands on the other side."""
+        if self.state == "closed":
+            return
+        if self._relay is not None:
+            self.why = f"{self.why}; {why}"
+            self._relay.fail()
+            return
+        self.why = why
+        self.state = "closed"
+        self._stop_timer()
+        if self._connection is not None:
+            self._connection.on_dead = None
+            self._connection.close()
+        if self._dial is not None:
+            self._worker.loop.close(self._dial)
+        abort(self.client)
+        self._worker.loop.close(self.client)
+        self._worker.counts["reset_total"] += 1
+        self._worker.ended(self)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    # --- looked at from outside
+
+    def bytes(self) -> tuple[int, int]:
+        """Return payload bytes (towards the client, from the client)."""
+        relay = self._relay
+        if relay is None:
+            return 0, len(self._early)
+        return relay.near.sent, relay.near.received + self._counted[1]
+
+    def progress(self) -> int:
+        """Return the bytes carried since the last call, 0 if too few to matter."""
+        relay = self._relay
+        if relay is None:
+            return 0
+        total = relay.near.received + relay.far.received
+        self.recent = total - self._seen
+        self._seen = total
+        return self.recent if self.recent >= BULK_BYTES and self._connection is not None else 0
+
+    def look(self, now: float) -> None:
+        """Look at this connection's subflows, and at whether one of them holds the others back."""
+        connection = self._connection
+        if connection is None or self._guard is None:
+            return
+        infos = connection.paths.observe(now)
+        uplinks = self._worker.uplinks
+        withheld = self._guard.update(connection.paths.samples(infos, uplinks), now)
+        slots = {
+            uplinks.slot_by_name[held.uplink]: held.reason for held in withheld if held.uplink in uplinks.slot_by_name
+        }
+        if slots != connection.paths.withheld:
+            connection.paths.withheld = slots
+            connection.paths.follow_withheld()
+        connection.reconcile()
+
+    def reconcile(self) -> None:
+        """Bring the subflows to what the uplinks allow now."""
+        if self._connection is not None and self.state != "closed":
+            self._connection.reconcile()
+
+    def sweep(self, now: float) -> None:
+        """End the flow if it was idle, or half closed and idle, for too long; look at its subflows."""
+        relay = self._relay
+        if relay is None:
+            return
+        total = relay.near.received + relay.far.received
+        if total != self._counted[0]:
+            self._counted = (total, self._counted[1])
+            self._idle_since = now
+        limits = self._worker.limits
+        idle = now - self._idle_since
+        if idle > limits.idle_s or (relay.half_closed_at is not None and idle > limits.half_closed_s):
+            self._refuse("idle for too long")
+        elif self._connection is not None:
+            self._connection.paths.observe(now)
+            self._connection.reconcile()
+
+    def document(self, now: float) -> dict[str, Any]:
+        """Return the flow as the contract's `flows --json` entry."""
+        down, up = self.bytes()
+        uplinks = self._worker.uplinks
+        by_uplink: dict[str, dict[str, int]] = {}
+        subflows: list[dict[str, Any]] = []
+        why = self.why
+        if self._connection is not None:
+            by_uplink = self._connection.paths.by_uplink(uplinks)
+            subflows = self._connection.paths.documents(uplinks)
+            for slot, reason in self._connection.paths.withheld.items():
+                name = uplinks.by_slot[slot].name if slot in uplinks.by_slot else str(slot)
+                why += f"; {name} withheld: {reason}"
+        elif self.path == "direct" and self._dial_slot in uplinks.by_slot:
+            by_uplink = {uplinks.by_slot[self._dial_slot].name: {"down": down, "up": up}}
+        return {
+            "id": str(self.id),
+            "client": self.key.client,
+            "client_port": self.key.client_port,
+            "server": self.key.server,
+            "server_port": self.key.server_port,
+            "domain": None,
+            "path": self.path,
+            "gateway": self.decision.gateway.name if self.path == "converted" and self.decision.gateway else None,
+            "rule": self.decision.rule,
+            "mode": self.decision.mode,
+            "why": why,
+            "state": self.state,
+            "bytes_down": down,
+            "bytes_up": up,
+            "by_uplink": by_uplink,
+            "subflows": subflows,
+            "started_s": round(time.time() - (now - self._started), 3),
+        }

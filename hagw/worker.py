@@ -1,0 +1,217 @@
+"""Composition root of a worker process: the data plane's loop, told what to do by the daemon over a Unix socket.
+
+The control protocol is one JSON document a line (docs/adr/0004). A worker outlives the daemon: it goes on with its
+last snapshot, and the next daemon finds it by its socket.
+"""
+
+import gc
+import json
+import os
+import resource
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from hagw.dataplane.cpe import CpeWorker
+from hagw.dataplane.hag import HagWorker
+from hagw.dataplane.loop import EPOLLIN, EPOLLOUT, Loop
+from hagw.kernel.mptcp import PathManager
+from hagw.model.snapshot import CpeSnapshot, HagSnapshot, from_json
+
+LINE_MAX_BYTES: Final = 16 * 1024 * 1024
+DRAIN_POLL_S: Final = 0.1
+
+
+class Plane(Protocol):
+    """What both roles' workers can do."""
+
+    def stop_listening(self) -> None: ...
+    def close(self) -> None: ...
+    def heard(self, gateway: str, at: float) -> None: ...
+    def stats(self) -> dict[str, Any]: ...
+    def flows(self, recent_s: float) -> list[dict[str, Any]]: ...
+
+
+def main(role: str, index: int) -> int:
+    """Run worker `index` of a role until told to stop; return the exit code."""
+    runtime = Path(os.environ.get("HAGW_RUNTIME_DIR", "/run/hagw"))
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    loop = Loop()
+    control = Control(loop, runtime / f"worker-{index}.sock")
+    plane: CpeWorker | HagWorker
+    plane = CpeWorker(loop, PathManager(), control.report) if role == "cpe" else HagWorker(loop, control.report)
+    control.plane = plane
+    control.apply = lambda document: _apply(plane, document)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: control.stop(0.0))
+    # Sessions live and die without cycles: a rare full collection is enough, and what is loaded now stays.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
+    loop.run()
+    control.close()
+    return 0
+
+
+def _apply(plane: CpeWorker | HagWorker, document: dict[str, Any]) -> int:
+    snapshot = from_json(document)
+    match plane, snapshot:
+        case CpeWorker(), CpeSnapshot():
+            plane.apply(snapshot)
+        case HagWorker(), HagSnapshot():
+            plane.apply(snapshot)
+        case _:
+            raise ValueError("snapshot is for the other role")
+    return snapshot.generation
+
+
+class Control:
+    """The control socket: the daemon's requests in, replies and events out."""
+
+    def __init__(self, loop: Loop, path: Path) -> None:
+        self.plane: Plane | None = None
+        self.apply: Callable[[dict[str, Any]], int] | None = None
+        self._loop = loop
+        self._path = path
+        self._generation: int | None = None
+        self._clients: dict[int, Client] = {}
+        self._stopping = False
+        path.unlink(missing_ok=True)
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        old = os.umask(0o177)
+        try:
+            self._listener.bind(str(path))
+        finally:
+            os.umask(old)
+        self._listener.listen(8)
+        loop.add(self._listener.fileno(), EPOLLIN, self._accept)
+
+    def report(self, event: dict[str, Any]) -> None:
+        """Send an event to whoever is connected."""
+        for client in list(self._clients.values()):
+            client.send({"op": "event", **event})
+
+    def close(self) -> None:
+        """Remove the socket."""
+        self._path.unlink(missing_ok=True)
+
+    def stop(self, drain_s: float) -> None:
+        """Accept nothing more, give what lives `drain_s` to end, then leave."""
+        if self._stopping or self.plane is None:
+            self._loop.stop()
+            return
+        self._stopping = True
+        self.plane.stop_listening()
+        self._drain(self._loop.now + drain_s)
+
+    def _drain(self, until: float) -> None:
+        plane = self.plane
+        assert plane is not None
+        if plane.stats()["flows_active"] and self._loop.now < until:
+            self._loop.call_in(DRAIN_POLL_S, lambda: self._drain(until))
+            return
+        plane.close()
+        self._loop.stop()
+
+    def serve(self, client: "Client", request: dict[str, Any]) -> None:
+        """Carry out one request."""
+        plane = self.plane
+        assert plane is not None
+        match request["op"]:
+            case "snapshot" if self.apply is not None:
+                self._generation = self.apply(request["snapshot"])
+                client.send({"op": "applied", "generation": self._generation})
+            case "ping":
+                stats = {**plane.stats(), "snapshot_generation": self._generation, "memory_kb": _memory_kb()}
+                client.send({"op": "pong", "id": request["id"], "pid": os.getpid(), "stats": stats})
+            case "flows":
+                flows = plane.flows(float(request.get("recent_s", 0.0)))
+                client.send({"op": "flows", "id": request["id"], "flows": flows})
+            case "heard":
+                plane.heard(request["gateway"], float(request["at"]))
+            case "stop":
+                self.stop(float(request.get("drain_s", 0.0)))
+            case unknown:
+                client.send({"op": "error", "message": f"unknown request {unknown}"})
+
+    def _accept(self, _mask: int) -> None:
+        sock, _ = self._listener.accept()
+        sock.setblocking(False)
+        self._clients[sock.fileno()] = Client(self._loop, sock, self)
+
+    def gone(self, fd: int) -> None:
+        """Forget a client."""
+        self._clients.pop(fd, None)
+
+
+class Client:
+    """One connected daemon; output it does not read is kept up to LINE_MAX_BYTES, then it is dropped."""
+
+    def __init__(self, loop: Loop, sock: socket.socket, control: Control) -> None:
+        self._loop = loop
+        self._sock = sock
+        self._control = control
+        self._in = bytearray()
+        self._out = bytearray()
+        loop.add(sock.fileno(), EPOLLIN, self._on_event)
+
+    def send(self, document: dict[str, Any]) -> None:
+        """Queue one line."""
+        self._out += json.dumps(document, separators=(",", ":")).encode() + b"\n"
+        self._flush()
+
+    def _on_event(self, mask: int) -> None:
+        if mask & EPOLLOUT:
+            self._flush()
+        if not mask & ~EPOLLOUT:
+            return
+        try:
+            data = self._sock.recv(1 << 20)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        self._in += data
+        if not data or len(self._in) > LINE_MAX_BYTES:
+            self._close()
+            return
+        while (end := self._in.find(b"\n")) >= 0:
+            line = bytes(self._in[:end])
+            del self._in[: end + 1]
+            try:
+                self._control.serve(self, json.loads(line))
+            except (ValueError, KeyError, TypeError) as why:
+                print(f"worker: request not understood: {why!r}", file=sys.stderr, flush=True)
+                self.send({"op": "error", "message": f"request not understood: {why!r}"})
+
+    def _flush(self) -> None:
+        if self._sock.fileno() < 0:
+            return
+        try:
+            while self._out:
+                sent = self._sock.send(self._out)
+                del self._out[:sent]
+        except BlockingIOError:
+            pass
+        except OSError:
+            self._close()
+            return
+        if len(self._out) > LINE_MAX_BYTES:
+            self._close()
+            return
+        self._loop.set_mask(self._sock.fileno(), EPOLLIN | (EPOLLOUT if self._out else 0))
+
+    def _close(self) -> None:
+        if self._sock.fileno() >= 0:
+            self._control.gone(self._sock.fileno())
+            self._loop.close(self._sock)
+
+
+def _memory_kb() -> int:
+    with open("/proc/self/statm", encoding="ascii") as statm:
+        return int(statm.read().split()[1]) * resource.getpagesize() // 1024
