@@ -19,7 +19,7 @@ from typing import Any, Final
 from hagw.errors import HagwError, UnsupportedEnvironment
 from hagw.lab import build, gateway, netns, services
 from hagw.lab.link import LinkState, changed
-from hagw.lab.processes import Process, ProcessTable, end, started_ticks, wait_buried
+from hagw.lab.processes import Process, ProcessTable, end, started_ticks
 from hagw.lab.topology import DATA, LinkEnds, Node, Topology, load_topology
 
 ROOT: Final = Path("/run/hagw-lab")
@@ -280,15 +280,11 @@ class Lab:
     def _clear(self) -> None:
         """End every process and remove every namespace of this lab, whatever state it is in."""
         nodes = tuple(self._read_state().get("nodes", ()))
-        ended = self.processes.running()
-        end(ended)
+        end(self.processes.running())
         for node in nodes:
             inhabitants = [pid for pid in netns.pids(build.namespace(self.name, node)) if pid != os.getpid()]
-            strays = [Process(node, "", pid, started) for pid in inhabitants if (started := started_ticks(pid))]
-            end(strays)
-            ended += strays
+            end(Process(node, "", pid, started_ticks(pid) or 0) for pid in inhabitants)
         build.remove(self.name, nodes)
-        wait_buried(ended)
         for entry in self.directory.iterdir():
             if entry.is_dir():
                 shutil.rmtree(entry)

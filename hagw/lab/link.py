@@ -131,7 +131,7 @@ class Direction:
 
 def tcp_payload_share(ipv6: bool = False, mptcp: bool = False) -> float:
     """Return payload / IP size of a full TCP segment with timestamps at 1500 bytes; `mptcp` adds the DSS option."""
-    overhead = (40 if ipv6 else 20) + 32 + (24 if mptcp else 0)
+    overhead = (40 if ipv6 else 20) + 32 + (20 if mptcp else 0)
     return (1500 - overhead) / 1500
 
 

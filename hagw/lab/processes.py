@@ -84,16 +84,6 @@ def end(processes: Iterable[Process]) -> None:
                 time.sleep(_POLL_S)
 
 
-def wait_buried(processes: Iterable[Process]) -> None:
-    """Wait until ended processes are gone from the process table too; some machines' init takes a few seconds."""
-    deadline = time.monotonic() + _TERM_GRACE_S
-    left = list(processes)
-    while left and time.monotonic() < deadline:
-        left = [process for process in left if Path(f"/proc/{process.pid}").exists()]
-        if left:
-            time.sleep(_POLL_S)
-
-
 def _still_running(process: Process) -> bool:
     with contextlib.suppress(ChildProcessError):
         os.waitpid(process.pid, os.WNOHANG)  # ours if this very program started it

@@ -62,7 +62,7 @@ class World:
         self._turn_at = self.now
         self._asleep_until = 0.0
         self._deaf: list[Callable[[], None]] = []
-        self._states: dict[str, str] = {name: "" for name in lines} | {"gw": ""}
+        self._states: dict[str, str] = dict.fromkeys(lines, "") | {"gw": ""}
 
     def configure(self) -> None:
         setups = [LineSetup(name, line.kind, line.link) for name, line in self.lines.items()]
