@@ -87,9 +87,11 @@ def config(context: typer.Context, node: NodeName) -> None:
 
 
 @app.command()
-def apply(context: typer.Context, node: NodeName, file: Annotated[Path, typer.Argument(exists=True)]) -> None:
+def apply(
+    context: typer.Context, node: NodeName, file: Annotated[Path, typer.Argument(exists=True, dir_okay=False)]
+) -> None:
     """Give a node another hagw YAML; one that hagw refuses changes nothing."""
-    _lab(context).apply(node, file.read_text(encoding="utf-8"))
+    _lab(context).apply(node, file)
 
 
 @app.command(name="exec", context_settings=_PASS_THROUGH)

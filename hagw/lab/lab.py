@@ -197,13 +197,13 @@ class Lab:
         """Return the hagw configuration in use on a node."""
         return gateway.read_config(self.directory, self._hagw_node(node).name)
 
-    def apply(self, node: str, text: str) -> None:
-        """Give a node another hagw configuration. Raise LabError (and change nothing) if hagw refuses it."""
+    def apply(self, node: str, file: Path) -> None:
+        """Give a node another hagw configuration. Raise ConfigError, and change nothing, if hagw refuses it."""
         name = self._hagw_node(node).name
-        gateway.check_config(self, name, text)
+        gateway.check_config(file)
         before = self.config(name)
         running = bool(self.pids(name, "daemon"))
-        gateway.write_config(self.directory, name, text)
+        gateway.write_config(self.directory, name, file.read_text(encoding="utf-8"))
         if running:
             try:
                 gateway.restart_daemon(self, name)

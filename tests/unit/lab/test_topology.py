@@ -6,6 +6,7 @@ from textwrap import dedent
 import pytest
 import yaml
 
+from hagw.config.load import load
 from hagw.errors import ConfigError
 from hagw.lab.build import interface_commands
 from hagw.lab.gateway import config_texts
@@ -85,6 +86,18 @@ def test_a_given_configuration_passes_its_key_to_the_other_end(tmp_path: Path) -
     assert texts["cpe"] == own.read_text()
     key = yaml.safe_load(texts["cpe"])["gateways"][0]["key"]
     assert yaml.safe_load(texts["hag"])["customers"][0]["key"] == key
+
+
+@pytest.mark.parametrize("node", ["cpe", "hag"])
+def test_generated_configurations_are_valid(node: str) -> None:
+    load(config_texts(load_topology(), {})[node], node)
+
+
+def test_a_configuration_hagw_refuses_is_refused(tmp_path: Path) -> None:
+    wrong = tmp_path / "cpe.yaml"
+    wrong.write_text("version: 1\nrole: cpe\n")
+    with pytest.raises(ConfigError, match=r"cpe\.yaml"):
+        config_texts(load_topology(), {"cpe": wrong})
 
 
 def test_a_configuration_for_a_node_without_hagw_is_refused(tmp_path: Path) -> None:
