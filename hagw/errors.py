@@ -50,3 +50,7 @@ class Refused(HagwError):
     """The request was understood and refused, or rolled back."""
 
     exit_code = 5
+
+
+class KernelRefused(HagwError):
+    """The kernel did not take a step; what was done before it stays until the next pass."""

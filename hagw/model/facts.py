@@ -21,6 +21,7 @@ class UplinkFacts:
     onlink4: bool = False  # default route without a gateway (ppp, wwan raw-ip)
     onlink6: bool = False
     mtu: int = 1500
+    accepts_ra: bool = False  # the kernel itself takes default routes from router advertisements here
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,7 @@ class Facts:
     uplinks: dict[str, UplinkFacts]
     local_prefixes: tuple[IPNetwork, ...] = ()
     congestion_controls: tuple[str, ...] = ()
-    sysctls: frozenset[str] = frozenset()  # optional ones that exist on this kernel
+    sysctls: frozenset[str] = frozenset()  # optional ones that exist on this kernel, as "net/ipv4/…"
     own_addresses: tuple[IPAddress, ...] = ()
     ipv6_egress: bool = False  # the main table has an IPv6 default route
+    ipv6: bool = True  # the kernel has IPv6 and it is not switched off

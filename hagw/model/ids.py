@@ -20,6 +20,7 @@ def uplink_mark(slot: int) -> int:
 
 
 # Routing tables: one per uplink, one that delivers intercepted packets locally, one with the best default.
+TABLE_MAIN: Final = 254
 TABLE_UPLINK_BASE: Final = 5100
 TABLE_INTERCEPT: Final = 5190
 TABLE_BEST: Final = 5191
@@ -31,12 +32,13 @@ def uplink_table(slot: int) -> int:
 
 
 # Rule priorities 5100-5199, all before main (32766). Order: delivery of intercepted packets, flows that keep
-# the main table, pinned flows, packets that already carry an uplink's source address, then the gateway's own.
+# the main table, pinned flows, the gateway's own packets to connected networks (before the next: an answer from
+# an uplink's address to a LAN host stays in the LAN), those that carry an uplink's source address, the rest of them.
 PRIORITY_INTERCEPT: Final = 5100
 PRIORITY_KEEP: Final = 5101
 PRIORITY_MARK_BASE: Final = 5102  # + slot
+PRIORITY_LOCAL: Final = 5139  # iif lo: main without its default routes
 PRIORITY_SOURCE_BASE: Final = 5140  # + slot
-PRIORITY_OWN_SPECIFIC: Final = 5180  # iif lo: main without its default routes
 PRIORITY_OWN_BEST: Final = 5181  # iif lo: the best uplink
 PRIORITIES: Final = range(5100, 5200)
 

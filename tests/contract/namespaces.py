@@ -13,11 +13,12 @@ _numbers = itertools.count()
 
 
 class Namespace:
-    """A named network namespace with `lo` up."""
+    """A named network namespace with `lo` up, whose interfaces use their addresses at once."""
 
     def __init__(self, label: str) -> None:
         self.name = f"kernel-{os.getpid()}-{next(_numbers)}-{label}"
         run("ip", "netns", "add", self.name)
+        self.sysctl("net/ipv6/conf/default/accept_dad", "0")
         self.run("ip", "link", "set", "lo", "up")
 
     def run(self, *command: str, check: bool = True) -> str:

@@ -1,0 +1,45 @@
+"""Take hagw out of the kernel: first let no new connection in, then, when the workers are done, leave it as found.
+
+Needs no daemon and no configuration: what is ours is known by table name, protocol number and what is remembered.
+"""
+
+from typing import Protocol
+
+from hagw.errors import KernelRefused
+from hagw.model.resources import Drop, KernelState, Plan
+from hagw.plan.diff import describe, diff
+
+
+class ClearPort(Protocol):
+    """What clearing needs of the kernel."""
+
+    notes: list[str]
+
+    def read(self) -> KernelState: ...
+
+    def write(self, plan: Plan) -> None: ...
+
+    def stop_intercepting(self) -> None: ...
+
+
+def close_gate(kernel: ClearPort) -> None:
+    """Stop intercepting new connections; those the workers carry go on. Raises KernelRefused."""
+    kernel.stop_intercepting()
+
+
+def restore(kernel: ClearPort) -> tuple[str, ...]:
+    """Remove everything of ours and put back what was there before; return what was left alone, and why.
+
+    One step that fails does not keep the others from being taken; raises KernelRefused with all failures then.
+    """
+    failures = []
+    for step in diff(kernel.read(), {}):
+        try:
+            kernel.write((step,))
+        except KernelRefused as failure:
+            failures.append(str(failure))
+    left = kernel.read()
+    if failures or left:
+        failures += [f"{describe(Drop(resource))} had no effect" for resource in left.values()]
+        raise KernelRefused("not everything could be cleared: " + "; ".join(failures))
+    return tuple(kernel.notes)

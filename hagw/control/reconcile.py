@@ -1,0 +1,158 @@
+"""Make the kernel hold the desired state: read, compare, act, read again. Keeps no copy of the kernel's state."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final, Protocol, TypeVar
+
+import structlog
+
+from hagw.control.ports import Interception
+from hagw.errors import KernelRefused
+from hagw.model.facts import Facts
+from hagw.model.health import UplinkHealth
+from hagw.model.intent import CpeIntent, HagIntent, Intent, IPAddress
+from hagw.model.resources import KernelState, Plan
+from hagw.plan import cpe, hag
+from hagw.plan.diff import describe, diff
+from hagw.plan.ranking import usable
+
+PASSES_MAX: Final = 3
+
+T = TypeVar("T")
+log = structlog.get_logger("hagw.reconcile")
+
+
+class MachinePort(Protocol):
+    """The kernel, for one thread: `hagw.kernel.machine.Machine` or the fake. Methods raise KernelRefused."""
+
+    def facts(self, intent: Intent) -> Facts: ...
+
+    def read(self) -> KernelState: ...
+
+    def write(self, plan: Plan) -> None: ...
+
+    def add_refused(self, address: IPAddress, port: int, timeout_s: float) -> None: ...
+
+    def intercepted(self) -> frozenset[str]: ...
+
+    def forget_flows(self, slot: int) -> int: ...
+
+    def counters(self) -> dict[str, int]: ...
+
+    def close(self) -> None: ...
+
+
+class Reconciler:
+    """Drives one kernel port from asyncio. The port lives in a thread of its own: its sockets are that thread's."""
+
+    def __init__(self, intent: Intent, open_machine: Callable[[], MachinePort]) -> None:
+        self._intent = intent
+        self._open = open_machine
+        self._machine: MachinePort | None = None
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="kernel")
+        self._settled: KernelState | None = None  # what was wanted when the kernel last agreed
+        self._lines: dict[int, tuple[Any, ...]] = {}  # slot -> what its flows depend on, at the last pass
+        self.drifts = 0
+
+    async def facts(self) -> Facts:
+        """Read what is true of the uplinks now. Raises KernelRefused."""
+        return await self._call(lambda machine: machine.facts(self._intent))
+
+    async def interception(self) -> Interception:
+        """Read what is intercepted now: an earlier daemon may have left it on. Raises KernelRefused."""
+        families = await self._call(lambda machine: machine.intercepted())
+        return Interception(ipv4="ip" in families, ipv6="ip6" in families)
+
+    async def reconcile(self, facts: Facts, uplinks: Mapping[str, UplinkHealth], interception: Interception) -> int:
+        """Make the kernel hold the desired state; return how many steps it took.
+
+        Raises KernelRefused when the kernel does not take a step, or does not hold the state after a few passes;
+        what it held before stays as far as it was not replaced, the nft table always whole.
+        """
+        return await self._call(lambda machine: self._pass(machine, facts, uplinks, interception))
+
+    async def add_refused(self, address: IPAddress, port: int, timeout_s: float) -> None:
+        """Leave connections to this destination unintercepted for `timeout_s`. Raises KernelRefused."""
+        await self._call(lambda machine: machine.add_refused(address, port, timeout_s))
+
+    async def counters(self) -> dict[str, int]:
+        """Return the packets counted by each of the table's counters. Raises KernelRefused."""
+        return await self._call(lambda machine: machine.counters())
+
+    async def close(self) -> None:
+        """Close the port; the kernel's state stays."""
+        if self._machine is not None:
+            await self._call(lambda machine: machine.close())
+        self._thread.shutdown(wait=True)
+
+    async def _call(self, act: Callable[[MachinePort], T]) -> T:
+        def in_thread() -> T:
+            if self._machine is None:
+                self._machine = self._open()
+            return act(self._machine)
+
+        return await asyncio.get_running_loop().run_in_executor(self._thread, in_thread)
+
+    def _pass(
+        self,
+        machine: MachinePort,
+        facts: Facts,
+        uplinks: Mapping[str, UplinkHealth],
+        interception: Interception,
+    ) -> int:
+        wanted = _desired(self._intent, facts, uplinks, interception)
+        taken = 0
+        for _ in range(PASSES_MAX):
+            plan = diff(machine.read(), wanted)
+            if not plan:
+                break
+            self._report(plan, wanted, first=not taken)
+            machine.write(plan)
+            taken += len(plan)
+        else:
+            left = diff(machine.read(), wanted)
+            if left:
+                raise KernelRefused("the kernel does not keep: " + "; ".join(describe(step) for step in left))
+        self._settled = wanted
+        self._release_flows(machine, facts, uplinks)
+        return taken
+
+    def _report(self, plan: Plan, wanted: KernelState, *, first: bool) -> None:
+        steps = [describe(step) for step in plan]
+        if first and self._settled == wanted:
+            self.drifts += 1
+            log.warning("kernel state was changed by somebody else", repairs=steps)
+        else:
+            log.info("kernel state changes", steps=steps)
+
+    def _release_flows(self, machine: MachinePort, facts: Facts, uplinks: Mapping[str, UplinkHealth]) -> None:
+        """Let flows go that are pinned to a line that has ceased to work or has other addresses now.
+
+        After the table: their next packet must find the new best line there.
+        """
+        if not isinstance(self._intent, CpeIntent):
+            return
+        now: dict[int, tuple[Any, ...]] = {uplink.slot: () for uplink in self._intent.uplinks}
+        for family in cpe.FAMILIES:
+            for uplink in usable(self._intent, facts, uplinks, family):
+                fact = facts.uplinks[uplink.name]
+                now[uplink.slot] += (family, fact.ifindex, fact.address4 if family == 4 else fact.address6)
+        for slot, line in now.items():
+            before = self._lines.get(slot)
+            works_as_before = before == line or (before in (None, ()) and line != ())
+            if not works_as_before:
+                released = machine.forget_flows(slot)
+                log.info("unconverted flows may find another line", slot=slot, flows=released)
+        self._lines = now
+
+
+def _desired(
+    intent: Intent, facts: Facts, uplinks: Mapping[str, UplinkHealth], interception: Interception
+) -> KernelState:
+    match intent:
+        case CpeIntent():
+            switches = {"intercept4": interception.ipv4, "intercept6": interception.ipv6}
+            return cpe.desired(intent, facts, uplinks, **switches)
+        case HagIntent():
+            return hag.desired(intent, facts)

@@ -1,0 +1,69 @@
+"""Forget the connection-tracking entries of flows that must find another line."""
+
+import errno
+import socket
+import struct
+from typing import Final
+
+from hagw.kernel.netlink import NLM_F_ACK, NLM_F_DUMP, NetlinkSocket, attribute, attributes
+
+_NETLINK_NETFILTER: Final = 12
+_SUBSYSTEM_CTNETLINK: Final = 1 << 8
+_GET: Final = _SUBSYSTEM_CTNETLINK | 1
+_DELETE: Final = _SUBSYSTEM_CTNETLINK | 2
+_CTA_TUPLE_ORIG: Final = 1
+_CTA_STATUS: Final = 3
+_CTA_MARK: Final = 8
+_CTA_ID: Final = 12
+_CTA_ZONE: Final = 18
+_CTA_MARK_MASK: Final = 21
+_CTA_TUPLE_PROTO: Final = 2
+_CTA_PROTO_NUM: Final = 1
+_NLA_F_NESTED: Final = 0x8000
+_SEEN_REPLY: Final = 1 << 1
+_HEADER: Final = struct.Struct("=BBH")  # struct nfgenmsg: family, version, resource id
+
+
+def forget(mark: int, mask: int) -> int:
+    """Delete the entries with this mark whose flows can go on over another line; return how many.
+
+    The next packet of such a flow is new: it is pinned and masqueraded again. A TCP connection that was answered
+    keeps its entry: another source address could not continue it, and its line may come back. Raises OSError.
+    """
+    deleted = 0
+    with NetlinkSocket(_NETLINK_NETFILTER) as netlink:
+        for family in (socket.AF_INET, socket.AF_INET6):
+            wanted = _HEADER.pack(family, 0, 0)
+            wanted += attribute(_CTA_MARK, struct.pack(">I", mark)) + attribute(_CTA_MARK_MASK, struct.pack(">I", mask))
+            for entry in netlink.request(_GET, wanted, NLM_F_DUMP):
+                if _is_movable(entry) and _is_marked(entry, mark, mask):
+                    deleted += _delete(netlink, entry)
+    return deleted
+
+
+def _is_movable(entry: bytes) -> bool:
+    found = dict(attributes(entry[_HEADER.size :]))
+    status = struct.unpack(">I", found[_CTA_STATUS])[0] if _CTA_STATUS in found else 0
+    protocol = dict(attributes(dict(attributes(found[_CTA_TUPLE_ORIG]))[_CTA_TUPLE_PROTO]))[_CTA_PROTO_NUM][0]
+    return protocol != socket.IPPROTO_TCP or not status & _SEEN_REPLY
+
+
+def _is_marked(entry: bytes, mark: int, mask: int) -> bool:
+    """Check again what the kernel was asked for: deleting the wrong flows would be worse than none."""
+    found = dict(attributes(entry[_HEADER.size :]))
+    return _CTA_MARK in found and bool(struct.unpack(">I", found[_CTA_MARK])[0] & mask == mark)
+
+
+def _delete(netlink: NetlinkSocket, entry: bytes) -> int:
+    found = dict(attributes(entry[_HEADER.size :]))
+    wanted = _HEADER.pack(entry[0], 0, 0) + attribute(_CTA_TUPLE_ORIG | _NLA_F_NESTED, found[_CTA_TUPLE_ORIG])
+    for kind in (_CTA_ID, _CTA_ZONE):
+        if kind in found:
+            wanted += attribute(kind, found[kind])
+    try:
+        netlink.request(_DELETE, wanted, NLM_F_ACK)
+    except OSError as error:
+        if error.errno == errno.ENOENT:
+            return 0  # ended by itself
+        raise
+    return 1

@@ -1,0 +1,169 @@
+"""Read what is true of the machine: lines, addresses, gateways, connected networks, kernel features."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from socket import AF_INET, AF_INET6
+from typing import Any, Final
+
+from pyroute2 import IPRoute
+
+from hagw.kernel import sysctl
+from hagw.model.facts import Facts, UplinkFacts
+from hagw.model.ids import TABLE_MAIN
+from hagw.model.intent import CpeIntent, Intent, IPAddress, IPNetwork, UplinkIntent
+
+OPTIONAL_SYSCTLS: Final = (
+    "net/mptcp/pm_type",
+    "net/mptcp/path_manager",
+    "net/mptcp/blackhole_timeout",
+    "net/ipv4/tcp_migrate_req",
+)
+_IFF_UP: Final = 0x1
+_IFF_POINTOPOINT: Final = 0x10
+_RTN_UNICAST: Final = 1
+_SCOPE_GLOBAL: Final = 0
+_SCOPE_SITE: Final = 200
+_IFA_F_SECONDARY: Final = 0x01  # of IPv6 addresses: temporary
+_IFA_F_UNUSABLE: Final = 0x08 | 0x20 | 0x40  # duplicate, deprecated, tentative
+_GLOBAL_UNICAST6: Final = ip_network("2000::/3")
+
+
+@dataclass(frozen=True, slots=True)
+class _Default:
+    """A default route of the main table."""
+
+    ifindex: int
+    gateway: IPAddress | None
+    family: int
+    metric: int
+
+
+class FactsReader:
+    """Reads facts over one rtnetlink socket; one thread."""
+
+    def __init__(self) -> None:
+        self._netlink = IPRoute()
+
+    def read(self, intent: Intent) -> Facts:
+        """Read all facts that the desired state of `intent` depends on. Raises OSError."""
+        ipv6 = sysctl.read("net/ipv6/conf/lo/disable_ipv6") == "0"
+        links = {link.get_attr("IFLA_IFNAME"): link for link in self._netlink.get_links()}
+        addresses = list(self._netlink.get_addr())
+        routes = [route for route in self._netlink.get_routes(family=AF_INET) if _is_main(route)]
+        if ipv6:
+            routes += [route for route in self._netlink.get_routes(family=AF_INET6) if _is_main(route)]
+        defaults = sorted(_defaults(routes), key=lambda route: route.metric)
+        uplinks = intent.uplinks if isinstance(intent, CpeIntent) else ()
+        return Facts(
+            uplinks={up.name: _uplink(up, links.get(up.interface), addresses, defaults, ipv6) for up in uplinks},
+            local_prefixes=_local_prefixes(addresses, routes),
+            congestion_controls=_congestion_controls(),
+            sysctls=frozenset(name for name in OPTIONAL_SYSCTLS if sysctl.read(name) is not None),
+            own_addresses=_own_addresses(addresses),
+            ipv6_egress=any(route.family == AF_INET6 for route in defaults),
+            ipv6=ipv6,
+        )
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._netlink.close()
+
+
+def _uplink(uplink: UplinkIntent, link: Any, addresses: list[Any], defaults: list[_Default], ipv6: bool) -> UplinkFacts:
+    if link is None:
+        return UplinkFacts(uplink.name, None)
+    ifindex: int = link["index"]
+    mine = [address for address in addresses if address["index"] == ifindex]
+    point_to_point = bool(link["flags"] & _IFF_POINTOPOINT)
+    address4 = next(iter(_usable4(mine)), None)
+    address6 = _best6(mine) if ipv6 else None
+    default4 = next((route for route in defaults if route.ifindex == ifindex and route.family == AF_INET), None)
+    default6 = next((route for route in defaults if route.ifindex == ifindex and route.family == AF_INET6), None)
+    gateway4 = uplink.gateway4 or (default4.gateway if default4 else None)
+    gateway6 = uplink.gateway6 or (default6.gateway if default6 else None)
+    return UplinkFacts(
+        name=uplink.name,
+        ifindex=ifindex,
+        admin_up=bool(link["flags"] & _IFF_UP),
+        carrier=link.get_attr("IFLA_CARRIER") != 0,
+        address4=address4,
+        address6=address6,
+        gateway4=gateway4 if isinstance(gateway4, IPv4Address) else None,
+        gateway6=gateway6 if isinstance(gateway6, IPv6Address) else None,
+        onlink4=gateway4 is None and (default4 is not None or point_to_point),
+        onlink6=gateway6 is None and (default6 is not None or point_to_point),
+        mtu=link.get_attr("IFLA_MTU") or 1500,
+        accepts_ra=_accepts_ra(uplink.interface),
+    )
+
+
+def _usable4(addresses: Iterable[Any]) -> list[IPv4Address]:
+    return [
+        IPv4Address(address.get_attr("IFA_LOCAL") or address.get_attr("IFA_ADDRESS"))
+        for address in addresses
+        if address["family"] == AF_INET and address["scope"] in (_SCOPE_GLOBAL, _SCOPE_SITE)
+    ]
+
+
+def _best6(addresses: Iterable[Any]) -> IPv6Address | None:
+    """Choose the address to use: public before private, lasting before temporary; none that is not ready."""
+    found = []
+    for address in addresses:
+        flags = address.get_attr("IFA_FLAGS") or address["flags"]
+        usable = address["family"] == AF_INET6 and address["scope"] == _SCOPE_GLOBAL and not flags & _IFA_F_UNUSABLE
+        if not usable:
+            continue
+        value = IPv6Address(address.get_attr("IFA_LOCAL") or address.get_attr("IFA_ADDRESS"))
+        found.append((value not in _GLOBAL_UNICAST6, bool(flags & _IFA_F_SECONDARY), value))
+    return min(found)[-1] if found else None
+
+
+def _is_main(route: Any) -> bool:
+    table = route.get_attr("RTA_TABLE") or route["table"]
+    return bool(table == TABLE_MAIN and route["type"] == _RTN_UNICAST)
+
+
+def _defaults(routes: Iterable[Any]) -> list[_Default]:
+    """Return the main table's default routes; those with several next hops count once for each."""
+    found = []
+    for route in routes:
+        if route["dst_len"] != 0:
+            continue
+        metric = route.get_attr("RTA_PRIORITY") or 0
+        for hop in route.get_attr("RTA_MULTIPATH") or (route,):
+            ifindex = hop["oif"] if hop is not route else route.get_attr("RTA_OIF")
+            gateway = hop.get_attr("RTA_GATEWAY")
+            if ifindex is not None:
+                address = None if gateway is None else ip_address(gateway)
+                found.append(_Default(ifindex, address, route["family"], metric))
+    return found
+
+
+def _local_prefixes(addresses: Iterable[Any], routes: Iterable[Any]) -> tuple[IPNetwork, ...]:
+    """Return own addresses, connected networks, and whatever the main table routes somewhere in particular."""
+    found: set[IPNetwork] = {ip_network(address) for address in _own_addresses(addresses)}
+    for route in routes:
+        if route["dst_len"] != 0:
+            found.add(ip_network(f"{route.get_attr('RTA_DST')}/{route['dst_len']}"))
+    return tuple(sorted(found, key=lambda prefix: (prefix.version, int(prefix.network_address), prefix.prefixlen)))
+
+
+def _own_addresses(addresses: Iterable[Any]) -> tuple[IPAddress, ...]:
+    found = {ip_address(each.get_attr("IFA_LOCAL") or each.get_attr("IFA_ADDRESS")) for each in addresses}
+    return tuple(sorted(found, key=lambda address: (address.version, int(address))))
+
+
+def _accepts_ra(interface: str) -> bool:
+    """Tell whether the kernel takes routes from advertisements here: accept_ra 2 always, 1 while not forwarding."""
+    accept = sysctl.read(f"net/ipv6/conf/{interface}/accept_ra")
+    forwarding = sysctl.read(f"net/ipv6/conf/{interface}/forwarding")
+    return accept == "2" or (accept == "1" and forwarding == "0")
+
+
+def _congestion_controls() -> tuple[str, ...]:
+    for name in ("available", "allowed"):
+        found = sysctl.read(f"net/ipv4/tcp_{name}_congestion_control")
+        if found:
+            return tuple(found.split())
+    return ()

@@ -1,0 +1,190 @@
+"""The kernel port in memory: the same promises as `hagw.kernel.machine`, for tests and for planning without a machine.
+
+A `World` is what a network namespace is: it outlives the port, as the kernel outlives the daemon.
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import assert_never
+
+from hagw.errors import KernelRefused
+from hagw.kernel.memory import Memory
+from hagw.model.facts import Facts
+from hagw.model.intent import Intent, IPAddress
+from hagw.model.remembered import Remembered, RememberedLimits, RememberedSysctl
+from hagw.model.resources import (
+    Drop,
+    KernelState,
+    Key,
+    MptcpLimits,
+    NftTable,
+    Plan,
+    Put,
+    Resource,
+    Route,
+    Rule,
+    Step,
+    Sysctl,
+    state_of,
+)
+from hagw.plan.diff import describe
+
+
+@dataclass(slots=True)
+class World:
+    """A network namespace: parameters and limits always have a value, the rest comes and goes."""
+
+    sysctls: dict[str, str] = field(default_factory=dict)
+    limits: MptcpLimits = field(default_factory=lambda: MptcpLimits(2, 0))
+    resources: dict[Key, Resource] = field(default_factory=dict)  # routes, rules and the table
+    facts: Facts = field(default_factory=lambda: Facts(uplinks={}))
+    refused: set[tuple[IPAddress, int]] = field(default_factory=set)
+    forgotten: list[int] = field(default_factory=list)
+
+
+class MemoryInMemory:
+    """Keeps what is remembered in a variable."""
+
+    def __init__(self) -> None:
+        self.remembered = Remembered()
+
+    def load(self) -> Remembered:
+        """Return what was saved last."""
+        return self.remembered
+
+    def save(self, remembered: Remembered, *, durable: bool) -> None:
+        """Replace it."""
+        self.remembered = remembered
+
+
+class FakeMachine:
+    """The port on a `World`. `steps_left` = it fails for good after so many more steps, as by a loss of power."""
+
+    def __init__(self, memory: Memory, world: World, steps_left: int | None = None) -> None:
+        self._memory = memory
+        self._remembered = memory.load()
+        self.world = world
+        self.steps_left = steps_left
+        self.taken: list[Step] = []
+        self.notes: list[str] = []
+
+    def facts(self, intent: Intent) -> Facts:
+        """Return the world's facts."""
+        return self.world.facts
+
+    def read(self) -> KernelState:
+        """Return all resources of ours."""
+        known = self._remembered
+        sysctls = [Sysctl(name, self.world.sysctls[name]) for name in known.sysctls if name in self.world.sysctls]
+        limits = [] if known.limits is None else [self.world.limits]
+        return {**state_of(*sysctls, *limits), **self.world.resources}
+
+    def write(self, plan: Plan) -> None:
+        """Take the steps in order."""
+        self._remember(plan)
+        for step in plan:
+            if self.steps_left == 0:
+                raise KernelRefused(f"{describe(step)}: out of steps")
+            if self.steps_left is not None:
+                self.steps_left -= 1
+            self._take(step)
+            self.taken.append(step)
+
+    def add_refused(self, address: IPAddress, port: int, timeout_s: float) -> None:
+        """Leave connections to this destination unintercepted."""
+        if NftTable("").key not in self.world.resources:
+            raise KernelRefused(f"{address} port {port} cannot be left unintercepted: there is no table")
+        self.world.refused.add((address, port))
+
+    def intercepted(self) -> frozenset[str]:
+        """Return the families ("ip", "ip6") whose new connections are intercepted now."""
+        table = self.world.resources.get(NftTable("").key)
+        text = table.text if isinstance(table, NftTable) else ""
+        return frozenset(family for family in ("ip", "ip6") if f'{{"tproxy":{{"family":"{family}",' in text)
+
+    def stop_intercepting(self) -> None:
+        """Intercept no new connections; those that are intercepted go on."""
+        if NftTable("").key in self.world.resources:
+            self.world.resources[NftTable("").key] = NftTable("")
+
+    def forget_flows(self, slot: int) -> int:
+        """Note that the slot's flows were let go."""
+        self.world.forgotten.append(slot)
+        return 0
+
+    def counters(self) -> dict[str, int]:
+        """Return nothing: no packets pass here."""
+        return {}
+
+    def close(self) -> None:
+        """Let go; the world stays."""
+
+    def _take(self, step: Step) -> None:
+        match step:
+            case Put(resource):
+                self._put(resource)
+            case Drop(resource):
+                self._drop(resource)
+            case _:
+                assert_never(step)
+
+    def _put(self, resource: Resource) -> None:
+        match resource:
+            case Sysctl(name, value):
+                if name not in self.world.sysctls:
+                    raise KernelRefused(f"there is no {name}")
+                self.world.sysctls[name] = value
+            case MptcpLimits():
+                self.world.limits = resource
+            case Route() | Rule() | NftTable():
+                self.world.resources[resource.key] = resource
+            case _:
+                assert_never(resource)
+
+    def _drop(self, resource: Resource) -> None:
+        match resource:
+            case Sysctl(name):
+                self._restore_sysctl(name)
+            case MptcpLimits():
+                self._restore_limits()
+            case Route() | Rule() | NftTable():
+                self.world.resources.pop(resource.key, None)
+            case _:
+                assert_never(resource)
+
+    def _remember(self, plan: Plan) -> None:
+        sysctls = dict(self._remembered.sysctls)
+        limits = self._remembered.limits
+        for step in plan:
+            match step:
+                case Put(Sysctl(name, value)) if name in self.world.sysctls:
+                    known = sysctls.get(name, RememberedSysctl(self.world.sysctls[name], ()))
+                    sysctls[name] = replace(known, written=(*known.written, value))
+                case Put(MptcpLimits() as wanted):
+                    before = RememberedLimits(self.world.limits, ()) if limits is None else limits
+                    limits = replace(before, written=(*before.written, wanted))
+                case _:
+                    pass
+        self._keep(replace(self._remembered, sysctls=sysctls, limits=limits))
+
+    def _restore_sysctl(self, name: str) -> None:
+        sysctls = dict(self._remembered.sysctls)
+        known = sysctls.pop(name, None)
+        if known is not None:
+            if self.world.sysctls.get(name) in known.written:
+                self.world.sysctls[name] = known.previous
+            elif self.world.sysctls.get(name) != known.previous:
+                self.notes.append(f"{name} was set by somebody else")
+            self._keep(replace(self._remembered, sysctls=sysctls))
+
+    def _restore_limits(self) -> None:
+        known = self._remembered.limits
+        if known is not None:
+            if self.world.limits in known.written:
+                self.world.limits = known.previous
+            elif self.world.limits != known.previous:
+                self.notes.append("mptcp limits were set by somebody else")
+            self._keep(replace(self._remembered, limits=None))
+
+    def _keep(self, remembered: Remembered) -> None:
+        self._memory.save(remembered, durable=True)
+        self._remembered = remembered

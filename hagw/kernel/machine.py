@@ -1,0 +1,225 @@
+"""The kernel port: all of hagw's state in this network namespace, read and written resource by resource."""
+
+from dataclasses import replace
+from typing import assert_never
+
+from hagw.errors import KernelRefused
+from hagw.kernel import conntrack, sysctl
+from hagw.kernel.facts import FactsReader
+from hagw.kernel.memory import Memory
+from hagw.kernel.mptcp import PathLimits, PathManager
+from hagw.kernel.nft import Nft, NftRefused
+from hagw.kernel.routing import Routing
+from hagw.model.facts import Facts
+from hagw.model.ids import MARK_MASK, uplink_mark
+from hagw.model.intent import Intent, IPAddress
+from hagw.model.remembered import Remembered, RememberedLimits
+from hagw.model.resources import (
+    Drop,
+    KernelState,
+    MptcpLimits,
+    NftTable,
+    Plan,
+    Put,
+    Resource,
+    Route,
+    Rule,
+    Step,
+    Sysctl,
+    state_of,
+)
+from hagw.plan.diff import describe
+
+
+class Machine:
+    """One thread's hold on the kernel; it makes, uses and closes this object. Errors are KernelRefused."""
+
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
+        self._remembered = memory.load()
+        self._routing = Routing()
+        self._facts = FactsReader()
+        self._nft = Nft()
+        self.notes: list[str] = []  # what was left alone, and why
+
+    def facts(self, intent: Intent) -> Facts:
+        """Read what is true now."""
+        try:
+            return self._facts.read(intent)
+        except OSError as error:
+            raise KernelRefused(f"reading the machine's interfaces failed: {error}") from error
+
+    def read(self) -> KernelState:
+        """Read all resources of ours that the kernel has."""
+        try:
+            found: list[Resource] = [*sysctl.read_known(self._remembered.sysctls), *self._routing.read()]
+            if self._remembered.limits is not None:
+                found.append(_read_limits())
+            digest = self._nft.digest()
+            if digest is not None:
+                known = digest == self._remembered.table_seen
+                found.append(NftTable(self._remembered.table if known else ""))
+        except OSError as error:
+            raise KernelRefused(f"reading the kernel's state failed: {error}") from error
+        return state_of(*found)
+
+    def write(self, plan: Plan) -> None:
+        """Take the steps in order. What must be remembered is on disk before the first of them."""
+        self._remember(plan)
+        for step in plan:
+            try:
+                self._take(step)
+            except OSError as error:
+                raise KernelRefused(f"{describe(step)}: {error}") from error
+
+    def add_refused(self, address: IPAddress, port: int, timeout_s: float) -> None:
+        """Leave connections to this destination unintercepted for `timeout_s`."""
+        try:
+            self._nft.add_refused(address, port, timeout_s)
+        except OSError as error:
+            raise KernelRefused(f"{address} port {port} cannot be left unintercepted: {error}") from error
+
+    def intercepted(self) -> frozenset[str]:
+        """Return the families ("ip", "ip6") whose new connections are intercepted now."""
+        try:
+            return self._nft.intercepted()
+        except OSError as error:
+            raise KernelRefused(f"reading the table failed: {error}") from error
+
+    def stop_intercepting(self) -> None:
+        """Intercept no new connections; those that are intercepted go on."""
+        try:
+            self._nft.empty_chain("intercept")
+        except OSError as error:
+            raise KernelRefused(f"interception cannot be stopped: {error}") from error
+
+    def forget_flows(self, slot: int) -> int:
+        """Let the unconverted flows pinned to a slot find another line; return how many there were."""
+        try:
+            return conntrack.forget(uplink_mark(slot), MARK_MASK)
+        except OSError as error:
+            raise KernelRefused(f"flows of slot {slot} cannot be moved: {error}") from error
+
+    def counters(self) -> dict[str, int]:
+        """Return the packets counted by each of the table's counters."""
+        try:
+            return self._nft.counters()
+        except OSError as error:
+            raise KernelRefused(f"reading the counters failed: {error}") from error
+
+    def close(self) -> None:
+        """Close all sockets; the kernel's state stays."""
+        self._routing.close()
+        self._facts.close()
+
+    def _take(self, step: Step) -> None:
+        match step:
+            case Put(resource):
+                self._put(resource)
+            case Drop(resource):
+                self._drop(resource)
+            case _:
+                assert_never(step)
+
+    def _put(self, resource: Resource) -> None:
+        match resource:
+            case Sysctl():
+                sysctl.write(resource)
+            case MptcpLimits(subflows, accepted):
+                _write_limits(PathLimits(subflows, accepted))
+            case Route():
+                self._routing.put_route(resource)
+            case Rule():
+                self._routing.put_rule(resource)
+            case NftTable():
+                self._put_table(resource)
+            case _:
+                assert_never(resource)
+
+    def _drop(self, resource: Resource) -> None:
+        match resource:
+            case Sysctl(name):
+                self._restore_sysctl(name)
+            case MptcpLimits():
+                self._restore_limits(resource)
+            case Route():
+                self._routing.drop_route(resource)
+            case Rule():
+                self._routing.drop_rule(resource)
+            case NftTable():
+                self._nft.drop()
+                self._save(table="", table_seen="")
+            case _:
+                assert_never(resource)
+
+    def _put_table(self, table: NftTable) -> None:
+        """Keep the running sets where the table is as we left it; else make it anew."""
+        seen = None
+        if self._remembered.table and self._nft.digest() == self._remembered.table_seen:
+            try:
+                seen = self._nft.update(table.text)
+            except NftRefused:
+                pass  # made by another version, whose objects differ: only the running sets are lost
+        seen = seen or self._nft.replace(table.text)
+        # After a crash before this line the table counts as edited, and is put once more.
+        self._save(table=table.text, table_seen=seen)
+
+    def _remember(self, plan: Plan) -> None:
+        """Note the present values of everything the plan overwrites for the first time."""
+        sysctls = dict(self._remembered.sysctls)
+        limits = self._remembered.limits
+        for step in plan:
+            match step:
+                case Put(Sysctl() as wanted):
+                    known = sysctl.remember(wanted, sysctls.get(wanted.name))
+                    if known is not None:
+                        sysctls[wanted.name] = known
+                case Put(MptcpLimits() as wanted):
+                    before = RememberedLimits(_read_limits(), ()) if limits is None else limits
+                    limits = replace(before, written=tuple(dict.fromkeys((*before.written, wanted))))
+                case _:
+                    pass
+        after = replace(self._remembered, sysctls=sysctls, limits=limits)
+        if after != self._remembered:
+            self._keep(after, durable=True)
+
+    def _restore_sysctl(self, name: str) -> None:
+        sysctls = dict(self._remembered.sysctls)
+        known = sysctls.pop(name, None)
+        if known is None:
+            return
+        note = sysctl.restore(name, known)
+        if note is not None:
+            self.notes.append(note)
+        self._keep(replace(self._remembered, sysctls=sysctls), durable=False)
+
+    def _restore_limits(self, present: MptcpLimits) -> None:
+        known = self._remembered.limits
+        if known is None:
+            return
+        if present in known.written:
+            _write_limits(PathLimits(known.previous.subflows, known.previous.add_addr_accepted))
+        elif present != known.previous:
+            self.notes.append(f"mptcp limits were set by somebody else: left alone (they were {known.previous})")
+        self._keep(replace(self._remembered, limits=None), durable=False)
+
+    def _save(self, *, table: str, table_seen: str) -> None:
+        self._keep(replace(self._remembered, table=table, table_seen=table_seen), durable=False)
+
+    def _keep(self, remembered: Remembered, *, durable: bool) -> None:
+        try:
+            self._memory.save(remembered, durable=durable)
+        except OSError as error:
+            raise KernelRefused(f"the state directory cannot be written: {error}") from error
+        self._remembered = remembered
+
+
+def _read_limits() -> MptcpLimits:
+    with PathManager() as manager:
+        found = manager.limits()
+    return MptcpLimits(found.subflows, found.add_addr_accepted)
+
+
+def _write_limits(limits: PathLimits) -> None:
+    with PathManager() as manager:
+        manager.set_limits(limits)

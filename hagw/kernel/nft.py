@@ -1,0 +1,152 @@
+"""The nftables table: put, drop, read back, and the sets that are filled while running."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from ipaddress import IPv4Address
+from typing import Any, Final
+
+from nftables import Nftables
+
+from hagw.model.ids import NFT_FAMILY, NFT_TABLE
+from hagw.model.intent import IPAddress
+
+_WHERE: Final = {"family": NFT_FAMILY, "table": NFT_TABLE}
+_TABLE: Final = {"table": {"family": NFT_FAMILY, "name": NFT_TABLE}}
+_ENOENT_TEXT: Final = "No such file or directory"
+
+
+class NftRefused(OSError):
+    """The kernel or libnftables refused a batch; the old table stands whole."""
+
+
+class Nft:
+    """One libnftables context: bound to the network namespace of the thread that makes it, and used by that one."""
+
+    def __init__(self) -> None:
+        self._context = Nftables()
+        self._context.set_json_output(True)
+
+    def replace(self, text: str) -> str:
+        """Put the table from nothing, in one transaction; return the digest of what the kernel shows afterwards."""
+        wanted = json.loads(text)
+        self._run([{"add": _TABLE}, {"delete": _TABLE}, {"add": _TABLE}, *_objects(wanted), *_contents(wanted)])
+        return self._shown()
+
+    def update(self, text: str) -> str:
+        """Replace rules and fixed sets in one transaction; counters and the sets filled while running stay.
+
+        Only for a table that has the same objects already. Returns the digest of what the kernel shows afterwards.
+        """
+        wanted = json.loads(text)
+        emptied = [{"flush": {"chain": {**_WHERE, "name": chain["name"]}}} for chain in wanted["chains"]]
+        emptied += [{"flush": {"set": {**_WHERE, "name": each["name"]}}} for each in wanted["sets"] if "elem" in each]
+        self._run([{"add": _TABLE}, *_objects(wanted), *emptied, *_contents(wanted)])
+        return self._shown()
+
+    def drop(self) -> None:
+        """Remove the table; one that is not there is fine."""
+        self._run([{"add": _TABLE}, {"delete": _TABLE}])
+
+    def empty_chain(self, name: str) -> None:
+        """Remove a chain's rules; a table that is not there is fine."""
+        if self._list() is not None:
+            self._run([{"flush": {"chain": {**_WHERE, "name": name}}}])
+
+    def digest(self) -> str | None:
+        """Return the digest of what the kernel shows, None when there is no table."""
+        listing = self._list()
+        return None if listing is None else _digest(listing)
+
+    def counters(self) -> dict[str, int]:
+        """Return the packets counted by each counter; empty when there is no table."""
+        found = (entry["counter"] for entry in self._list() or () if "counter" in entry)
+        return {counter["name"]: counter["packets"] for counter in found}
+
+    def intercepted(self) -> frozenset[str]:
+        """Return the families ("ip", "ip6") whose new connections are handed to the listener."""
+        found = set()
+        for entry in self._list() or ():
+            for expression in entry.get("rule", {}).get("expr", ()):
+                if "tproxy" in expression:
+                    found.add(expression["tproxy"]["family"])
+        return frozenset(found)
+
+    def add_refused(self, address: IPAddress, port: int, timeout_s: float) -> None:
+        """Leave connections to this destination alone for a while. Raises NftRefused when there is no table."""
+        name = "refused4" if isinstance(address, IPv4Address) else "refused6"
+        value = {"concat": [str(address), port]}
+        element = {"elem": {"val": value, "timeout": max(1, round(timeout_s))}}
+        # Adding alone would not prolong one that is there already, and deleting needs that it is there.
+        where = {**_WHERE, "name": name}
+        self._run(
+            [
+                {"add": {"element": {**where, "elem": [element]}}},
+                {"delete": {"element": {**where, "elem": [value]}}},
+                {"add": {"element": {**where, "elem": [element]}}},
+            ]
+        )
+
+    def refused(self) -> list[tuple[str, int]]:
+        """Return the destinations that are left alone now."""
+        found = []
+        for entry in self._list() or ():
+            if entry.get("set", {}).get("name") in ("refused4", "refused6"):
+                for element in entry["set"].get("elem", ()):
+                    address, port = element["elem"]["val"]["concat"]
+                    found.append((address, port))
+        return found
+
+    def _shown(self) -> str:
+        digest = self.digest()
+        if digest is None:
+            raise NftRefused("the table is gone right after it was put")
+        return digest
+
+    def _list(self) -> list[dict[str, Any]] | None:
+        code, output, error = self._context.json_cmd({"nftables": [{"list": _TABLE}]})
+        if code != 0:
+            if _ENOENT_TEXT in error:
+                return None
+            raise NftRefused(error.strip())
+        listing: list[dict[str, Any]] = output["nftables"]
+        return listing
+
+    def _run(self, commands: list[dict[str, Any]]) -> None:
+        code, _output, error = self._context.json_cmd({"nftables": commands})
+        if code != 0:
+            raise NftRefused(error.strip())
+
+
+def _objects(wanted: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the commands that make counters, sets and chains: each may be there already."""
+    for name in wanted["counters"]:
+        yield {"add": {"counter": {**_WHERE, "name": name}}}
+    for each in wanted["sets"]:
+        yield {"add": {"set": {**_WHERE, **{key: value for key, value in each.items() if key != "elem"}}}}
+    for chain in wanted["chains"]:
+        yield {"add": {"chain": {**_WHERE, **{key: value for key, value in chain.items() if key != "rules"}}}}
+
+
+def _contents(wanted: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the commands that fill sets and chains."""
+    for each in wanted["sets"]:
+        if each.get("elem"):
+            yield {"add": {"element": {**_WHERE, "name": each["name"], "elem": each["elem"]}}}
+    for chain in wanted["chains"]:
+        for rule in chain["rules"]:
+            yield {"add": {"rule": {**_WHERE, "chain": chain["name"], "expr": rule}}}
+
+
+def _digest(listing: list[dict[str, Any]]) -> str:
+    """Digest what was put: without handles, counts, and elements that come and go."""
+    kept = []
+    for entry in listing:
+        for kind, fields in entry.items():
+            if kind == "metainfo":
+                continue
+            fixed = {key: value for key, value in fields.items() if key not in ("handle", "packets", "bytes")}
+            if "timeout" in fixed:
+                fixed.pop("elem", None)
+            kept.append({kind: fixed})
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,37 @@
+"""Which uplinks can carry unconverted traffic, best first."""
+
+from collections.abc import Mapping
+
+from hagw.model.facts import Facts, UplinkFacts
+from hagw.model.health import UplinkHealth
+from hagw.model.intent import CpeIntent, UplinkIntent
+from hagw.model.resources import Family
+
+
+def usable(
+    intent: CpeIntent, facts: Facts, health: Mapping[str, UplinkHealth], family: Family
+) -> tuple[UplinkIntent, ...]:
+    """Return the uplinks that can carry `family` now, best first.
+
+    A line nobody has judged yet counts as up when it has a carrier. A suspect one comes after all that are up:
+    it is used only if nothing better is left. Then cost, unmetered before metered, and the order of the
+    configuration; not the RTT, whose jitter would move new flows and the gateway's own about.
+    """
+    found = []
+    for uplink in intent.uplinks:
+        fact = facts.uplinks.get(uplink.name)
+        if fact is None or not uplink.enabled or not routable(fact, family) or not fact.carrier:
+            continue
+        state = health[uplink.name].state if uplink.name in health else "up"
+        if state in ("up", "suspect"):
+            found.append((state == "suspect", uplink.cost, uplink.metered, uplink.slot, uplink))
+    return tuple(entry[-1] for entry in sorted(found, key=lambda entry: entry[:-1]))
+
+
+def routable(fact: UplinkFacts, family: Family) -> bool:
+    """Tell whether a default route for `family` through this uplink can exist and lead somewhere."""
+    if fact.ifindex is None or not fact.admin_up:
+        return False
+    if family == 4:
+        return fact.address4 is not None and (fact.gateway4 is not None or fact.onlink4)
+    return fact.address6 is not None and (fact.gateway6 is not None or fact.onlink6)

@@ -1,0 +1,94 @@
+"""A CPE in a namespace: one LAN host, two lines to two providers, and a server that both lead to.
+
+    host 192.168.77.2 -- lan0 cpe a0 10.1.0.2 -- 10.1.0.1 ispa -- 203.0.113.10 server
+                             cpe b0 10.2.0.2 -- 10.2.0.1 ispb --/
+The providers know their own customer's address only: what leaves with another source gets no answer.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+
+from namespaces import Namespace, link
+
+from hagw.control.store import Store, namespace_identity
+from hagw.kernel.machine import Machine
+from hagw.model.health import UplinkHealth
+from hagw.model.intent import CpeIntent, GatewayIntent, UplinkIntent
+from hagw.model.resources import KernelState
+from hagw.plan import cpe
+from hagw.plan.diff import diff
+
+GATEWAY = GatewayIntent("hag", (ip_address("198.51.100.10"),), 5124, 5124, "home", bytes(range(32)))
+INTENT = CpeIntent(
+    lan_interfaces=("lan0",),
+    uplinks=(
+        UplinkIntent(name="a", kind="dsl", interface="a0", slot=1),
+        UplinkIntent(name="b", kind="wwan", interface="b0", slot=2, cost=5),
+    ),
+    gateways=(GATEWAY,),
+)
+SERVER4 = "203.0.113.10"
+SERVER6 = "2001:db8:113::10"
+
+
+@dataclass(frozen=True)
+class Topology:
+    """All namespaces of the picture above."""
+
+    host: Namespace
+    cpe: Namespace
+    server: Namespace
+    isps: dict[str, Namespace]
+
+
+def build(namespace: Callable[[str], Namespace]) -> Topology:
+    """Make the topology; the CPE forwards and its main table leads over line a, as a plain router's."""
+    host, cpe_side, server = namespace("host"), namespace("cpe"), namespace("server")
+    isps = {"a": namespace("ispa"), "b": namespace("ispb")}
+    link(host, "eth0", cpe_side, "lan0")
+    _address(cpe_side, "lan0", "192.168.77.1/24", "fd77::1/64")
+    _address(host, "eth0", "192.168.77.2/24", "fd77::2/64")
+    host.run("ip", "route", "add", "default", "via", "192.168.77.1")
+    host.run("ip", "-6", "route", "add", "default", "via", "fd77::1")
+    for number, (name, isp) in enumerate(isps.items(), start=1):
+        isp.sysctl("net/ipv4/ip_forward", "1")
+        isp.sysctl("net/ipv6/conf/all/forwarding", "1")
+        link(cpe_side, f"{name}0", isp, "customer")
+        link(isp, "net", server, f"{name}0")
+        _address(cpe_side, f"{name}0", f"10.{number}.0.2/24", f"2001:db8:{number}::2/64")
+        _address(isp, "customer", f"10.{number}.0.1/24", f"2001:db8:{number}::1/64")
+        _address(isp, "net", f"10.{number}1.0.1/24", f"2001:db8:{number}1::1/64")
+        _address(server, f"{name}0", f"10.{number}1.0.2/24", f"2001:db8:{number}1::2/64")
+        isp.run("ip", "route", "add", f"{SERVER4}/32", "via", f"10.{number}1.0.2")
+        isp.run("ip", "-6", "route", "add", f"{SERVER6}/128", "via", f"2001:db8:{number}1::2")
+        server.run("ip", "route", "add", f"10.{number}.0.0/24", "via", f"10.{number}1.0.1")
+        server.run("ip", "-6", "route", "add", f"2001:db8:{number}::/64", "via", f"2001:db8:{number}1::1")
+        metric = str(100 * number)
+        cpe_side.run("ip", "route", "add", "default", "via", f"10.{number}.0.1", "metric", metric)
+        cpe_side.run("ip", "-6", "route", "add", "default", "via", f"2001:db8:{number}::1", "metric", metric)
+    _address(server, "lo", f"{SERVER4}/32", f"{SERVER6}/128")
+    return Topology(host, cpe_side, server, isps)
+
+
+def machine(topology: Topology, directory: Path) -> Machine:
+    """Open the kernel port in the CPE's namespace."""
+    with topology.cpe.entered():
+        return Machine(Store(directory, namespace_identity()))
+
+
+def settle(topology: Topology, port: Machine, *, down: tuple[str, ...] = (), intercept: bool = True) -> KernelState:
+    """Bring the CPE to the desired state; the lines named in `down` are unhealthy."""
+    health = {name: UplinkHealth("down" if name in down else "up") for name in ("a", "b")}
+    with topology.cpe.entered():
+        facts = port.facts(INTENT)
+        wanted = cpe.desired(INTENT, facts, health, intercept4=intercept, intercept6=intercept)
+        port.write(diff(port.read(), wanted))
+        assert diff(port.read(), wanted) == ()
+    return wanted
+
+
+def _address(where: Namespace, interface: str, four: str, six: str) -> None:
+    where.run("ip", "address", "add", four, "dev", interface)
+    where.run("ip", "address", "add", six, "dev", interface, "nodad")

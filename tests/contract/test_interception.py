@@ -1,0 +1,352 @@
+"""The table, rules and routes at work: real packets between namespaces."""
+
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+
+import pytest
+from namespaces import Namespace
+from routers import SERVER4, SERVER6, Topology, build, machine, settle
+from services import Server, ask, bound, connect, fetch, transparent_listeners
+
+from hagw.control.clear import restore
+from hagw.kernel.machine import Machine
+
+pytestmark = pytest.mark.netns
+
+PORT = 80
+OUTPUT = "add chain inet foreign o { type filter hook output priority -300; }"
+BOTH = pytest.mark.parametrize("address", [SERVER4, SERVER6])
+LINE_A = {SERVER4: "10.1.0.2", SERVER6: "2001:db8:1::2"}
+LINE_B = {SERVER4: "10.2.0.2", SERVER6: "2001:db8:2::2"}
+HOST = {SERVER4: "192.168.77.2", SERVER6: "fd77::2"}
+
+
+@dataclass
+class Site:
+    """The topology with its server running."""
+
+    topology: Topology
+    port: Machine
+    server: Server
+    stack: ExitStack
+
+    @property
+    def host(self) -> Namespace:
+        """The LAN host."""
+        return self.topology.host
+
+    def settle(self, *, down: tuple[str, ...] = (), intercept: bool = True) -> None:
+        """Bring the CPE to the desired state."""
+        settle(self.topology, self.port, down=down, intercept=intercept)
+
+    def worker(self) -> ExitStack:
+        """Run a transparent listener until the returned stack is closed."""
+        listener = Server("worker")
+        for sock in transparent_listeners(self.topology.cpe):
+            listener.listen(sock)
+        stack = ExitStack()
+        stack.enter_context(listener.running())
+        self.stack.push(stack)
+        return stack
+
+
+@pytest.fixture
+def site(namespace: Callable[[str], Namespace], tmp_path: Path) -> Iterator[Site]:
+    topology = build(namespace)
+    port = machine(topology, tmp_path)
+    server = Server("server")
+    for address in (SERVER4, SERVER6):
+        server.listen(bound(topology.server, socket.SOCK_STREAM, address, PORT))
+        server.listen(bound(topology.server, socket.SOCK_DGRAM, address, PORT))
+    with ExitStack() as stack:
+        stack.enter_context(server.running())
+        yield Site(topology, port, server, stack)
+    port.close()
+
+
+@BOTH
+def test_a_new_connection_is_intercepted_and_its_destination_known(site: Site, address: str) -> None:
+    site.settle()
+    site.worker()
+    assert fetch(site.host, address, PORT) == ["worker", HOST[address], address]
+
+
+@BOTH
+def test_a_dead_listener_fails_open(site: Site, address: str) -> None:
+    site.settle()
+    worker = site.worker()
+    assert fetch(site.host, address, PORT)[0] == "worker"
+    worker.close()
+    assert fetch(site.host, address, PORT)[:2] == ["server", LINE_A[address]]
+
+
+@BOTH
+def test_an_intercepted_connection_that_lost_its_worker_is_reset(site: Site, address: str) -> None:
+    site.settle()
+    worker = site.worker()
+    with connect(site.host, address, PORT) as sock:
+        assert ask(sock)[0] == "worker"
+        # Nothing that the worker's socket says on its way out arrives.
+        drop = f"add rule inet foreign o tcp sport {PORT} drop"
+        site.topology.cpe.run("nft", f"add table inet foreign; {OUTPUT}; {drop}")
+        worker.close()
+        site.topology.cpe.run("ss", "-K", "sport", "=", f":{PORT}")
+        site.topology.cpe.run("nft", "delete table inet foreign")
+        with pytest.raises(ConnectionError):
+            ask(sock)
+
+
+@BOTH
+def test_without_interception_everything_goes_direct(site: Site, address: str) -> None:
+    site.settle(intercept=False)
+    site.worker()
+    assert fetch(site.host, address, PORT)[:2] == ["server", LINE_A[address]]
+
+
+def test_a_proxied_connection_goes_on_when_interception_is_switched_off(site: Site) -> None:
+    site.settle()
+    site.worker()
+    with connect(site.host, SERVER4, PORT) as sock:
+        assert ask(sock)[0] == "worker"
+        site.settle(intercept=False)
+        assert ask(sock)[0] == "worker"
+        with site.topology.cpe.entered():
+            site.settle()
+            site.port.stop_intercepting()
+        assert ask(sock)[0] == "worker"
+    assert fetch(site.host, SERVER4, PORT)[0] == "server"
+
+
+@BOTH
+def test_a_connection_older_than_the_table_is_left_alone(site: Site, address: str) -> None:
+    """The LAN's network is known to the provider here: nobody translates addresses before hagw does."""
+    _route_back(site)
+    site.worker()
+    with connect(site.host, address, PORT) as sock:
+        assert ask(sock)[:2] == ["server", HOST[address]]
+        site.settle()
+        assert ask(sock)[:2] == ["server", HOST[address]]
+        site.settle(down=("a",))
+        assert ask(sock)[:2] == ["server", HOST[address]]
+        with site.topology.cpe.entered():
+            restore(site.port)
+        assert ask(sock)[:2] == ["server", HOST[address]]
+
+
+@BOTH
+def test_a_connection_older_than_a_foreign_masquerade_is_left_alone(site: Site, address: str) -> None:
+    _forward(site)
+    site.topology.cpe.run(
+        "nft",
+        "add table inet foreign; add chain inet foreign p { type nat hook postrouting priority 100; };"
+        'add rule inet foreign p oifname "a0" masquerade',
+    )
+    site.worker()
+    with connect(site.host, address, PORT) as sock:
+        assert ask(sock)[:2] == ["server", LINE_A[address]]
+        site.settle()
+        assert ask(sock)[:2] == ["server", LINE_A[address]]
+        with site.topology.cpe.entered():
+            restore(site.port)
+        assert ask(sock)[:2] == ["server", LINE_A[address]]
+
+
+@pytest.mark.parametrize("line", ["a", "b"])
+def test_an_inbound_connection_is_answered_over_its_line_and_never_intercepted(site: Site, line: str) -> None:
+    site.settle()
+    site.worker()
+    number = {"a": 1, "b": 2}[line]
+    site.topology.cpe.run(
+        "nft",
+        "add table ip foreign; add chain ip foreign p { type nat hook prerouting priority -100; };"
+        f'add rule ip foreign p iifname "{line}0" tcp dport 8080 dnat to 192.168.77.2:8080',
+    )
+    inside = Server("inside")
+    inside.listen(bound(site.host, socket.SOCK_STREAM, "192.168.77.2", 8080))
+    with inside.running():
+        with connect(site.topology.server, f"10.{number}.0.2", 8080, (SERVER4, 4000)) as sock:
+            assert ask(sock)[:2] == ["inside", SERVER4]
+
+
+@BOTH
+def test_a_refused_destination_is_left_alone_even_when_the_rules_are_replaced(site: Site, address: str) -> None:
+    site.settle()
+    site.worker()
+    with site.topology.cpe.entered():
+        site.port.add_refused(ip_address(address), PORT, 20.0)
+        site.port.add_refused(ip_address(address), PORT, 20.0)
+    assert fetch(site.host, address, PORT)[0] == "server"
+    site.settle(down=("a",))
+    assert fetch(site.host, address, PORT)[:2] == ["server", LINE_B[address]]
+
+
+def test_a_refused_port_shows_the_real_refusal(site: Site) -> None:
+    site.settle()
+    site.worker()
+    with site.topology.cpe.entered():
+        site.port.add_refused(ip_address(SERVER4), 81, 1.0)
+    with pytest.raises(ConnectionRefusedError):
+        connect(site.host, SERVER4, 81)
+    _eventually(lambda: fetch(site.host, SERVER4, 81)[0] == "worker")
+
+
+@BOTH
+def test_unconverted_flows_keep_their_line_while_it_works_and_move_when_it_fails(site: Site, address: str) -> None:
+    site.settle(intercept=False)
+    with site.host.entered():
+        sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
+    with sock:
+        sock.settimeout(2)
+        sock.connect((address, PORT))
+        assert ask(sock) == ["server", LINE_A[address]]
+        site.settle(intercept=False, down=("a",))
+        assert ask(sock) == ["server", LINE_A[address]], "a flow stays until it is let go"
+        with site.topology.cpe.entered():
+            assert site.port.forget_flows(1) == 1
+        assert ask(sock) == ["server", LINE_B[address]]
+        site.settle(intercept=False)
+        assert ask(sock) == ["server", LINE_B[address]], "a better line does not move a flow"
+
+
+def test_letting_flows_go_spares_answered_tcp_connections_and_other_lines(site: Site) -> None:
+    site.settle(intercept=False)
+    with connect(site.host, SERVER4, PORT) as sock:
+        assert ask(sock)[:2] == ["server", LINE_A[SERVER4]]
+        with site.topology.cpe.entered():
+            assert site.port.forget_flows(1) == 0
+            assert site.port.forget_flows(2) == 0
+        assert ask(sock)[:2] == ["server", LINE_A[SERVER4]]
+
+
+def test_a_connection_being_opened_over_a_dead_line_is_let_go(site: Site) -> None:
+    site.settle(intercept=False)
+    site.topology.isps["a"].run(
+        "nft", "add table inet t; add chain inet t f { type filter hook forward priority 0; policy drop; }"
+    )
+    with site.host.entered():
+        sock = socket.socket()
+    with sock:
+        sock.settimeout(0.2)
+        with pytest.raises(TimeoutError):
+            sock.connect((SERVER4, PORT))
+        site.settle(intercept=False, down=("a",))
+        with site.topology.cpe.entered():
+            assert site.port.forget_flows(1) == 1
+        sock.settimeout(4)
+        sock.sendall(b"?")
+        assert sock.recv(100).decode().split()[:2] == ["server", LINE_B[SERVER4]]
+
+
+@BOTH
+def test_the_gateways_own_traffic_follows_the_best_line(site: Site, address: str) -> None:
+    site.settle()
+    assert fetch(site.topology.cpe, address, PORT)[:2] == ["server", LINE_A[address]]
+    site.settle(down=("a",))
+    assert fetch(site.topology.cpe, address, PORT)[:2] == ["server", LINE_B[address]]
+
+
+@BOTH
+def test_a_socket_bound_to_a_line_uses_it_even_when_it_is_not_the_best(site: Site, address: str) -> None:
+    site.settle()
+    with connect(site.topology.cpe, address, PORT, (LINE_B[address], 0)) as sock:
+        assert ask(sock)[:2] == ["server", LINE_B[address]]
+
+
+def test_the_gateway_answers_a_lan_host_from_a_lines_address(site: Site) -> None:
+    site.settle()
+    own = Server("cpe")
+    own.listen(bound(site.topology.cpe, socket.SOCK_STREAM, "0.0.0.0", 8022))
+    with own.running():
+        for address in ("192.168.77.1", "10.1.0.2", "10.2.0.2"):
+            assert fetch(site.host, address, 8022) == ["cpe", "192.168.77.2", address]
+
+
+def test_a_modem_behind_a_line_is_reached_directly(site: Site) -> None:
+    site.settle()
+    site.worker()
+    modem = Server("modem")
+    modem.listen(bound(site.topology.isps["b"], socket.SOCK_STREAM, "10.2.0.1", PORT))
+    with modem.running():
+        assert fetch(site.host, "10.2.0.1", PORT)[:2] == ["modem", "10.2.0.2"]
+
+
+@pytest.mark.parametrize("address", ["192.168.77.1", "fd77::1"])
+def test_the_transparent_listener_cannot_be_spoken_to(site: Site, address: str) -> None:
+    site.settle()
+    own = Server("own")
+    own.listen(bound(site.topology.cpe, socket.SOCK_STREAM, "::" if ":" in address else "0.0.0.0", 5128))
+    with own.running(), pytest.raises(TimeoutError):
+        connect(site.host, address, 5128)
+
+
+def test_pings_fail_over(site: Site) -> None:
+    site.settle()
+    ping = ("ping", "-n", "-c", "1", "-W", "2")
+    site.host.run(*ping, SERVER4)
+    site.host.run(*ping, SERVER6)
+    site.settle(down=("a",))
+    site.topology.isps["a"].run("ip", "link", "set", "net", "down")
+    site.host.run(*ping, SERVER4)
+    site.host.run(*ping, SERVER6)
+
+
+def test_segment_sizes_are_clamped_to_the_line(site: Site) -> None:
+    site.topology.cpe.run("ip", "link", "set", "a0", "mtu", "1400")
+    site.settle(intercept=False)
+    for address, headers in ((SERVER4, 40), (SERVER6, 60)):
+        with connect(site.host, address, PORT) as sock:
+            ask(sock)
+            assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG) <= 1400 - headers
+
+
+def test_counters_tell_what_happened(site: Site) -> None:
+    site.settle()
+    with site.worker():
+        fetch(site.host, SERVER4, PORT)
+    fetch(site.host, SERVER6, PORT)
+    with site.topology.cpe.entered():
+        counters = site.port.counters()
+    assert counters["intercepted4"] == 1
+    assert counters["pinned"] >= 1
+    assert counters["proxied"] >= 3
+
+
+def _route_back(site: Site) -> None:
+    for isp in site.topology.isps.values():
+        isp.run(
+            "ip", "route", "add", "192.168.77.0/24", "via", "10.1.0.2" if isp is site.topology.isps["a"] else "10.2.0.2"
+        )
+        isp.run(
+            "ip",
+            "-6",
+            "route",
+            "add",
+            "fd77::/64",
+            "via",
+            "2001:db8:1::2" if isp is site.topology.isps["a"] else "2001:db8:2::2",
+        )
+    site.topology.server.run("ip", "route", "add", "192.168.77.0/24", "via", "10.11.0.1")
+    site.topology.server.run("ip", "-6", "route", "add", "fd77::/64", "via", "2001:db8:11::1")
+    _forward(site)
+
+
+def _forward(site: Site) -> None:
+    site.topology.cpe.sysctl("net/ipv4/ip_forward", "1")
+    site.topology.cpe.sysctl("net/ipv6/conf/all/forwarding", "1")
+
+
+def _eventually(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 5
+    while True:
+        try:
+            if holds():
+                return
+        except OSError:
+            pass
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
