@@ -14,7 +14,7 @@ import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from hagw.errors import HagwError, UnsupportedEnvironment
 from hagw.lab import build, gateway, netns, services
@@ -72,7 +72,7 @@ class Lab:
                 return False
             self._clear()
             nodes = list(wanted.nodes)
-            self._write_state({"nodes": nodes, "preset": preset, "complete": False})
+            self._write_state(nodes, preset, "building")
             shutil.copyfile(topology or DATA / "topologies" / "default.yaml", self.directory / "topology.yaml")
             say(f"building {len(nodes)} nodes and {len(wanted.links)} links")
             build.build(self.name, wanted, self.processes, self.directory)
@@ -83,10 +83,11 @@ class Lab:
                 services.start(self.directory, node, self._spawn)
             for node in wanted.nodes.values():
                 services.wait_listening(build.namespace(self.name, node.name), node, self.processes)
+            self._write_state(nodes, preset, "starting")
             if hagw:
                 say("starting hagw")
                 self._start_all_hagw(wanted)
-            self._write_state({"nodes": nodes, "preset": preset, "complete": True})
+            self._write_state(nodes, preset, "up")
         return True
 
     def down(self) -> None:
@@ -100,7 +101,7 @@ class Lab:
 
     def is_up(self) -> bool:
         """Say whether the lab was brought up to the end and its links are being carried."""
-        return bool(self._read_state().get("complete")) and bool(self.processes.running(role=build.EMULATOR))
+        return self._read_state().get("phase") == "up" and bool(self.processes.running(role=build.EMULATOR))
 
     def status(self) -> dict[str, Any]:
         """Return the contract's `status --json` document."""
@@ -131,9 +132,8 @@ class Lab:
 
     def namespace(self, node: str) -> str:
         """Return the name of a node's network namespace. Raise UnknownName or LabError."""
-        nodes = self._read_state().get("nodes", [])
-        if not nodes:
-            self._require_up()
+        self._require_up()
+        nodes = self._read_state()["nodes"]
         if node not in nodes:
             raise UnknownName(f"there is no node {node!r} in lab {self.name!r}; there are {', '.join(nodes)}")
         return build.namespace(self.name, node)
@@ -274,7 +274,8 @@ class Lab:
         return answer
 
     def _require_up(self) -> None:
-        if not self.is_up() and not (self.directory / "topology.yaml").exists():
+        """A lab whose hagw is being started, or failed to start, can be worked in; one still being built cannot."""
+        if self._read_state().get("phase") not in ("starting", "up"):
             raise LabError(f"lab {self.name!r} is not up; `lab up` brings it up")
 
     def _clear(self) -> None:
@@ -299,9 +300,9 @@ class Lab:
             return {}
         return state
 
-    def _write_state(self, state: dict[str, Any]) -> None:
+    def _write_state(self, nodes: list[str], preset: str, phase: Literal["building", "starting", "up"]) -> None:
         fresh = self.directory / "state.json.new"
-        fresh.write_text(json.dumps(state), encoding="utf-8")
+        fresh.write_text(json.dumps({"nodes": nodes, "preset": preset, "phase": phase}), encoding="utf-8")
         fresh.rename(self.directory / "state.json")
 
     @contextlib.contextmanager

@@ -1,6 +1,6 @@
 """Network namespaces by name: enter one, run commands in one, make and remove them.
 
-Only `setns` and `nsenter --net` are used, never `ip netns exec`, which remounts /sys and binds over /etc.
+Only `setns` and `nsenter --net` are used, never `ip netns exec` or `ip -n`, which remount / and /sys.
 """
 
 import contextlib
@@ -35,7 +35,7 @@ def run_tool(argv: Sequence[str], stdin: str = "") -> str:
 def ip_batch(netns: str, commands: Sequence[str]) -> None:
     """Run `ip` commands in `netns`, stopping at the first that fails."""
     if commands:
-        run_tool(["ip", "-n", netns, "-batch", "-"], "\n".join(commands) + "\n")
+        run_tool([*inside(netns), "ip", "-batch", "-"], "\n".join(commands) + "\n")
 
 
 def nft(netns: str, ruleset: str) -> None:
