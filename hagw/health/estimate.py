@@ -7,6 +7,8 @@ from typing import Final
 
 _BUCKET_S: Final = 300.0
 _WINDOW_S: Final = 0.2
+_LATELY_S: Final = 0.060
+_LATELY_TURNS: Final = 3
 _UNLIKELY: Final = 1e-4
 
 
@@ -84,6 +86,12 @@ class Reception:
         return _WINDOW_S / self._packets
 
     def is_steady(self, now: float) -> bool:
-        """Say whether packets have been arriving steadily up to now."""
-        gap = self.mean_gap_s()
-        return gap is not None and self.last_at is not None and now - self.last_at <= max(0.040, 4 * gap)
+        """Say whether packets have been arriving steadily up to now; a stray one after a silence does not count."""
+        if self.mean_gap_s() is None:
+            return False
+        turns = 0
+        for at, _ in reversed(self._arrivals):
+            if at < now - _LATELY_S:
+                break
+            turns += 1
+        return turns >= _LATELY_TURNS

@@ -233,6 +233,11 @@ class Fleet:
         lines = any(line.liveness.is_active(at) for line in self._lines.values())
         return lines or any(gateway.is_hurried for gateway in self._gateways.values())
 
+    def is_hurried(self) -> bool:
+        """Say whether the next turn should come at once: an answer made another question due."""
+        lines = any(line.liveness.is_hurried for line in self._lines.values())
+        return lines or any(gateway.is_hurried for gateway in self._gateways.values())
+
     # -- what is known ---------------------------------------------------------------------------------------
 
     def uplinks(self) -> dict[str, UplinkHealth]:

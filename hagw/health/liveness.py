@@ -190,6 +190,11 @@ class Liveness:
         return self._is_question_due(now, around)
 
     @property
+    def is_hurried(self) -> bool:
+        """Whether one more good answer is wanted at once."""
+        return self._ask_soon
+
+    @property
     def doubted(self) -> bool:
         """Whether questions are out whose answers decide something."""
         return self._doubt is not None

@@ -70,6 +70,14 @@ class EchoReply:
 
 
 @dataclass(frozen=True, slots=True)
+class Question:
+    """An encoded question and the number its answer will carry."""
+
+    sequence: int
+    datagram: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Echo:
     """An authenticated, first answer to a question of ours."""
 
@@ -157,13 +165,14 @@ class Asker:
         self._next = first_sequence & (_U64 >> 1)
         self._outstanding: OrderedDict[int, float] = OrderedDict()
 
-    def ask(self, now: float) -> bytes:
+    def ask(self, now: float) -> Question:
         """Return the next question, remembered until it is answered, 5 s old or one of more than 256."""
         sequence = self._next
         self._next += 1
         self._forget(now)
         self._outstanding[sequence] = now
-        return encode_request(EchoRequest(self._key_id, self._line, sequence, _micros(now)), self._key)
+        request = EchoRequest(self._key_id, self._line, sequence, _micros(now))
+        return Question(sequence, encode_request(request, self._key))
 
     def accept(self, datagram: bytes, now: float) -> Echo | None:
         """Return the echo if `datagram` is the first authentic answer to an outstanding question, else None."""
@@ -215,6 +224,7 @@ class Responder:
     def respond(self, datagram: bytes, source: str, now: float, wall_time: float) -> bytes | None:
         """Return the answer to send back to `source` (an address as text), or None for silence.
 
+        It has to leave from the address that was asked (IP_PKTINFO on a wildcard socket): askers are connected to it.
         `now` is monotonic and feeds the rate limit, `wall_time` is seconds since 1970 and goes into the answer.
         """
         kid = key_id_of(datagram)

@@ -29,7 +29,7 @@ class SimLine:
     packets_per_s: float = 1000.0
     dead_up: bool = False
     dead_down: bool = False
-    link: Link = Link()
+    link: Link = field(default_factory=Link)
     rx: int = 0
     tx: int = 0
     rx_bytes: int = 0

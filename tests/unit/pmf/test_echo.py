@@ -37,7 +37,7 @@ def asker(line: int = 1) -> Asker:
 
 def test_an_answer_brings_round_trip_time_wall_time_and_flags() -> None:
     client, hag = asker(), responder(ipv6=True, draining=True)
-    answer = hag.respond(client.ask(10.0), HOME, 50.0, 1_700_000_000.25)
+    answer = hag.respond(client.ask(10.0).datagram, HOME, 50.0, 1_700_000_000.25)
     assert answer is not None
     echo = client.accept(answer, 10.024)
     assert echo is not None
@@ -62,7 +62,7 @@ def test_question_and_answer_have_the_documented_bytes() -> None:
 
 def test_an_answer_counts_once() -> None:
     client, hag = asker(), responder()
-    answer = hag.respond(client.ask(1.0), HOME, 1.0, 0.0)
+    answer = hag.respond(client.ask(1.0).datagram, HOME, 1.0, 0.0)
     assert answer is not None
     assert client.accept(answer, 1.1) is not None
     assert client.accept(answer, 1.2) is None
@@ -70,7 +70,7 @@ def test_an_answer_counts_once() -> None:
 
 def test_an_answer_of_an_earlier_life_or_another_line_is_refused() -> None:
     hag = responder()
-    answer = hag.respond(asker().ask(1.0), HOME, 1.0, 0.0)
+    answer = hag.respond(asker().ask(1.0).datagram, HOME, 1.0, 0.0)
     assert answer is not None
     assert Asker(KEY, 1, first_sequence=77).accept(answer, 1.1) is None
     other_line = asker(line=2)
@@ -80,8 +80,8 @@ def test_an_answer_of_an_earlier_life_or_another_line_is_refused() -> None:
 
 def test_a_late_answer_is_still_told_but_not_after_five_seconds() -> None:
     client, hag = asker(), responder()
-    first = hag.respond(client.ask(1.0), HOME, 1.0, 0.0)
-    second = hag.respond(client.ask(2.0), HOME, 2.0, 0.0)
+    first = hag.respond(client.ask(1.0).datagram, HOME, 1.0, 0.0)
+    second = hag.respond(client.ask(2.0).datagram, HOME, 2.0, 0.0)
     assert first is not None
     assert second is not None
     assert client.accept(second, 5.5) is not None
@@ -90,7 +90,7 @@ def test_a_late_answer_is_still_told_but_not_after_five_seconds() -> None:
 
 def test_outstanding_questions_are_bounded() -> None:
     client, hag = asker(), responder()
-    first = client.ask(1.0)
+    first = client.ask(1.0).datagram
     for _ in range(OUTSTANDING_MAX):
         client.ask(1.0)
     answer = hag.respond(first, HOME, 1.0, 0.0)
@@ -100,7 +100,7 @@ def test_outstanding_questions_are_bounded() -> None:
 
 def test_a_question_is_not_an_answer_nor_the_other_way_round() -> None:
     client, hag = asker(), responder()
-    question = client.ask(1.0)
+    question = client.ask(1.0).datagram
     answer = hag.respond(question, HOME, 1.0, 0.0)
     assert answer is not None
     assert client.accept(question, 1.1) is None
@@ -112,12 +112,12 @@ def test_a_question_is_not_an_answer_nor_the_other_way_round() -> None:
 
 def test_strangers_hear_nothing() -> None:
     stranger = Asker(OTHER_KEY, 1, 5)
-    assert responder().respond(stranger.ask(1.0), HOME, 1.0, 0.0) is None
+    assert responder().respond(stranger.ask(1.0).datagram, HOME, 1.0, 0.0) is None
 
 
 def test_an_answer_is_never_larger_than_its_question() -> None:
     hag = responder()
-    question = asker().ask(1.0)
+    question = asker().ask(1.0).datagram
     for datagram in (question, question[:-1], question + b"\0", b"", question[:16]):
         answer = hag.respond(datagram, HOME, 1.0, 0.0)
         assert answer is None or len(answer) == len(datagram) == SIZE
@@ -129,11 +129,11 @@ def test_an_answer_is_never_larger_than_its_question() -> None:
 )
 def test_a_customer_may_be_bound_to_prefixes(source: str, answered: bool) -> None:
     hag = Responder([EchoCustomer(KEY, (ip_network("192.0.2.0/24"),))], ipv6_egress=False)
-    assert (hag.respond(asker().ask(1.0), source, 1.0, 0.0) is not None) is answered
+    assert (hag.respond(asker().ask(1.0).datagram, source, 1.0, 0.0) is not None) is answered
 
 
 def test_replayed_questions_meet_a_rate_limit_that_lets_the_real_line_through_later() -> None:
-    hag, question = responder(), asker().ask(1.0)
+    hag, question = responder(), asker().ask(1.0).datagram
     answered = sum(hag.respond(question, HOME, 1.0 + i / 1000, 0.0) is not None for i in range(1000))
     assert answered == pytest.approx(BURST + RATE_PER_S, abs=2)
     assert hag.respond(question, "192.0.2.8", 2.0, 0.0) is not None
@@ -143,9 +143,9 @@ def test_replayed_questions_meet_a_rate_limit_that_lets_the_real_line_through_la
 def test_spoofed_sources_do_not_grow_the_table_and_the_busy_one_is_kept() -> None:
     hag, client = responder(), asker()
     for i in range(3 * SOURCES_MAX):
-        hag.respond(client.ask(1.0), f"10.{i >> 16}.{i >> 8 & 255}.{i & 255}", 1.0, 0.0)
+        hag.respond(client.ask(1.0).datagram, f"10.{i >> 16}.{i >> 8 & 255}.{i & 255}", 1.0, 0.0)
         if i % 1000 == 0:
-            answer = hag.respond(client.ask(1.0 + i), HOME, 1.0 + i, 0.0)
+            answer = hag.respond(client.ask(1.0 + i).datagram, HOME, 1.0 + i, 0.0)
     assert answer is not None
     reply = decode_reply(answer, KEY)
     assert reply is not None

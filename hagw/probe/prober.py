@@ -1,0 +1,327 @@
+"""The observe loop: carries questions and counters for `hagw.health.fleet`, and tells what changed.
+
+Answers are read before counters, and both before anything is judged, so that a turn that came late finds what arrived
+meanwhile: the event loop serves ready sockets first, and the turn is resumed one round after its timer. Turns come
+every 12 ms while some line carries traffic or is in doubt, else every 100 ms.
+Measured (one core of a 2-core VM, three lines): 1 % of a core while active, 0.1 % while idle.
+"""
+
+import asyncio
+import socket
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from hagw.health.fleet import Ask, Counters, Fleet, LineSetup, Orders
+from hagw.health.liveness import Link
+from hagw.model.facts import Facts, UplinkFacts
+from hagw.model.health import GatewayHealth, UplinkHealth
+from hagw.model.intent import GatewayIntent, UplinkIntent
+from hagw.probe.counters import CounterFile, InterfaceCounters, link_header_bytes
+from hagw.probe.monitor import LinkSeen
+from hagw.probe.path import Endpoints, Path, endpoints
+
+_DATAGRAM: Final = 256  # larger than any answer: a longer datagram must not look like one
+_BATCH: Final = 32
+_RATE_S: Final = 1.0
+_OFFSET_NEWS_S: Final = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class LineRates:
+    """What a line carries, in IP bytes: rates over the last second, totals since its interface was made."""
+
+    down_bps: float
+    up_bps: float
+    bytes_down: int
+    bytes_up: int
+
+
+@dataclass(slots=True)
+class _Line:
+    uplink: UplinkIntent
+    facts: UplinkFacts
+    header_bytes: int
+    own_rx: int = 0  # our answers and questions, not traffic
+    own_tx: int = 0
+    own_rx_bytes: int = 0
+    own_tx_bytes: int = 0
+    counters: Counters = field(default_factory=lambda: Counters(0, 0, 0, 0))
+    rates: LineRates = field(default_factory=lambda: LineRates(0.0, 0.0, 0, 0))
+    rates_at: float | None = None
+
+    def link(self) -> Link:
+        facts = self.facts
+        return Link(
+            enabled=self.uplink.enabled,
+            present=facts.ifindex is not None,
+            admin_up=facts.admin_up,
+            carrier=facts.carrier,
+            address=facts.address4 is not None or facts.address6 is not None,
+        )
+
+
+class Prober:
+    """Measures every uplink against every gateway; callbacks come from the event loop's thread."""
+
+    def __init__(
+        self,
+        on_uplink_change: Callable[[str, UplinkHealth], None],
+        on_gateway_change: Callable[[str, GatewayHealth], None],
+        on_heard: Callable[[str, float], None],
+    ) -> None:
+        self._on_uplink_change = on_uplink_change
+        self._on_gateway_change = on_gateway_change
+        self._on_heard = on_heard
+        self._fleet = Fleet(time.monotonic())
+        self._lines: dict[str, _Line] = {}
+        self._interfaces: dict[bytes, _Line] = {}
+        self._gateways: tuple[GatewayIntent, ...] = ()
+        self._paths: dict[Ask, Path] = {}
+        self._heard_at: dict[str, float] = {}
+        self._told_uplinks: dict[str, UplinkHealth] = {}
+        self._told_gateways: dict[str, GatewayHealth] = {}
+        self._waiter: asyncio.Future[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    # -- told from outside -----------------------------------------------------------------------------------
+
+    def update(self, uplinks: Sequence[UplinkIntent], facts: Facts, gateways: Sequence[GatewayIntent]) -> None:
+        """Take uplinks, their facts and the gateways (most preferred first) as they are now; state is kept."""
+        before = self._lines
+        self._lines = {}
+        for uplink in uplinks:
+            found = facts.uplinks.get(uplink.name) or UplinkFacts(uplink.name, None)
+            line = before.get(uplink.name)
+            if line is None or line.facts.ifindex != found.ifindex:  # another interface counts from zero
+                line = _Line(uplink, found, link_header_bytes(uplink.interface))
+            line.uplink, line.facts = uplink, found
+            self._lines[uplink.name] = line
+        self._gateways = tuple(gateways)
+        self._interfaces = {line.uplink.interface.encode(): line for line in self._lines.values()}
+        setups = [LineSetup(name, line.uplink.kind, line.link()) for name, line in self._lines.items()]
+        self._fleet.configure(setups, [gateway.name for gateway in gateways], time.monotonic())
+        self._replace_paths()
+        self._tell()
+        self._wake()
+
+    def link_seen(self, seen: LinkSeen) -> None:
+        """Take a link event of the monitor at once; facts read later say the same."""
+        for name, line in self._lines.items():
+            if line.facts.ifindex == seen.ifindex:
+                link = line.link()
+                link = Link(link.enabled, seen.present, seen.admin_up, seen.carrier, link.address)
+                self._fleet.link_changed(name, link, time.monotonic())
+                self._tell()
+                self._wake()
+
+    def report_gateway(self, gateway: str, answered: bool, reason: str) -> None:
+        """Take what a worker's connection to a gateway met: accepted, or refused or reset with this reason."""
+        now = time.monotonic()
+        if answered:
+            self._heard(gateway, now)
+            self._fleet.connection_answered(gateway, now)
+        else:
+            self._fleet.connection_failed(gateway, reason, now)
+        self._tell()
+        self._wake()
+
+    # -- asked from outside ----------------------------------------------------------------------------------
+
+    def uplinks(self) -> Mapping[str, UplinkHealth]:
+        """Return the present health by uplink name."""
+        return self._fleet.uplinks()
+
+    def gateways(self) -> Mapping[str, GatewayHealth]:
+        """Return the present health by gateway name."""
+        return self._fleet.gateways()
+
+    def heard_at(self, gateway: str) -> float | None:
+        """Return when (CLOCK_MONOTONIC) the gateway last gave a proof of life, None = never."""
+        return self._heard_at.get(gateway)
+
+    def rates(self) -> Mapping[str, LineRates]:
+        """Return what each uplink carries now and has carried."""
+        return {name: line.rates for name, line in self._lines.items()}
+
+    # -- the loop --------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Observe until cancelled."""
+        self._loop = asyncio.get_running_loop()
+        counters = CounterFile()
+        try:
+            while True:
+                orders = self._turn(counters)
+                await self._pause(orders.again_s)
+        finally:
+            counters.close()
+            for path in self._paths.values():
+                self._close(path)
+            self._loop = None
+
+    def _turn(self, counters: CounterFile) -> Orders:
+        self._count(counters)
+        orders = self._fleet.turn(time.monotonic(), {name: line.counters for name, line in self._lines.items()})
+        for ask in orders.asks:
+            self._send(ask)
+        self._tell()
+        return orders
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait, or less when woken. Cheaper than an Event with a timeout."""
+        loop = asyncio.get_running_loop()
+        self._waiter = loop.create_future()
+        timer = loop.call_later(seconds, self._wake)
+        try:
+            await self._waiter
+        finally:
+            timer.cancel()
+            self._waiter = None
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    # -- counters --------------------------------------------------------------------------------------------
+
+    def _count(self, counters: CounterFile) -> None:
+        read = counters.read(self._interfaces.keys())
+        now = time.monotonic()
+        for interface, line in self._interfaces.items():
+            found = read.get(interface)
+            if found is not None:
+                line.counters = _without_own(found, line)
+                _rate(found, line, now)
+
+    # -- questions and answers -------------------------------------------------------------------------------
+
+    def _send(self, ask: Ask) -> None:
+        path = self._paths.get(ask)
+        line = self._lines.get(ask.line)
+        if path is None or line is None:
+            return
+        now = time.monotonic()
+        question = path.asker.ask(now)
+        self._fleet.asked(ask, question.sequence, now)
+        try:
+            for sock in path.open():
+                self._listen(ask, path, sock)
+            path.send(question)
+        except ConnectionRefusedError:
+            self._fleet.refused(ask, now)
+        except OSError:
+            # No device, address or route just now: unanswered, and new sockets for the next question.
+            self._close(path)
+        else:
+            line.own_tx += 1
+            line.own_tx_bytes += path.ends.packet_bytes
+
+    def _listen(self, ask: Ask, path: Path, sock: socket.socket) -> None:
+        if self._loop is not None:
+            self._loop.add_reader(sock, self._readable, ask, path, sock)
+
+    def _readable(self, ask: Ask, path: Path, sock: socket.socket) -> None:
+        self._receive(ask, path, sock)
+        self._tell()
+
+    def _receive(self, ask: Ask, path: Path, sock: socket.socket) -> None:
+        for _ in range(_BATCH):
+            try:
+                datagram = sock.recv(_DATAGRAM)
+            except BlockingIOError:
+                return
+            except ConnectionRefusedError:
+                self._fleet.refused(ask, time.monotonic())
+                continue
+            except OSError:
+                self._close(path)
+                return
+            self._take(ask, path, datagram)
+
+    def _take(self, ask: Ask, path: Path, datagram: bytes) -> None:
+        line = self._lines.get(ask.line)
+        now = time.monotonic()
+        echo = path.asker.accept(datagram, now)
+        if echo is None or line is None:
+            return
+        line.own_rx += 1
+        line.own_rx_bytes += path.ends.packet_bytes
+        offset_s = echo.wall_s + echo.rtt_s / 2 - time.time()
+        self._fleet.answered(ask, echo.sequence, echo.rtt_s, echo.ipv6, offset_s, now)
+        self._heard(ask.gateway, now)
+        if self._fleet.is_hurried():
+            self._wake()
+
+    def _heard(self, gateway: str, now: float) -> None:
+        self._heard_at[gateway] = now
+        self._on_heard(gateway, now)
+
+    def _replace_paths(self) -> None:
+        wanted: dict[Ask, Endpoints] = {}
+        for name, line in self._lines.items():
+            for gateway in self._gateways:
+                ends = endpoints(line.uplink, line.facts, gateway)
+                if ends is not None:
+                    wanted[Ask(name, gateway.name)] = ends
+        for ask, path in list(self._paths.items()):
+            if wanted.get(ask) != path.ends:
+                self._close(path)
+                del self._paths[ask]
+        for ask, ends in wanted.items():
+            if ask not in self._paths:
+                self._paths[ask] = Path(ends)
+
+    def _close(self, path: Path) -> None:
+        for sock in path.sockets:
+            if self._loop is not None:
+                self._loop.remove_reader(sock)
+        path.close()
+
+    # -- news ------------------------------------------------------------------------------------------------
+
+    def _tell(self) -> None:
+        uplinks = self._fleet.uplinks()
+        for name, uplink in uplinks.items():
+            told_uplink = self._told_uplinks.get(name)
+            if told_uplink is None or (told_uplink.state, told_uplink.reason) != (uplink.state, uplink.reason):
+                self._told_uplinks[name] = uplink
+                self._on_uplink_change(name, uplink)
+        for name, gateway in self._fleet.gateways().items():
+            if _is_news(self._told_gateways.get(name), gateway):
+                self._told_gateways[name] = gateway
+                self._on_gateway_change(name, gateway)
+
+
+def _is_news(told: GatewayHealth | None, now: GatewayHealth) -> bool:
+    if told is None or (told.reach, told.reason, told.ipv6) != (now.reach, now.reason, now.ipv6):
+        return True
+    return abs(told.epoch_offset_s - now.epoch_offset_s) > _OFFSET_NEWS_S
+
+
+def _without_own(read: InterfaceCounters, line: _Line) -> Counters:
+    """Subtract our own packets; an answer counted by the kernel but not read yet must not make the sum fall later."""
+    before = line.counters
+    header = line.header_bytes
+    return Counters(
+        max(before.rx_packets, read.rx_packets - line.own_rx),
+        max(before.tx_packets, read.tx_packets - line.own_tx),
+        max(before.rx_bytes, read.rx_bytes - header * read.rx_packets - line.own_rx_bytes),
+        max(before.tx_bytes, read.tx_bytes - header * read.tx_packets - line.own_tx_bytes),
+    )
+
+
+def _rate(read: InterfaceCounters, line: _Line, now: float) -> None:
+    span = _RATE_S if line.rates_at is None else now - line.rates_at
+    if span < _RATE_S:
+        return
+    down = read.rx_bytes - line.header_bytes * read.rx_packets
+    up = read.tx_bytes - line.header_bytes * read.tx_packets
+    if line.rates_at is None:
+        line.rates = LineRates(0.0, 0.0, down, up)
+    else:
+        down_bps = max(0, down - line.rates.bytes_down) * 8 / span
+        up_bps = max(0, up - line.rates.bytes_up) * 8 / span
+        line.rates = LineRates(down_bps, up_bps, down, up)
+    line.rates_at = now

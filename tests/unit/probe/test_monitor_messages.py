@@ -1,0 +1,34 @@
+"""What rtnetlink messages say about links."""
+
+import struct
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hagw.probe.monitor import LinkSeen, links_of
+
+UP, LOWER_UP = 0x1, 0x10000
+
+
+def message(kind: int, ifindex: int, flags: int, family: int = 0, attributes: bytes = b"") -> bytes:
+    body = struct.pack("=BxHiII", family, 1, ifindex, flags, 0) + attributes
+    return struct.pack("=IHHII", 16 + len(body), kind, 0, 0, 0) + body
+
+
+def test_carrier_and_admin_state_come_from_the_flags() -> None:
+    assert links_of(message(16, 3, UP | LOWER_UP)) == [LinkSeen(3, True, True, True)]
+    assert links_of(message(16, 3, UP)) == [LinkSeen(3, True, True, False)]
+    assert links_of(message(16, 3, LOWER_UP)) == [LinkSeen(3, True, False, False)]
+    assert links_of(message(17, 3, UP | LOWER_UP)) == [LinkSeen(3, False, False, False)]
+
+
+def test_bridge_ports_and_other_messages_are_passed_over() -> None:
+    route = struct.pack("=IHHII", 28, 24, 0, 0, 0) + bytes(12)
+    messages = message(16, 9, UP, family=7) + route + message(16, 4, UP | LOWER_UP, attributes=bytes(8))
+    assert links_of(messages) == [LinkSeen(4, True, True, True)]
+
+
+@given(st.binary(max_size=300))
+def test_damaged_messages_end_the_reading(data: bytes) -> None:
+    links_of(data)
+    assert links_of(message(16, 1, 0) + data)[0].ifindex == 1
