@@ -12,12 +12,69 @@ from typing import Any
 
 import structlog
 
+from hagw import __version__
+from hagw.config.load import load_file
+from hagw.control.clear import close_gate, restore
 from hagw.control.gateway import Gateway
+from hagw.control.instance import only_instance
+from hagw.control.logs import set_up_logs
 from hagw.control.notify import keep_watchdog_calm, notify
+from hagw.control.places import runtime_dir, state_dir
+from hagw.control.reconcile import Reconciler
+from hagw.control.store import Store, namespace_identity
+from hagw.control.workers import Role, retire_surplus, seat_plan, stop_all, worker_count
+from hagw.errors import HagwError
+from hagw.kernel.machine import Machine
+from hagw.model.intent import CpeIntent, Intent
+from hagw.probe.monitor import Monitor
+from hagw.probe.prober import Prober
 
 API_SOCKET = "hagw.sock"
 
 log = structlog.get_logger("hagw.daemon")
+
+
+def run(config: Path) -> None:
+    """Run the daemon on this configuration until it is told to end. Raise HagwError when it cannot."""
+    set_up_logs()
+    intent = load_file(config)
+    with only_instance(runtime_dir()):
+        try:
+            asyncio.run(_main(intent))
+        except ExceptionGroup as crash:
+            log.error("daemon crashed", exc_info=crash)
+            raise HagwError("The daemon crashed; its log says where.") from crash
+
+
+def clear() -> tuple[str, ...]:
+    """Take hagw out of this machine; return what was left alone, and why. Raise Refused while a daemon runs."""
+    with only_instance(runtime_dir()):
+        machine = Machine(Store(state_dir(), namespace_identity()))
+        try:
+            close_gate(machine)
+            asyncio.run(stop_all(runtime_dir()))
+            return restore(machine)
+        finally:
+            machine.close()
+
+
+async def _main(intent: Intent) -> None:
+    role: Role = "cpe" if isinstance(intent, CpeIntent) else "hag"
+    count = worker_count(intent.workers)
+    if retired := await retire_surplus(runtime_dir(), count):
+        log.info("surplus workers retired", pids=retired)
+    kernel = Reconciler(intent, lambda: Machine(Store(state_dir(), namespace_identity())))
+    prober = Prober(
+        on_uplink_change=lambda name, health: gateway.look_again(),
+        on_gateway_change=lambda name, health: gateway.look_again(),
+        on_heard=lambda name, at: gateway.heard(name, at),
+    )
+    seats = tuple(seat_plan(role, index, runtime_dir()) for index in range(count))
+    gateway = Gateway(intent, __version__, kernel, prober, seats)
+    observers = [Monitor(on_link=prober.link_seen, on_change=gateway.look_again).run()]
+    if role == "cpe":
+        observers.append(prober.run())
+    await serve(gateway, observers, runtime_dir())
 
 
 async def serve(gateway: Gateway, observers: Iterable[Coroutine[Any, Any, None]], runtime_dir: Path) -> None:

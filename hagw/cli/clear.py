@@ -2,7 +2,8 @@
 
 
 def clear() -> None:
-    """Remove interception, drain and stop the workers, and restore the kernel state."""
-    from hagw.control.clear import clear as clear_everything
+    """Remove interception, drain and stop the workers, and put back the kernel state found before hagw."""
+    from hagw.daemon import clear as clear_machine
 
-    clear_everything()
+    for note in clear_machine():
+        print(note)

@@ -12,12 +12,14 @@ from hagw.kernel import sysctl
 from hagw.model.facts import Facts, UplinkFacts
 from hagw.model.ids import TABLE_MAIN
 from hagw.model.intent import CpeIntent, Intent, IPAddress, IPNetwork, UplinkIntent
+from hagw.plan.cpe import BRIDGE_SYSCTLS
 
 OPTIONAL_SYSCTLS: Final = (
     "net/mptcp/pm_type",
     "net/mptcp/path_manager",
     "net/mptcp/blackhole_timeout",
     "net/ipv4/tcp_migrate_req",
+    *BRIDGE_SYSCTLS,
 )
 _IFF_UP: Final = 0x1
 _IFF_POINTOPOINT: Final = 0x10

@@ -25,6 +25,7 @@ from hagw.model.resources import Family, KernelState, Resource, Route, Rule, Sys
 from hagw.plan.nft import cpe_table
 from hagw.plan.ranking import routable, usable
 
+BRIDGE_SYSCTLS: Final = ("net/bridge/bridge-nf-call-iptables", "net/bridge/bridge-nf-call-ip6tables")
 FAMILIES: Final[tuple[Family, ...]] = (4, 6)
 
 
@@ -92,6 +93,10 @@ def _sysctls(intent: CpeIntent, facts: Facts) -> Iterator[Sysctl]:
     # Hands a dead worker's unaccepted connections to the others.
     if "net/ipv4/tcp_migrate_req" in facts.sysctls:
         yield Sysctl("net/ipv4/tcp_migrate_req", "1")
+    # br_netfilter has a bridge run our table a layer too early: IP then forgets the socket that tproxy has found.
+    for name in BRIDGE_SYSCTLS:
+        if name in facts.sysctls:
+            yield Sysctl(name, "0")
     yield Sysctl("net/ipv4/ip_forward", "1")
     if facts.ipv6:
         yield Sysctl("net/ipv6/conf/all/forwarding", "1")
