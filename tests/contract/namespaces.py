@@ -5,6 +5,7 @@ import ctypes
 import itertools
 import os
 import subprocess
+import time
 from collections.abc import Iterator
 
 _CLONE_NEWNET = 0x40000000
@@ -24,6 +25,14 @@ class Namespace:
     def run(self, *command: str, check: bool = True) -> str:
         """Run a command inside and return what it printed."""
         return run("ip", "netns", "exec", self.name, *command, check=check)
+
+    def wait_for_link_local(self) -> None:
+        """Wait until every interface has the address that the kernel gives it some time after it is up."""
+        deadline = time.monotonic() + 5
+        links = len(self.run("ip", "-o", "link").splitlines()) - 1  # all but lo
+        while self.run("ip", "-6", "-o", "address", "show", "scope", "link").count("inet6") < links:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
 
     def sysctl(self, name: str, value: str) -> None:
         """Write one of the namespace's sysctls."""

@@ -68,6 +68,8 @@ def build(namespace: Callable[[str], Namespace]) -> Topology:
         metric = str(100 * number)
         cpe_side.run("ip", "route", "add", "default", "via", f"10.{number}.0.1", "metric", metric)
         cpe_side.run("ip", "-6", "route", "add", "default", "via", f"2001:db8:{number}::1", "metric", metric)
+    for each in (host, cpe_side, server, *isps.values()):
+        each.wait_for_link_local()
     _address(server, "lo", f"{SERVER4}/32", f"{SERVER6}/128")
     return Topology(host, cpe_side, server, isps)
 
