@@ -93,6 +93,8 @@ def test_a_blackhole_swallows_what_is_under_way(lab: Lab) -> None:
     lab.link("lte", delay="300ms")
     with datagrams(lab, "lte0") as (sender, receiver):
         sender.sendto(b"x", (HAG[4], 9999))
+        assert heard(receiver)
+        sender.sendto(b"x", (HAG[4], 9999))
         time.sleep(0.1)
         lab.link("lte", blackhole="up")
         assert not heard(receiver)
