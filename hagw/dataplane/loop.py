@@ -20,6 +20,7 @@ EPOLLRDHUP = select.EPOLLRDHUP
 Handler = Callable[[int], None]
 EVENTS_A_TURN = 256
 DEFERRED_A_TURN = 16
+TIMERS_KEPT = 4096
 
 
 class Timer:
@@ -45,6 +46,7 @@ class Loop:
         self._epoll = select.epoll()
         self._handlers: dict[int, Handler] = {}
         self._timers: list[Timer] = []
+        self._timers_max = TIMERS_KEPT
         self._deferred: deque[Callable[[], None]] = deque()
         self._closing: list[socket.socket] = []
         self._running = False
@@ -77,6 +79,8 @@ class Loop:
         """Call `action` at monotonic time `when` or soon after."""
         timer = Timer(when, action)
         heapq.heappush(self._timers, timer)
+        if len(self._timers) > self._timers_max:
+            self._forget_cancelled()
         return timer
 
     def call_in(self, delay_s: float, action: Callable[[], None]) -> Timer:
@@ -122,6 +126,12 @@ class Loop:
         if not self._timers:
             return wait_max_s
         return min(max(self._timers[0].when - time.monotonic(), 0.0), wait_max_s)
+
+    def _forget_cancelled(self) -> None:
+        """Most timers are cancelled long before they are due: drop those whenever the heap has doubled."""
+        self._timers[:] = [timer for timer in self._timers if timer.action is not None]
+        heapq.heapify(self._timers)
+        self._timers_max = max(TIMERS_KEPT, 2 * len(self._timers))
 
     def _run_due(self) -> None:
         timers = self._timers
