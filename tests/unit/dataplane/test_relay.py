@@ -241,5 +241,5 @@ def test_a_finished_relay_leaves_nothing_watched(rig: Rig) -> None:
     rig.server.sock.shutdown(socket.SHUT_WR)
     until(rig.loop, rig.closed)
     for fd in rig.fds:
-        with pytest.raises(OSError, match="Bad file descriptor|No such file"):
+        with pytest.raises(OSError, match=r"Bad file descriptor|No such file"):
             rig.loop.set_mask(fd, EPOLLIN)
