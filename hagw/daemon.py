@@ -24,6 +24,7 @@ from hagw.control.reconcile import Reconciler
 from hagw.control.store import Store, namespace_identity
 from hagw.control.workers import Role, retire_surplus, seat_plan, stop_all, worker_count
 from hagw.errors import HagwError
+from hagw.kernel import preflight
 from hagw.kernel.machine import Machine
 from hagw.model.intent import CpeIntent, Intent
 from hagw.probe.monitor import Monitor
@@ -38,6 +39,7 @@ def run(config: Path) -> None:
     """Run the daemon on this configuration until it is told to end. Raise HagwError when it cannot."""
     set_up_logs()
     intent = load_file(config)
+    preflight.check(_role(intent))
     with only_instance(runtime_dir()):
         try:
             asyncio.run(_main(intent))
@@ -58,8 +60,12 @@ def clear() -> tuple[str, ...]:
             machine.close()
 
 
+def _role(intent: Intent) -> Role:
+    return "cpe" if isinstance(intent, CpeIntent) else "hag"
+
+
 async def _main(intent: Intent) -> None:
-    role: Role = "cpe" if isinstance(intent, CpeIntent) else "hag"
+    role = _role(intent)
     count = worker_count(intent.workers)
     if retired := await retire_surplus(runtime_dir(), count):
         log.info("surplus workers retired", pids=retired)
@@ -71,19 +77,19 @@ async def _main(intent: Intent) -> None:
     )
     seats = tuple(seat_plan(role, index, runtime_dir()) for index in range(count))
     gateway = Gateway(intent, __version__, kernel, prober, seats)
-    observers = [Monitor(on_link=prober.link_seen, on_change=gateway.look_again).run()]
-    if role == "cpe":
-        observers.append(prober.run())
+    monitor = Monitor(on_link=prober.link_seen, on_change=gateway.look_again)  # before the first facts are read
+    await gateway.prepare()
+    log.info("kernel state prepared", role=role)
+    observers = (monitor.run(), prober.run()) if role == "cpe" else (monitor.run(),)
     await serve(gateway, observers, runtime_dir())
 
 
 async def serve(gateway: Gateway, observers: Iterable[Coroutine[Any, Any, None]], runtime_dir: Path) -> None:
-    """Run everything until SIGTERM or SIGINT. Raise HagwError when the kernel cannot be put right at the start."""
+    """Run a prepared gateway and everything around it until SIGTERM or SIGINT."""
     told_to_end = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told_to_end.set)
-    await gateway.prepare()
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(part) for part in observers]
         tasks.append(group.create_task(gateway.run()))
@@ -100,6 +106,7 @@ async def _serve_api(gateway: Gateway, path: Path) -> None:
     """Serve the API; imported in a thread, as that takes most of a second and failover must not wait for it."""
     await gateway.settled()
     server = await asyncio.to_thread(_import_server)
+    log.info("daemon ready")
     notify("READY=1")
     await server.serve(gateway, path)
 

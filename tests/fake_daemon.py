@@ -24,6 +24,7 @@ def seats(runtime_dir: Path) -> tuple[SeatPlan, ...]:
 async def main(runtime_dir: Path) -> None:
     """Serve until told to end."""
     gateway = Gateway(CPE, "0.1.0", FakeKernel(), FakeHealth(), seats(runtime_dir))
+    await gateway.prepare()
     await serve(gateway, (), runtime_dir)
 
 
