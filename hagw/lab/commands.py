@@ -159,6 +159,30 @@ def link(
     _print_json({"schema": 1, "name": name, **_lab(context).link(name, **settings)})
 
 
+@app.command()
+def demo(
+    context: typer.Context,
+    preset: Annotated[
+        str | None, typer.Option(help="The lines' rates and delays: demo, adsl …  [default: demo]", show_default=False)
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the main job: files over each line alone, over all at once, and through a line's silent death."""
+    from rich.console import Console  # here with the demo, because other verbs need neither
+
+    from hagw.lab import demo as demonstration
+    from hagw.lab import demo_report
+
+    shown = demonstration.show(_lab(context), preset, Console(stderr=True))
+    if as_json:
+        _print_json({**demo_report.document(shown.results), "state_file": shown.state_file})
+    else:
+        print(demo_report.text(shown.results))
+    if shown.state_file is not None:
+        _say(f"both ends' state is in {shown.state_file}")
+        raise typer.Exit(1)
+
+
 @app.command(name="test", context_settings=_PASS_THROUGH)
 def run_checks(
     quick: Annotated[bool, typer.Option("--quick", help="Leave the slow tests out.")] = False,
