@@ -6,9 +6,8 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from socket import AF_INET, AF_INET6
 from typing import Any, Final
 
-from pyroute2 import IPRoute
-
 from hagw.kernel import sysctl
+from hagw.kernel.rtnl import Rtnl
 from hagw.model.facts import Facts, UplinkFacts
 from hagw.model.ids import TABLE_MAIN
 from hagw.model.intent import CpeIntent, Intent, IPAddress, IPNetwork, UplinkIntent
@@ -45,16 +44,16 @@ class FactsReader:
     """Reads facts over one rtnetlink socket; one thread."""
 
     def __init__(self) -> None:
-        self._netlink = IPRoute()
+        self._netlink = Rtnl()
 
     def read(self, intent: Intent) -> Facts:
         """Read all facts that the desired state of `intent` depends on. Raises OSError."""
         ipv6 = sysctl.read("net/ipv6/conf/lo/disable_ipv6") == "0"
-        links = {link.get_attr("IFLA_IFNAME"): link for link in self._netlink.get_links()}
-        addresses = list(self._netlink.get_addr())
-        routes = [route for route in self._netlink.get_routes(family=AF_INET) if _is_main(route)]
+        links = {link.get_attr("IFLA_IFNAME"): link for link in self._netlink.dump("links")}
+        addresses = self._netlink.dump("addr")
+        routes = [route for route in self._netlink.dump("routes", family=AF_INET) if _is_main(route)]
         if ipv6:
-            routes += [route for route in self._netlink.get_routes(family=AF_INET6) if _is_main(route)]
+            routes += [route for route in self._netlink.dump("routes", family=AF_INET6) if _is_main(route)]
         defaults = sorted(_defaults(routes), key=lambda route: route.metric)
         uplinks = intent.uplinks if isinstance(intent, CpeIntent) else ()
         return Facts(

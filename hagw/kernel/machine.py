@@ -36,10 +36,13 @@ class Machine:
 
     def __init__(self, memory: Memory) -> None:
         self._memory = memory
-        self._remembered = memory.load()
-        self._routing = Routing()
-        self._facts = FactsReader()
-        self._nft = Nft()
+        try:
+            self._remembered = memory.load()
+            self._routing = Routing()
+            self._facts = FactsReader()
+            self._nft = Nft()
+        except OSError as error:
+            raise KernelRefused(f"the kernel's state cannot be opened: {error}") from error
         self.notes: list[str] = []  # what was left alone, and why
 
     def facts(self, intent: Intent) -> Facts:
@@ -65,7 +68,10 @@ class Machine:
 
     def write(self, plan: Plan) -> None:
         """Take the steps in order. What must be remembered is on disk before the first of them."""
-        self._remember(plan)
+        try:
+            self._remember(plan)
+        except OSError as error:
+            raise KernelRefused(f"what was there before cannot be remembered: {error}") from error
         for step in plan:
             try:
                 self._take(step)
@@ -207,10 +213,7 @@ class Machine:
         self._keep(replace(self._remembered, table=table, table_seen=table_seen), durable=False)
 
     def _keep(self, remembered: Remembered, *, durable: bool) -> None:
-        try:
-            self._memory.save(remembered, durable=durable)
-        except OSError as error:
-            raise KernelRefused(f"the state directory cannot be written: {error}") from error
+        self._memory.save(remembered, durable=durable)
         self._remembered = remembered
 
 

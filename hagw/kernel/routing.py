@@ -3,12 +3,10 @@
 import errno
 from collections.abc import Iterator
 from ipaddress import IPv4Address, ip_address
-from socket import AF_INET, AF_INET6
+from socket import AF_INET, AF_INET6, if_nametoindex
 from typing import Any, Final
 
-from pyroute2 import IPRoute
-from pyroute2.netlink.exceptions import NetlinkError
-
+from hagw.kernel.rtnl import Rtnl
 from hagw.model.ids import MARK_MASK, ROUTE_PROTOCOL, TABLE_BEST, TABLE_INTERCEPT, TABLE_UPLINK_BASE
 from hagw.model.resources import Family, Route, Rule
 
@@ -25,24 +23,24 @@ class Routing:
     """Routes and rules over one rtnetlink socket; one thread."""
 
     def __init__(self) -> None:
-        self._netlink = IPRoute()
+        self._netlink = Rtnl()
 
     def read(self) -> Iterator[Route | Rule]:
         """Yield our routes and rules as the kernel has them."""
-        names = {link["index"]: link.get_attr("IFLA_IFNAME") for link in self._netlink.get_links()}
+        names = {link["index"]: link.get_attr("IFLA_IFNAME") for link in self._netlink.dump("links")}
         for family, af in _AF.items():
-            for message in self._dump("get_routes", af):
+            for message in self._netlink.dump("routes", family=af):
                 route = _read_route(message, family, names)
                 if route is not None:
                     yield route
-            for message in self._dump("get_rules", af):
+            for message in self._netlink.dump("rules", family=af):
                 rule = _read_rule(message, family)
                 if rule is not None:
                     yield rule
 
     def put_route(self, route: Route) -> None:
         """Add the route, or replace the one in its place. Raises OSError, also where the interface is not there."""
-        self._call("route", "replace", **self._route(route))
+        self._netlink.change("route", "replace", **_route(route))
 
     def drop_route(self, route: Route) -> None:
         """Remove every default route of ours in the table; none is fine."""
@@ -57,7 +55,7 @@ class Routing:
     def put_rule(self, rule: Rule) -> None:
         """Add the rule; one that is there already is fine."""
         try:
-            self._call("rule", "add", **_rule(rule))
+            self._netlink.change("rule", "add", **_rule(rule))
         except OSError as error:
             if error.errno != errno.EEXIST:
                 raise
@@ -70,48 +68,32 @@ class Routing:
         """Close the socket."""
         self._netlink.close()
 
-    def _route(self, route: Route) -> dict[str, Any]:
-        found = self._netlink.link_lookup(ifname=route.device)
-        if not found:
-            raise OSError(errno.ENODEV, f"interface {route.device} does not exist")
-        request: dict[str, Any] = {
-            "family": _AF[route.family],
-            "table": route.table,
-            "dst": "default",
-            "oif": found[0],
-            "proto": ROUTE_PROTOCOL,
-        }
-        if route.kind == "local":
-            request |= {"type": "local", "scope": "host"}
-        elif route.via is None:
-            request |= {"scope": "link"}
-        else:
-            # The gateway may lie outside the connected prefix: mobile and data-centre networks do that.
-            request |= {"gateway": str(route.via), "flags": _RTNH_F_ONLINK}
-        return request
-
     def _removed(self, command: str, **request: Any) -> bool:
         try:
-            self._call(command, "del", **request)
+            self._netlink.change(command, "del", **request)
         except OSError as error:
             if error.errno in _GONE:
                 return False
             raise
         return True
 
-    def _call(self, command: str, action: str, **request: Any) -> None:
-        try:
-            getattr(self._netlink, command)(action, **request)
-        except NetlinkError as error:
-            raise OSError(error.code, str(error.args[-1])) from None
 
-    def _dump(self, what: str, af: int) -> list[Any]:
-        try:
-            return list(getattr(self._netlink, what)(family=af))
-        except NetlinkError as error:
-            if error.code in (errno.EAFNOSUPPORT, errno.EOPNOTSUPP):
-                return []  # a kernel without IPv6
-            raise OSError(error.code, str(error.args[-1])) from None
+def _route(route: Route) -> dict[str, Any]:
+    request: dict[str, Any] = {
+        "family": _AF[route.family],
+        "table": route.table,
+        "dst": "default",
+        "oif": if_nametoindex(route.device),
+        "proto": ROUTE_PROTOCOL,
+    }
+    if route.kind == "local":
+        request |= {"type": "local", "scope": "host"}
+    elif route.via is None:
+        request |= {"scope": "link"}
+    else:
+        # The gateway may lie outside the connected prefix: mobile and data-centre networks do that.
+        request |= {"gateway": str(route.via), "flags": _RTNH_F_ONLINK}
+    return request
 
 
 def _read_route(message: Any, family: Family, names: dict[int, str]) -> Route | None:
