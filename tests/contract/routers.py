@@ -2,7 +2,7 @@
 
     host 192.168.77.2 -- lan0 cpe a0 10.1.0.2 -- 10.1.0.1 ispa -- 203.0.113.10 server
                              cpe b0 10.2.0.2 -- 10.2.0.1 ispb --/
-The providers know their own customer's address only: what leaves with another source gets no answer.
+The providers drop what their customer sends from an address that is not theirs.
 """
 
 from collections.abc import Callable
@@ -28,6 +28,11 @@ INTENT = CpeIntent(
         UplinkIntent(name="b", kind="wwan", interface="b0", slot=2, cost=5),
     ),
     gateways=(GATEWAY,),
+)
+FILTER = (
+    "add table inet sources; add chain inet sources f {{ type filter hook forward priority 0; }}; "
+    'add rule inet sources f iifname "customer" ip saddr != {four} drop; '
+    'add rule inet sources f iifname "customer" ip6 saddr != {six} drop'
 )
 SERVER4 = "203.0.113.10"
 SERVER6 = "2001:db8:113::10"
@@ -61,6 +66,7 @@ def build(namespace: Callable[[str], Namespace]) -> Topology:
         _address(isp, "customer", f"10.{number}.0.1/24", f"2001:db8:{number}::1/64")
         _address(isp, "net", f"10.{number}1.0.1/24", f"2001:db8:{number}1::1/64")
         _address(server, f"{name}0", f"10.{number}1.0.2/24", f"2001:db8:{number}1::2/64")
+        isp.run("nft", FILTER.format(four=f"10.{number}.0.0/24", six=f"2001:db8:{number}::/64"))
         isp.run("ip", "route", "add", f"{SERVER4}/32", "via", f"10.{number}1.0.2")
         isp.run("ip", "-6", "route", "add", f"{SERVER6}/128", "via", f"2001:db8:{number}1::2")
         server.run("ip", "route", "add", f"10.{number}.0.0/24", "via", f"10.{number}1.0.1")

@@ -86,6 +86,12 @@ def test_a_dead_listener_fails_open(site: Site, address: str) -> None:
 
 
 @BOTH
+def test_without_worker_and_without_a_working_line_the_main_table_decides(site: Site, address: str) -> None:
+    site.settle(down=("a", "b"))
+    assert fetch(site.host, address, PORT)[:2] == ["server", LINE_A[address]]
+
+
+@BOTH
 def test_an_intercepted_connection_that_lost_its_worker_is_reset(site: Site, address: str) -> None:
     site.settle()
     worker = site.worker()
@@ -317,21 +323,12 @@ def test_counters_tell_what_happened(site: Site) -> None:
 
 
 def _route_back(site: Site) -> None:
-    for isp in site.topology.isps.values():
-        isp.run(
-            "ip", "route", "add", "192.168.77.0/24", "via", "10.1.0.2" if isp is site.topology.isps["a"] else "10.2.0.2"
-        )
-        isp.run(
-            "ip",
-            "-6",
-            "route",
-            "add",
-            "fd77::/64",
-            "via",
-            "2001:db8:1::2" if isp is site.topology.isps["a"] else "2001:db8:2::2",
-        )
-    site.topology.server.run("ip", "route", "add", "192.168.77.0/24", "via", "10.11.0.1")
-    site.topology.server.run("ip", "-6", "route", "add", "fd77::/64", "via", "2001:db8:11::1")
+    """Have provider a, and nobody else, carry the LAN's own addresses."""
+    site.topology.isps["a"].run("nft", "flush", "ruleset")
+    for isp, four, six in (("isp", "10.1.0.2", "2001:db8:1::2"), ("server", "10.11.0.1", "2001:db8:11::1")):
+        where = site.topology.isps["a"] if isp == "isp" else site.topology.server
+        where.run("ip", "route", "add", "192.168.77.0/24", "via", four)
+        where.run("ip", "-6", "route", "add", "fd77::/64", "via", six)
     _forward(site)
 
 
