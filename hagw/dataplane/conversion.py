@@ -9,6 +9,7 @@ import errno
 import os
 import socket
 import time
+from collections.abc import Callable
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -70,7 +71,7 @@ class ConverterSession:
         self._counted = 0
         self._seen = 0
         self._why = ""
-        worker.strangers += 1
+        worker.strangers[session_id] = self
         worker.loop.add(client.fileno(), EPOLLIN, self._on_client)
         self._timer: Timer | None = worker.loop.call_in(worker.limits.message_s, self._too_slow)
 
@@ -135,8 +136,8 @@ class ConverterSession:
         if self.customer is None:
             self._refuse(machine, ErrorCode.NOT_AUTHORIZED, b"", "cookie not valid")
             return
-        worker.strangers -= 1
-        self._set_timer(worker.limits.warm_idle_s)
+        worker.strangers.pop(self.id)
+        self._set_timer(worker.limits.warm_idle_s, self._too_slow)
 
     def _failed(self, event: Failed) -> None:
         self._worker.counts["malformed"] += 1
@@ -155,7 +156,7 @@ class ConverterSession:
     def _answer_and_linger(self, reply: bytes, why: str) -> None:
         """Send the last bytes and our end, then discard what comes until the client closes or resets."""
         self._why = why
-        self._leave_strangers()
+        self._leave_phase()
         self.state = "lingering"
         try:
             self.client.send(reply)
@@ -164,7 +165,7 @@ class ConverterSession:
             self._close()
             return
         self._worker.loop.set_mask(self.client.fileno(), EPOLLIN)
-        self._set_timer(LINGER_S)
+        self._set_timer(LINGER_S, self._close)
 
     def _too_slow(self) -> None:
         self._timer = None
@@ -188,7 +189,10 @@ class ConverterSession:
         self.state = "dialing"
         asked = any(option.kind == KIND_MPTCP for option in wanted.options)
         multipath = asked or worker.servers.try_mptcp(wanted.address, wanted.port, worker.loop.now)
-        self._set_timer(RACE_S if multipath else worker.limits.connect_s)
+        if multipath:
+            self._set_timer(RACE_S, self._on_race)
+        else:
+            self._set_timer(worker.limits.connect_s, self._dial_timed_out)
         self._dial(multipath)
 
     def _dial(self, multipath: bool) -> None:
@@ -212,7 +216,7 @@ class ConverterSession:
 
     def _on_race(self) -> None:
         """The MPTCP SYN is unanswered: try a plain one beside it, whichever comes first."""
-        self._set_timer(self._worker.limits.connect_s)
+        self._set_timer(self._worker.limits.connect_s, self._dial_timed_out)
         self._dial(multipath=False)
 
     def _on_dialed(self, sock: socket.socket, multipath: bool) -> None:
@@ -261,7 +265,7 @@ class ConverterSession:
     def _relay_with(self, server: socket.socket) -> None:
         machine = self._machine
         assert machine is not None
-        self._set_timer(None)
+        self._stop_timer()
         self._settle_pending()
         for sock in (self.client, server):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -289,40 +293,34 @@ class ConverterSession:
         self._worker.ended(self)
 
     def _close(self) -> None:
-        self._leave_strangers()
-        self._settle_pending()
-        self._set_timer(None)
+        self._leave_phase()
+        self._stop_timer()
         self.state = "closed"
+        self._worker.loop.close(self.client)
+        self._worker.ended(self)
+
+    def _leave_phase(self) -> None:
+        """Give back what reading or dialing holds of the worker."""
+        self._worker.strangers.pop(self.id, None)
+        self._settle_pending()
         for sock in self._dials:
             abort(sock)
             self._worker.loop.close(sock)
         self._dials.clear()
-        self._worker.loop.close(self.client)
-        self._worker.ended(self)
-
-    def _leave_strangers(self) -> None:
-        if self.state == "reading" and self.customer is None:
-            self._worker.strangers -= 1
-            self.customer = ""
 
     def _settle_pending(self) -> None:
-        if self.state == "dialing" and self.customer:
+        if self.state == "dialing" and self.customer is not None:
             self._worker.settled(self.customer)
 
-    def _set_timer(self, delay_s: float | None) -> None:
+    def _set_timer(self, delay_s: float, action: Callable[[], None]) -> None:
+        """Let the one timer of this phase be `action` after `delay_s`."""
+        self._stop_timer()
+        self._timer = self._worker.loop.call_in(delay_s, action)
+
+    def _stop_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if delay_s is None:
-            return
-        match self.state:
-            case "dialing":
-                action = self._on_race if delay_s == RACE_S else self._dial_timed_out
-            case "lingering":
-                action = self._close
-            case _:
-                action = self._too_slow
-        self._timer = self._worker.loop.call_in(delay_s, action)
 
     def _dial_timed_out(self) -> None:
         self._timer = None

@@ -48,7 +48,7 @@ class HagWorker:
         self.closed = ClosedFlows()
         self.sessions: dict[int, ConverterSession] = {}
         self.pending: dict[str, int] = {}
-        self.strangers = 0
+        self.strangers: dict[int, ConverterSession] = {}  # who has shown no cookie yet, oldest first
         self.counts = {
             "flows_total": 0, "direct_total": 0, "reset_total": 0, "accept_errors": 0, "refused": 0, "malformed": 0,
         }  # fmt: skip
@@ -216,11 +216,14 @@ class HagWorker:
             except OSError:
                 self.counts["accept_errors"] += 1
                 return
-            if self.strangers >= STRANGERS_MAX or len(self.sessions) >= self.limits.flows_max:
+            if len(self.sessions) >= self.limits.flows_max:
                 self.counts["accept_errors"] += 1
                 abort(client)
                 client.close()
                 continue
+            if len(self.strangers) >= STRANGERS_MAX:
+                self.counts["accept_errors"] += 1
+                next(iter(self.strangers.values())).give_up("made room for a newcomer")
             client.setblocking(False)
             session = ConverterSession(self, self._next_id, client, (peer[0], peer[1]))
             self._next_id += 1

@@ -1,10 +1,15 @@
 """What the tests of the data plane share: a loop driven by the test itself, and pairs of real loopback sockets."""
 
+import contextlib
+import os
+import select
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from hagw.dataplane.loop import Loop
+from hagw.lab import netns
 
 HOST = "127.0.0.1"
 
@@ -82,7 +87,63 @@ class Peer:
                 loop.turn(0.005)
             assert time.monotonic() < deadline, f"{len(view)} bytes could not be sent"
 
+    def takes_more(self) -> bool:
+        """Say whether something could be sent now."""
+        return bool(select.select([], [self.sock], [], 0)[1])
+
     def reset(self) -> None:
         """Close with a reset."""
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         self.sock.close()
+
+
+HAG = "198.51.100.10"
+SERVER = "203.0.113.10"
+SERVER6 = "2001:db8:113::10"
+
+
+@contextlib.contextmanager
+def own_network() -> Iterator[str]:
+    """Hold this thread in a fresh network namespace whose loopback has the addresses above; yield its name."""
+    name = f"plane-{os.getpid()}-{time.monotonic_ns()}"
+    netns.create(name)
+    try:
+        addresses = [f"address add {HAG}/32 dev lo", f"address add {SERVER}/32 dev lo"]
+        netns.ip_batch(name, ["link set lo up", *addresses, f"address add {SERVER6}/128 dev lo nodad"])
+        with netns.entered(name):
+            Path("/proc/sys/net/mptcp/blackhole_timeout").write_text("0", encoding="ascii")
+            yield name
+    finally:
+        netns.remove(name)
+
+
+class Server:
+    """A server that accepts when told to."""
+
+    def __init__(self, address: str = SERVER, backlog: int = 128) -> None:
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        self.sock = socket.create_server((address, 0), family=family, backlog=backlog)
+        self.sock.setblocking(False)
+        self.address, self.port = self.sock.getsockname()[:2]
+        self._accepted: list[Peer] = []
+
+    def accept(self, loop: Loop, within_s: float = 5.0) -> Peer:
+        """Return the next connection, turning the loop until there is one."""
+        until(loop, lambda: not self.has_nobody(), within_s)
+        return self._accepted[-1]
+
+    def has_nobody(self) -> bool:
+        """Accept what waits to be accepted; say whether there was nobody."""
+        try:
+            sock, _ = self.sock.accept()
+        except BlockingIOError:
+            return True
+        sock.setblocking(False)
+        self._accepted.append(Peer(sock))
+        return False
+
+    def close(self) -> None:
+        """Close the listener and whatever it accepted."""
+        self.sock.close()
+        for peer in self._accepted:
+            peer.sock.close()
