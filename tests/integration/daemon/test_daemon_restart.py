@@ -19,7 +19,7 @@ from hagw.control.instance import only_instance
 from hagw.control.workers import stop_all
 from hagw.errors import DaemonUnreachable, Refused
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
