@@ -200,7 +200,8 @@ class Seat:
                     if not message.get("more"):
                         reply.done.set()
             case {"op": "event", "event": str()}:
-                self._on_event(message)
+                # In a turn of its own: what goes wrong with an event must not look like a broken link.
+                asyncio.get_running_loop().call_soon(self._on_event, message)
             case {"op": "error", "message": str(words)}:
                 log.warning("worker refused a request", index=self.plan.index, reason=words)
             case _:

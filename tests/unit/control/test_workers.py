@@ -210,6 +210,26 @@ def test_events_reach_the_callback(runtime_dir: Path) -> None:
     asyncio.run(scenario())
 
 
+def test_an_event_that_cannot_be_handled_costs_no_worker(runtime_dir: Path) -> None:
+    async def scenario() -> None:
+        def choke(message: dict[str, Any]) -> None:
+            raise RuntimeError(message["event"])
+
+        mishaps: list[dict[str, Any]] = []
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: mishaps.append(context))
+        plan = _plan(runtime_dir, 0, ("chatty",))
+        workers = Workers((plan,), on_event=choke, on_change=lambda: None)
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(workers.run())
+            while not (mishaps and workers.reports()[0].state == "running"):
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.4)
+            assert workers.reports()[0].starts == 1
+            task.cancel()
+
+    asyncio.run(scenario())
+
+
 def test_proofs_of_life_are_passed_on(runtime_dir: Path) -> None:
     async def scenario() -> None:
         async with running(runtime_dir, ()) as crew:
