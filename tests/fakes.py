@@ -1,5 +1,6 @@
 """In-memory stand-ins for the ports of the control plane, and a small configuration for them."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
@@ -50,6 +51,7 @@ class FakeKernel:
     wanted: list[Interception] = field(default_factory=list)
     refused: list[tuple[IPAddress, int, float]] = field(default_factory=list)
     failure: HagwError | None = None
+    pass_s: float = 0.0
 
     async def facts(self) -> Facts:
         return self.now
@@ -58,6 +60,7 @@ class FakeKernel:
         return self.held
 
     async def reconcile(self, facts: Facts, uplinks: UplinkHealths, interception: Interception) -> int:
+        await asyncio.sleep(self.pass_s)
         if self.failure is not None:
             raise self.failure
         self.wanted.append(interception)

@@ -54,6 +54,11 @@ class Gateway:
         """Something changed: have the loop look again. Says nothing of what changed."""
         self._trigger.set()
 
+    def health_changed(self) -> None:
+        """An uplink or gateway is judged otherwise: the workers hear of it now, not after a pass under way."""
+        self._publish()
+        self.look_again()
+
     def heard(self, gateway: str, at: float) -> None:
         """Tell the workers that a gateway gave a proof of life at `at` (CLOCK_MONOTONIC)."""
         self.workers.heard(gateway, at)
@@ -119,8 +124,7 @@ class Gateway:
         return FULL_PASS_S if due is None else max(0.0, due - asyncio.get_running_loop().time())
 
     async def _reconcile(self) -> None:
-        """Make one pass: workers first, as they withdraw subflows of a dead uplink, then the kernel."""
-        self._publish()
+        """Make one pass: look at the machine, tell the workers, put the kernel right."""
         try:
             await self._read_facts()
             self._publish()
@@ -179,10 +183,8 @@ class Gateway:
                     self._refused.put_nowait((address, port))
             case {"event": "gateway-failed", "gateway": str(gateway)}:
                 self._health.report_gateway(gateway, False, str(message.get("reason", "")))
-                self.look_again()
             case {"event": "gateway-answered", "gateway": str(gateway)}:
                 self._health.report_gateway(gateway, True, "")
-                self.look_again()
             case _:
                 log.warning("unknown worker event", event_name=str(message.get("event")))
 

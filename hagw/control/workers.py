@@ -18,6 +18,7 @@ from hagw.model.snapshot import Snapshot, to_json
 
 WORKERS_MIN = 2  # one that dies leaves another to take the connections the kernel moves
 DRAIN_S = 5.0
+SURPLUS_DRAIN_S = 600.0  # nobody waits for these: their flows may as well end by themselves
 FLOWS_TIMEOUT_S = 0.5
 
 Role = Literal["cpe", "hag"]
@@ -110,7 +111,7 @@ class Workers:
 
 async def retire_surplus(runtime_dir: Path, count: int) -> tuple[int, ...]:
     """Have workers beyond `count` (of an earlier configuration) drain and end by themselves; return their pids."""
-    processes = [await _dismiss(path, DRAIN_S) for path in _sockets(runtime_dir, count)]
+    processes = [await _dismiss(path, SURPLUS_DRAIN_S) for path in _sockets(runtime_dir, count)]
     for process in processes:
         if process is not None:
             process.close()

@@ -100,13 +100,16 @@ def test_a_gateway_down_for_long_turns_interception_off_until_it_answers(runtime
     asyncio.run(scenario())
 
 
-def test_a_lost_uplink_reaches_the_workers_at_once(runtime_dir: Path) -> None:
+def test_a_lost_uplink_reaches_the_workers_also_during_a_pass(runtime_dir: Path) -> None:
     async def scenario() -> None:
         async with running(runtime_dir) as setup:
             await setup.until(lambda: setup.kernel.held == OPEN)
             report = setup.gateway.workers.reports()[0]
-            setup.health.lines = {**ALL_UP, "dsl": UplinkHealth("suspect", "no answer")}
+            setup.kernel.pass_s = 1.0
             setup.gateway.look_again()
+            await asyncio.sleep(0.1)  # a pass is under way
+            setup.health.lines = {**ALL_UP, "dsl": UplinkHealth("suspect", "no answer")}
+            setup.gateway.health_changed()
             await setup.until(lambda: setup.gateway.workers.reports()[0].generation != report.generation, timeout_s=0.2)
 
     asyncio.run(scenario())
@@ -119,7 +122,7 @@ def test_a_new_rtt_waits_for_its_turn(runtime_dir: Path) -> None:
             applied = len(setup.applied())
             for rtt_ms in range(10):
                 setup.health.lines = {**ALL_UP, "dsl": replace(ALL_UP["dsl"], rtt_ms=float(rtt_ms))}
-                setup.gateway.look_again()
+                setup.gateway.health_changed()
                 await asyncio.sleep(0.05)
             await asyncio.sleep(0.4)
             assert len(setup.applied()) <= applied + 1
