@@ -7,9 +7,9 @@ from typing import Final
 
 _BUCKET_S: Final = 300.0
 _WINDOW_S: Final = 0.2
-_LATELY_S: Final = 0.060
+_LATELY_S: Final = 0.080
 _LATELY_TURNS: Final = 3
-_UNLIKELY: Final = 1e-4
+_UNLIKELY: Final = 1e-5
 
 
 @dataclass(slots=True)
@@ -58,9 +58,9 @@ class Loss:
         self.value = (self.value or 0.0) * (1 - weight) + (weight if lost else 0.0)
 
     def questions_to_be_sure(self) -> int:
-        """Return how many unanswered questions in a row cannot be this line's ordinary loss; 3 to 8."""
+        """Return how many unanswered questions in a row cannot be this line's ordinary loss; 3 to 12."""
         share = min(0.5, max(0.01, self.value or 0.0))
-        return max(3, min(8, ceil(log(_UNLIKELY) / log(share))))
+        return max(3, min(12, ceil(log(_UNLIKELY) / log(share))))
 
 
 @dataclass(slots=True)

@@ -15,9 +15,14 @@ from hagw.health.profile import PROFILES, Profile
 from hagw.model.health import GatewayHealth, UplinkHealth
 from hagw.model.intent import UplinkKind
 
-ACTIVE_TURN_S: Final = 0.012
-IDLE_TURN_S: Final = 0.100
+# A turn costs some 300 µs of a shared core, most of it for waking up: quick ones only where milliseconds count.
+ALERT_TURN_S: Final = 0.010  # a line that received steadily has just stopped to, or questions are out
+BUSY_TURN_S: Final = 0.025
+SPARSE_TURN_S: Final = 0.050  # some traffic, too little to notice a silence by
+WAITING_TURN_S: Final = 0.100  # a line is suspect
+IDLE_TURN_S: Final = 0.200
 _WITNESSES: Final = 2
+_WITNESS_AFTER_S: Final = 0.015  # most doubts are gone by then
 _WITNESS_GAP_S: Final = 0.100
 _WITNESS_GAP_MAX_S: Final = 1.0
 _GATEWAY_CHECK_S: Final = 10.0  # an unused gateway beside the one in use
@@ -137,13 +142,14 @@ class Fleet:
         at = self._attention.advance(now)
         target = self._target()
         asks: list[Ask] = []
-        for name, line in self._lines.items():
+        for name, around in self._surroundings(target, at).items():
+            line = self._lines[name]
             received, sent, size = self._moved(line, counters.get(name))
-            if line.liveness.turn(at, received, sent, size, self._surroundings(name, target, at)):
+            if line.liveness.turn(at, received, sent, size, around):
                 asks.extend(Ask(name, gateway) for gateway in self._asked_gateways(target))
         asks.extend(self._witnesses(asks, target, at))
         asks.extend(self._judge_gateways(at, asks))
-        again_s = ACTIVE_TURN_S if self._is_active(at) else IDLE_TURN_S
+        again_s = self._again_s(at)
         self._attention.plan(again_s)
         return Orders(tuple(asks), again_s)
 
@@ -170,21 +176,28 @@ class Fleet:
             return tuple(name for name, gateway in self._gateways.items() if gateway.reach == "unknown")
         return (target,) if target is not None else ()
 
-    def _surroundings(self, name: str, target: str | None, at: float) -> Surroundings:
-        others = [line.liveness for other, line in self._lines.items() if other != name]
-        heard = [line.heard_at for line in others if line.heard_at is not None]
+    def _surroundings(self, target: str | None, at: float) -> dict[str, Surroundings]:
         gateway = self._gateways[target] if target is not None else None
-        return Surroundings(
-            others_up=sum(line.state == "up" for line in others),
-            receiving_elsewhere=any(line.state == "up" and line.reception.is_steady(at) for line in others),
-            heard_elsewhere_at=max(heard, default=None),
-            heard_at=gateway.heard_at if gateway is not None else None,
-            reach=gateway.reach if gateway is not None else "down",
-        )
+        up = {name for name, line in self._lines.items() if line.liveness.state == "up"}
+        steady = {name for name in up if self._lines[name].liveness.reception.is_steady(at)}
+        heard = sorted((line.liveness.heard_at or 0.0, name) for name, line in self._lines.items())
+        found: dict[str, Surroundings] = {}
+        for name in self._lines:
+            elsewhere = next((when for when, other in reversed(heard) if other != name), 0.0)
+            found[name] = Surroundings(
+                others_up=len(up) - (name in up),
+                receiving_elsewhere=len(steady) > (name in steady),
+                heard_elsewhere_at=elsewhere or None,
+                heard_at=gateway.heard_at if gateway is not None else None,
+                reach=gateway.reach if gateway is not None else "down",
+            )
+        return found
 
     def _witnesses(self, asks: list[Ask], target: str | None, at: float) -> list[Ask]:
         """Questions over other lines while one is in doubt: does the gateway live at all?"""
-        doubted = [line.liveness for line in self._lines.values() if line.liveness.doubted]
+        doubted = [
+            line.liveness for line in self._lines.values() if line.liveness.doubted_for_s(at) >= _WITNESS_AFTER_S
+        ]
         if target is None or not doubted or self._gateways[target].reach == "down":
             return []
         asking = {ask.line for ask in asks}
@@ -230,8 +243,16 @@ class Fleet:
                 line.liveness.pardon("the gateway was at fault", at)
 
     def _is_active(self, at: float) -> bool:
-        lines = any(line.liveness.is_active(at) for line in self._lines.values())
-        return lines or any(gateway.is_hurried for gateway in self._gateways.values())
+        return any(line.liveness.is_active(at) for line in self._lines.values())
+
+    def _again_s(self, at: float) -> float:
+        lines = [line.liveness for line in self._lines.values()]
+        if any(line.is_alert(at) for line in lines) or self.is_hurried():
+            return ALERT_TURN_S
+        active = [line for line in lines if line.is_active(at)]
+        if active:
+            return BUSY_TURN_S if any(line.reception.mean_gap_s() for line in active) else SPARSE_TURN_S
+        return WAITING_TURN_S if any(line.state == "suspect" for line in lines) else IDLE_TURN_S
 
     def is_hurried(self) -> bool:
         """Say whether the next turn should come at once: an answer made another question due."""
@@ -239,6 +260,10 @@ class Fleet:
         return lines or any(gateway.is_hurried for gateway in self._gateways.values())
 
     # -- what is known ---------------------------------------------------------------------------------------
+
+    def states(self) -> dict[str, tuple[str, str]]:
+        """Return every line's state and reason, by name: what a listener is told changes of."""
+        return {name: (line.liveness.state, line.liveness.reason) for name, line in self._lines.items()}
 
     def uplinks(self) -> dict[str, UplinkHealth]:
         """Return every line's health as of now, by name."""

@@ -3,7 +3,7 @@
 A line that loses its carrier says so; one that silently swallows packets does not. What gives it away:
 
 - *silence*: it received steadily, and stopped. Its receive queue is then empty, so the answer to a question asked now
-  takes about the unloaded round trip. Three questions, 10 ms apart, and no answer by then: suspect, after some 130 ms.
+  takes about the unloaded round trip. Three questions without an answer by then: suspect, after some 120-180 ms.
 - *unanswered*: it transmits and receives nothing. Slower: our own queue may be long, the line may have been asleep.
 - *crossed*: packets arrive, yet echoes stay unanswered: one direction is dead. TCP's retransmissions look the same
   as traffic, therefore packets alone clear no doubt, only an answer does.
@@ -25,6 +25,7 @@ from hagw.model.health import GatewayReach, UplinkState
 Cause = Literal["silence", "unanswered", "crossed", "first"]
 
 _ACTIVE_S: Final = 0.5  # how long traffic keeps the fast turn going
+_QUIET_S: Final = 0.010
 _QUESTIONS_MAX: Final = 64
 _LOST_AFTER_S: Final = 1.0
 _PATIENCE_MAX: Final = 4.0
@@ -204,8 +205,18 @@ class Liveness:
         return now - self._doubt.begun_at if self._doubt is not None else 0.0
 
     def is_active(self, now: float) -> bool:
-        """Say whether turns have to come quickly."""
-        return now < self._active_until or self._doubt is not None or self._good > 0
+        """Say whether it carries traffic."""
+        return now < self._active_until
+
+    def is_alert(self, now: float) -> bool:
+        """Say whether milliseconds count: a doubt or a recovery is under way, or a silence may be beginning."""
+        if self._doubt is not None or self._good > 0:
+            return True
+        last_at = self.reception.last_at
+        if self.state != "up" or last_at is None or now - last_at > 2 * self.profile.silence_s:
+            return False
+        gap = self.reception.mean_gap_s()
+        return gap is not None and last_at != self._cleared_for and now - last_at >= max(_QUIET_S, 2 * gap)
 
     def _count(self, now: float, received: int, sent: int, size_bytes: int) -> None:
         self._bytes_since_echo += size_bytes

@@ -24,7 +24,7 @@ class Profile:
     echo_s: float = 0.250  # period of echoes while the line carries traffic
     echo_bytes: int = 4096  # ... but one echo (184 bytes) per this much traffic at most
     heartbeat_s: float = 60.0  # period while it carries none; 0 = silent
-    ask_gap_s: float = 0.010  # between the first questions about a doubt, then slow_gap_s
+    ask_gap_s: float = 0.015  # between the first questions about a doubt, then slow_gap_s
     slow_gap_s: float = 0.060
     # Verdict: how long may answers take?
     margin_s: float = 0.040  # beyond the unloaded round trip and margin_rtt of it
