@@ -38,7 +38,8 @@ _VNET_HEADER: Final = 10
 _HEADERS: Final = _VNET_HEADER + 14  # what a frame read from a TAP has before the IP header
 _PR_SET_TIMERSLACK: Final = 29
 
-# A loaded emulator looks at its devices at most this often: fewer wake-ups, frames a quarter ms late.
+# A loaded emulator looks at its devices at most this often. Fewer wake-ups: 30 % of a core for the demo's three lines
+# and the link inet together (a third more at 0.2 ms). Frames are 0.2 to 0.8 ms late on average, never early.
 TICK_S: Final = 0.0005
 _BATCH: Final = 256
 
@@ -139,16 +140,16 @@ class Emulator:
         while True:
             due = min((line.frames[0][0] for line in lines if line.frames), default=None)
             watched: list[Any] = [*by_fd, self.server, *self.clients]
-            now, waited = clock(), 0.0
+            now = clock()
             if gap < 2 * TICK_S and now < woken + TICK_S:
                 sleep(woken + TICK_S - now)
-                now, waited = clock(), TICK_S / 2  # what arrived meanwhile did so half a tick ago on average
+                now = clock()
             readable, _, _ = wait(watched, (), (), None if due is None else max(0.0, due - now))
             now = clock()
             woken, gap = now, now - woken
             for ready in readable:
                 if isinstance(ready, int):
-                    by_fd[ready].admit(now - waited)
+                    by_fd[ready].admit(now)
                 else:
                     self._serve(ready)
             for line in lines:

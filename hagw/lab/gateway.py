@@ -19,7 +19,7 @@ from hagw.lab.topology import Topology
 if TYPE_CHECKING:
     from hagw.lab.lab import Lab
 
-_READY_TIMEOUT_S: Final = 20.0
+READY_TIMEOUT_S: Final = 20.0
 _READY_STATES: Final = ("bonded",)
 
 
@@ -114,18 +114,21 @@ def stop(lab: "Lab", node: str) -> None:
         raise HagwNotReady(f"`hagw clear` failed on {node}: {done.stderr.strip()}")
 
 
-def wait_ready(lab: "Lab", node: str) -> None:
-    """Wait until hagw on a node says bonded (a HAG: that it answers at all). Raise HagwNotReady after 20 s."""
-    deadline = time.monotonic() + _READY_TIMEOUT_S
+def wait_ready(lab: "Lab", node: str, timeout_s: float = READY_TIMEOUT_S) -> None:
+    """Wait until hagw on a node says bonded (a HAG: that it answers at all). Raise HagwNotReady."""
+    deadline = time.monotonic() + timeout_s
+    door = node_directory(lab.directory, node) / "run" / "hagw.sock"
     while True:
-        status, words = _status(lab, node)
+        # Asking costs as much as starting does, so ask only when somebody may answer.
+        status, words = _status(lab, node) if door.is_socket() else (None, "it does not listen yet")
         if status is not None and (status.get("role") == "hag" or status.get("state") in _READY_STATES):
             return
-        if not lab.pids(node, "daemon"):
+        # One just started is not in its namespace yet; one started by hand was never recorded.
+        if not lab.processes.running(node, "daemon") and not lab.pids(node, "daemon"):
             raise HagwNotReady(f"hagw on {node} ended: {_last_words(lab, node)}")
         if time.monotonic() > deadline:
             state = words if status is None else f"{status.get('state')}: {status.get('reason')}"
-            raise HagwNotReady(f"hagw on {node} is not ready after {_READY_TIMEOUT_S:.0f} s ({state})")
+            raise HagwNotReady(f"hagw on {node} is not ready after {timeout_s:g} s ({state})")
         time.sleep(0.1)
 
 

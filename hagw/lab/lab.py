@@ -216,12 +216,12 @@ class Lab:
         """Stop a node's hagw and have it put the node back as it was before hagw."""
         gateway.stop(self, self._hagw_node(node).name)
 
-    def hagw_start(self, node: str) -> None:
-        """Start a node's hagw, if it does not run, and wait until it works."""
+    def hagw_start(self, node: str, timeout_s: float = gateway.READY_TIMEOUT_S) -> None:
+        """Start a node's hagw, if it does not run, and wait until it works. Raise HagwNotReady."""
         name = self._hagw_node(node).name
         if not self.pids(name, "daemon"):
             gateway.start_daemon(self, name)
-        gateway.wait_ready(self, name)
+        gateway.wait_ready(self, name, timeout_s)
 
     def pids(self, node: str, role: str | None = None) -> list[int]:
         """Return the pids of a node: of hagw's `daemon`, `worker` or `web` processes, or of all that run there."""
@@ -241,10 +241,10 @@ class Lab:
         return self.processes.start(node, role, command, log=directory / f"{role}.log", env=env)
 
     def _start_all_hagw(self, topology: Topology) -> None:
-        nodes = [node.name for node in topology.nodes.values() if node.hagw is not None]
-        for node in nodes:
+        """Start the gateways in the network first, so that a CPE finds one when it looks."""
+        roles = {node.name: node.hagw.get("role") for node in topology.nodes.values() if node.hagw is not None}
+        for node in sorted(roles, key=lambda name: roles[name] != "hag"):
             gateway.start_daemon(self, node)
-        for node in nodes:
             gateway.wait_ready(self, node)
 
     def _hagw_node(self, node: str) -> Node:
