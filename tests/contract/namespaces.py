@@ -20,11 +20,24 @@ class Namespace:
         self.name = f"kernel-{os.getpid()}-{next(_numbers)}-{label}"
         run("ip", "netns", "add", self.name)
         self.sysctl("net/ipv6/conf/default/accept_dad", "0")
-        self.run("ip", "link", "set", "lo", "up")
+        self.ip("link set lo up")
 
     def run(self, *command: str, check: bool = True) -> str:
         """Run a command inside and return what it printed."""
         return run("ip", "netns", "exec", self.name, *command, check=check)
+
+    def ip(self, *lines: str) -> None:
+        """Run commands of ip(8) inside, all by one process."""
+        done = subprocess.run(
+            ("ip", "-n", self.name, "-batch", "-"),
+            input="\n".join(lines),
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
+        )
+        if done.returncode:
+            raise RuntimeError(f"{self.name}: {done.stderr.strip()}")
 
     def wait_for_link_local(self) -> None:
         """Wait until every interface has the address that the kernel gives it some time after it is up."""
@@ -65,8 +78,8 @@ def run(*command: str, check: bool = True) -> str:
 def link(one: Namespace, name_one: str, other: Namespace, name_other: str) -> None:
     """Join two namespaces by a veth pair, both ends up."""
     run("ip", "link", "add", name_one, "netns", one.name, "type", "veth", "peer", name_other, "netns", other.name)
-    one.run("ip", "link", "set", name_one, "up")
-    other.run("ip", "link", "set", name_other, "up")
+    one.ip(f"link set {name_one} up")
+    other.ip(f"link set {name_other} up")
 
 
 def _setns(descriptor: int) -> None:

@@ -53,30 +53,35 @@ def build(namespace: Callable[[str], Namespace]) -> Topology:
     host, cpe_side, server = namespace("host"), namespace("cpe"), namespace("server")
     isps = {"a": namespace("ispa"), "b": namespace("ispb")}
     link(host, "eth0", cpe_side, "lan0")
-    _address(cpe_side, "lan0", "192.168.77.1/24", "fd77::1/64")
-    _address(host, "eth0", "192.168.77.2/24", "fd77::2/64")
-    host.run("ip", "route", "add", "default", "via", "192.168.77.1")
-    host.run("ip", "-6", "route", "add", "default", "via", "fd77::1")
+    cpe_side.ip(*_address("lan0", "192.168.77.1/24", "fd77::1/64"))
+    host.ip(*_address("eth0", "192.168.77.2/24", "fd77::2/64"), *_default("192.168.77.1", "fd77::1"))
+    server.ip(*_address("lo", f"{SERVER4}/32", f"{SERVER6}/128"))
     for number, (name, isp) in enumerate(isps.items(), start=1):
         isp.sysctl("net/ipv4/ip_forward", "1")
         isp.sysctl("net/ipv6/conf/all/forwarding", "1")
         link(cpe_side, f"{name}0", isp, "customer")
         link(isp, "net", server, f"{name}0")
-        _address(cpe_side, f"{name}0", f"10.{number}.0.2/24", f"2001:db8:{number}::2/64")
-        _address(isp, "customer", f"10.{number}.0.1/24", f"2001:db8:{number}::1/64")
-        _address(isp, "net", f"10.{number}1.0.1/24", f"2001:db8:{number}1::1/64")
-        _address(server, f"{name}0", f"10.{number}1.0.2/24", f"2001:db8:{number}1::2/64")
-        isp.run("nft", FILTER.format(four=f"10.{number}.0.0/24", six=f"2001:db8:{number}::/64"))
-        isp.run("ip", "route", "add", f"{SERVER4}/32", "via", f"10.{number}1.0.2")
-        isp.run("ip", "-6", "route", "add", f"{SERVER6}/128", "via", f"2001:db8:{number}1::2")
-        server.run("ip", "route", "add", f"10.{number}.0.0/24", "via", f"10.{number}1.0.1")
-        server.run("ip", "-6", "route", "add", f"2001:db8:{number}::/64", "via", f"2001:db8:{number}1::1")
-        metric = str(100 * number)
-        cpe_side.run("ip", "route", "add", "default", "via", f"10.{number}.0.1", "metric", metric)
-        cpe_side.run("ip", "-6", "route", "add", "default", "via", f"2001:db8:{number}::1", "metric", metric)
+        four, six = f"10.{number}.0", f"2001:db8:{number}:"
+        far4, far6 = f"10.{number}1.0", f"2001:db8:{number}1:"
+        isp.run("nft", FILTER.format(four=f"{four}.0/24", six=f"{six}:/64"))
+        isp.ip(
+            *_address("customer", f"{four}.1/24", f"{six}:1/64"),
+            *_address("net", f"{far4}.1/24", f"{far6}:1/64"),
+            f"route add {SERVER4}/32 via {far4}.2",
+            f"route add {SERVER6}/128 via {far6}:2",
+        )
+        server.ip(
+            *_address(f"{name}0", f"{far4}.2/24", f"{far6}:2/64"),
+            f"route add {four}.0/24 via {far4}.1",
+            f"route add {six}:/64 via {far6}:1",
+        )
+        metric = 100 * number
+        cpe_side.ip(
+            *_address(f"{name}0", f"{four}.2/24", f"{six}:2/64"),
+            *_default(f"{four}.1", f"{six}:1", f" metric {metric}"),
+        )
     for each in (host, cpe_side, server, *isps.values()):
         each.wait_for_link_local()
-    _address(server, "lo", f"{SERVER4}/32", f"{SERVER6}/128")
     return Topology(host, cpe_side, server, isps)
 
 
@@ -97,6 +102,9 @@ def settle(topology: Topology, port: Machine, *, down: tuple[str, ...] = (), int
     return wanted
 
 
-def _address(where: Namespace, interface: str, four: str, six: str) -> None:
-    where.run("ip", "address", "add", four, "dev", interface)
-    where.run("ip", "address", "add", six, "dev", interface, "nodad")
+def _address(interface: str, four: str, six: str) -> tuple[str, str]:
+    return f"address add {four} dev {interface}", f"address add {six} dev {interface} nodad"
+
+
+def _default(four: str, six: str, metric: str = "") -> tuple[str, str]:
+    return f"route add default via {four}{metric}", f"route add ::/0 via {six}{metric}"
