@@ -82,7 +82,10 @@ class _Doubt:
     asked_at: float | None = None
     turns_received: int = 0
     packets_received: int = 0
-    resumed_at: float | None = None
+
+    def has_resumed(self) -> bool:
+        """Say whether steady reception has set in since, more than retransmissions are."""
+        return self.turns_received >= _RESUMED_TURNS and self.packets_received >= _RESUMED_PACKETS
 
 
 class Liveness:
@@ -256,7 +259,7 @@ class Liveness:
             self._doubt = None
             self._judge_passively(now, around)
             return
-        if self._doubt is None:
+        if self._doubt is None or (self._doubt.has_resumed() and self._silence(now) is not None):
             self._doubt = self._begin_doubt(now)
         elif around.others_up == 0:
             self._judge_passively(now, around)
@@ -264,24 +267,30 @@ class Liveness:
             self._suspect(self._accusation(self._doubt, now), self._doubt.since, now)
 
     def _begin_doubt(self, now: float) -> _Doubt | None:
-        last_at, gap = self.reception.last_at, self.reception.mean_gap_s()
-        if last_at is not None and gap is not None and last_at != self._cleared_for:
-            silence_s = max(self.profile.silence_s, self.profile.silence_gaps * gap)
-            if now - last_at >= silence_s:
-                return _Doubt("silence", last_at, now)
+        silent_since = self._silence(now)
+        if silent_since is not None:
+            return _Doubt("silence", silent_since, now)
         smoothed = self.round_trip.smoothed_s
         if smoothed is None:
             return _Doubt("first", now, now)
         if self._sent_since is not None and now - self._asked_at >= self.profile.echo_s:
             unanswered_s = self.profile.unanswered_s + 1.5 * smoothed
             if now - self._sent_since >= unanswered_s:
-                quiet_since = max(last_at or 0.0, self.heard_at or 0.0)
+                quiet_since = max(self.reception.last_at or 0.0, self.heard_at or 0.0)
                 asleep = self._sent_since - quiet_since > self.profile.idle_after_s
                 return _Doubt("unanswered", self._sent_since, now, asleep)
         open_since = next((at for at in self._questions.values() if at > self._answered_question_at), None)
         if open_since is not None and now - open_since >= smoothed + max(4 * self.round_trip.variation_s, 0.060):
             return _Doubt("crossed", open_since, now)
         return None
+
+    def _silence(self, now: float) -> float | None:
+        """Return since when it has been silent after steady reception, unless that was asked about and answered."""
+        last_at, gap = self.reception.last_at, self.reception.mean_gap_s()
+        if last_at is None or gap is None or last_at == self._cleared_for:
+            return None
+        silence_s = max(self.profile.silence_s, self.profile.silence_gaps * gap)
+        return last_at if now - last_at >= silence_s else None
 
     def _is_overdue(self, doubt: _Doubt, now: float) -> bool:
         """Say whether enough questions have been unanswered for long enough."""
@@ -292,10 +301,9 @@ class Liveness:
         if doubt.cause == "first" or floor_s is None:
             return now - doubt.begun_at >= self.profile.first_s
         waited = now - doubt.begun_at
-        resumed = doubt.turns_received >= _RESUMED_TURNS and doubt.packets_received >= _RESUMED_PACKETS
         smoothed = self.round_trip.smoothed_s or floor_s
         loaded_s = smoothed + max(4 * self.round_trip.variation_s, self.profile.margin_s)
-        if doubt.cause == "crossed" or resumed:
+        if doubt.cause == "crossed" or doubt.has_resumed():
             return waited >= max(self.profile.crossed_s, 3 * (self.round_trip.last_s or 0.0), loaded_s)
         short_s = floor_s + (self.profile.margin_s + self.profile.margin_rtt * floor_s) * self._patience_at_(now)
         if sum(packets for _, packets in self._sends) >= _SENDING_PACKETS:

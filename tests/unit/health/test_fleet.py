@@ -47,6 +47,18 @@ def test_a_blackhole_under_load_is_found_in_time(load: str, name: str, queue_s: 
 
 
 @pytest.mark.parametrize("name", ["dsl", "lte", "wifi"])
+@pytest.mark.parametrize("stall_ms", range(30, 61, 5))
+def test_a_pause_just_before_does_not_make_it_slower(name: str, stall_ms: int) -> None:
+    world = demo("download", queue_down_s=0.15)
+    line = world.lines[name]
+    line.stall_until = world.now + stall_ms / 1000
+    world.run(stall_ms / 1000)
+    line.blackhole(up=True, down=False)
+    took = world.until(lambda: world.state(name) == "suspect", 1.0)
+    assert took - 2 * line.delay_s - line.queue_down_s <= 0.2
+
+
+@pytest.mark.parametrize("name", ["dsl", "lte", "wifi"])
 def test_a_healed_line_is_up_again_at_once_and_not_before(name: str) -> None:
     world = demo("download")
     world.lines[name].blackhole()
