@@ -1,7 +1,8 @@
 """A scripted worker that speaks the control protocol: run as a process of its own by the tests of its supervisor.
 
 Usage: fake_worker.py SOCKET [MOOD...]; moods: slow (applies after 0.3 s), mute-flows (never answers flows),
-paged-flows, chatty (sends an event at once), nonsense (answers pings with no JSON), crash-start, deaf (never pongs).
+paged-flows, chatty (sends an event at once), nonsense (answers pings with no JSON), crash-start, deaf (never pongs),
+late (leaves a file pid-PID, opens its socket a minute later).
 """
 
 import json
@@ -19,6 +20,9 @@ def main() -> None:
     path, moods = sys.argv[1], set(sys.argv[2:])
     if "crash-start" in moods:
         sys.exit(1)
+    if "late" in moods:
+        with open(os.path.join(os.path.dirname(path), f"pid-{os.getpid()}"), "w"):
+            time.sleep(60)
     if os.path.exists(path):
         os.unlink(path)
     listener = socket.socket(socket.AF_UNIX)

@@ -133,9 +133,13 @@ class Seat:
             process = WorkerProcess.spawn(self.plan.command, self.plan.log)
         except OSError as why:
             raise WorkerLost(f"cannot be started: {why.strerror}") from why
+        link = None
         try:
-            return await self._await_socket(process)
+            link = await self._await_socket(process)
+            return link
         finally:
+            if link is None:  # also when the daemon ends just now: nobody could reach this one any more
+                process.kill()
             process.close()
 
     async def _await_socket(self, process: WorkerProcess) -> WorkerLink:

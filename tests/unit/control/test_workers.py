@@ -172,6 +172,16 @@ def test_a_crash_loop_is_slowed_down(runtime_dir: Path) -> None:
     asyncio.run(scenario())
 
 
+def test_a_worker_that_nobody_could_reach_yet_ends_with_its_supervisor(runtime_dir: Path) -> None:
+    async def scenario() -> None:
+        async with running(runtime_dir, ("late",)) as crew:
+            await crew.until(lambda: list(runtime_dir.glob("pid-*")))
+        (mark,) = runtime_dir.glob("pid-*")
+        assert os.waitpid(int(mark.name.removeprefix("pid-")), 0)[1] == signal.SIGKILL
+
+    asyncio.run(scenario())
+
+
 def test_only_the_newest_snapshot_reaches_a_slow_worker(runtime_dir: Path) -> None:
     async def scenario() -> None:
         async with running(runtime_dir, ("slow",)) as crew:
