@@ -233,7 +233,8 @@ class Pool:
         self.refill()
 
     def close(self) -> None:
-        """Close everything not taken."""
+        """Close everything not taken, and open nothing more: a refill may still be due."""
+        self.target = 0
         for connection in [*self._ready, *self._opening]:
             connection.close()
         self._ready.clear()

@@ -30,6 +30,7 @@ EARLY_MAX_BYTES: Final = 32 * 1024
 ACK_POLL_S: Final = 0.004
 ACK_WAIT_S: Final = 0.35
 ACK_WAIT_MAX_S: Final = 3.0
+HEARD_LATELY_S: Final = 0.5  # two echoes of a gateway in use
 UPLINK_DIAL_S: Final = 3.0
 BULK_BYTES: Final = 16 * 1024
 KEEPALIVE: Final = ((socket.TCP_KEEPIDLE, 300), (socket.TCP_KEEPINTVL, 30), (socket.TCP_KEEPCNT, 4))
@@ -41,8 +42,9 @@ class CpeSession:
     """One flow. Created by the accept loop, which then calls `start`."""
 
     __slots__ = (
-        "_asked_at", "_connection", "_counted", "_dial", "_dial_slot", "_dial_slots", "_early", "_early_sent",
-        "_eof", "_guard", "_idle_since", "_relay", "_seen", "_started", "_timer", "_unsent", "_watched", "_worker",
+        "_asked_at", "_connection", "_counted", "_dial", "_dial_slot", "_dial_slots", "_early", "_early_passed",
+        "_early_sent", "_eof", "_guard", "_idle_since", "_relay", "_seen", "_started", "_timer",
+        "_unsent", "_watched", "_worker",
         "client", "decision", "id", "key", "path", "recent", "state", "why",
     )  # fmt: skip
 
@@ -69,6 +71,7 @@ class CpeSession:
         self._early = bytearray()
         self._unsent = b""
         self._early_sent = False
+        self._early_passed = 0
         self._eof = False
         self._watched = False
         self._asked_at = 0.0
@@ -121,20 +124,25 @@ class CpeSession:
         """Send the Connect TLV, with what the client has said so far if the gateway is known to be alive."""
         self.state = "asking"
         worker = self._worker
-        self._asked_at = worker.loop.now
+        self._asked_at = time.monotonic()
         request = connection.machine.connect(ip_address(self.key.server), self.key.server_port)
         fresh = worker.is_fresh(connection.gateway.name)
         if fresh and not self._watched:
             self._read_at_once()
         try:
-            connection.sock.send(request + self._early if self._early else request)
+            sent = connection.sock.send(request + self._early if self._early else request)
         except OSError as why:
             self._gateway_lost(f"lost before the request was sent: {why.strerror}")
             return
+        if sent < len(request):
+            self._gateway_lost("no room for the request")
+            return
         self._early_sent = bool(self._early)
+        self._early_passed = sent - len(request)
+        self._unsent = bytes(self._early[self._early_passed :])
         worker.loop.set_handler(connection.sock.fileno(), self._on_gateway)
         if fresh:
-            self._watch_client(EPOLLIN if not self._eof else 0)
+            self._watch_client(0 if self._eof or self._unsent else EPOLLIN)
             self._timer = worker.loop.call_in(ACK_WAIT_S, self._check_acknowledged)
         else:
             self._watch_client(0)
@@ -171,12 +179,13 @@ class CpeSession:
             return
         now = self._worker.loop.now
         waited = now - self._asked_at
-        if connection.unacknowledged() == 0:
+        lately = max(self._asked_at, now - HEARD_LATELY_S)
+        if 0 <= connection.unacknowledged() <= self._early_passed:  # the request is; what followed may be under way
             if waited > self._worker.limits.connect_s + 2.0:
                 self._refuse("the gateway does not answer")
                 return
             self._timer = self._worker.loop.call_in(1.0, self._check_acknowledged)
-        elif waited < ACK_WAIT_MAX_S and self._worker.heard_since(connection.gateway.name, self._asked_at):
+        elif waited < ACK_WAIT_MAX_S and self._worker.heard_since(connection.gateway.name, lately):
             # The gateway lives, the line does not: its subflow is being withdrawn, the kernel repeats elsewhere.
             self._timer = self._worker.loop.call_in(ACK_WAIT_S, self._check_acknowledged)
         elif waited < ACK_WAIT_S * 1.6 and self._early_sent:
@@ -293,6 +302,7 @@ class CpeSession:
         except OSError as why:
             self._gateway_lost(f"reset: {why.strerror}")
             return
+        self._early_passed += sent
         self._unsent = data[sent:]
 
     # --- direct
@@ -306,9 +316,10 @@ class CpeSession:
         if not self._watched:
             self._watch_client(0)
         self._dial_slots = list(self.decision.uplinks)
-        self._dial_next("no uplink is up")
+        self._dial_next(None)
 
-    def _dial_next(self, reason: str) -> None:
+    def _dial_next(self, reason: str | None) -> None:
+        """Try the next uplink; `reason` is why the last one tried did not reach the server, None = none was."""
         self._stop_timer()
         if self._dial is not None:
             self._worker.loop.close(self._dial)
@@ -319,12 +330,16 @@ class CpeSession:
             local = self._worker.uplinks.address(slot, ipv6)
             if local is not None and self._dial_over(slot, local, ipv6):
                 return
-        self._worker.destination_refused(self.key.server, self.key.server_port, reason)
-        self._refuse(reason)
+        if reason is not None:
+            self._worker.destination_refused(self.key.server, self.key.server_port, reason)
+        self._refuse(reason or "no uplink is up")
 
     def _dial_over(self, slot: int, local: str, ipv6: bool) -> bool:
         family = socket.AF_INET6 if ipv6 else socket.AF_INET
-        sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        try:
+            sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        except OSError:
+            return False
         try:
             bind_to_uplink(sock, self._worker.uplinks.by_slot[slot].interface, local)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -357,6 +372,7 @@ class CpeSession:
     def _relay_with(self, far: socket.socket, far_watched: int, to_far: bytes, to_near: bytes = b"") -> None:
         self._stop_timer()
         self.state = "relaying"
+        self._watch_client(0)
         self.client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._counted = (len(to_near), len(self._early))
         relay = Relay(self._worker.loop, self._worker.view, self, self.client, far)

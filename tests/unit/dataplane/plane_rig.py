@@ -76,15 +76,17 @@ class Peer:
         assert self.ended in (None, end)
         return self.ended is not None
 
-    def send_all(self, loop: Loop, data: bytes, within_s: float = 10.0) -> None:
-        """Send everything, turning the loop as long as the other side is full."""
+    def send_all(self, loop: Loop, data: bytes, *, reader: "Peer | None" = None) -> None:
+        """Send everything, turning the loop as long as the other side is full; `reader` reads meanwhile."""
         view = memoryview(data)
-        deadline = time.monotonic() + within_s
+        deadline = time.monotonic() + 10.0
         while view:
             try:
                 view = view[self.sock.send(view) :]
             except BlockingIOError:
                 loop.turn(0.005)
+            if reader is not None:
+                reader.poll()
             assert time.monotonic() < deadline, f"{len(view)} bytes could not be sent"
 
     def takes_more(self) -> bool:
@@ -100,6 +102,7 @@ class Peer:
 HAG = "198.51.100.10"
 SERVER = "203.0.113.10"
 SERVER6 = "2001:db8:113::10"
+LINES = ("192.168.1.2", "192.168.2.2")
 
 
 @contextlib.contextmanager
@@ -108,7 +111,7 @@ def own_network() -> Iterator[str]:
     name = f"plane-{os.getpid()}-{time.monotonic_ns()}"
     netns.create(name)
     try:
-        addresses = [f"address add {HAG}/32 dev lo", f"address add {SERVER}/32 dev lo"]
+        addresses = [f"address add {address}/32 dev lo" for address in (HAG, SERVER, *LINES)]
         netns.ip_batch(name, ["link set lo up", *addresses, f"address add {SERVER6}/128 dev lo nodad"])
         with netns.entered(name):
             Path("/proc/sys/net/mptcp/blackhole_timeout").write_text("0", encoding="ascii")
@@ -120,12 +123,20 @@ def own_network() -> Iterator[str]:
 class Server:
     """A server that accepts when told to."""
 
-    def __init__(self, address: str = SERVER, backlog: int = 128) -> None:
+    def __init__(self, address: str = SERVER, backlog: int = 128, protocol: int = socket.IPPROTO_TCP) -> None:
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        self.sock = socket.create_server((address, 0), family=family, backlog=backlog)
-        self.sock.setblocking(False)
+        self.sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK, protocol)
+        self.sock.bind((address, 0))
+        self.sock.listen(backlog)
         self.address, self.port = self.sock.getsockname()[:2]
         self._accepted: list[Peer] = []
+
+    @property
+    def accepted(self) -> list["Peer"]:
+        """Everybody who came so far."""
+        while not self.has_nobody():
+            pass
+        return self._accepted
 
     def accept(self, loop: Loop, within_s: float = 5.0) -> Peer:
         """Return the next connection, turning the loop until there is one."""
