@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from hagw.lab import demo_report
-from hagw.lab.demo import withheld
+from hagw.lab.demo import possible_bps, withheld
 from hagw.lab.demo_report import Bonded, Direction, FileMoved, Line, Outage, Results
 
 LINES = (
@@ -162,3 +162,9 @@ def test_withheld_lines_are_read_from_the_flow_with_their_reasons() -> None:
     }
     assert withheld(flow) == {"dsl": "0.9 Mbit/s up would slow them down", "wifi": "hagw does not say why"}
     assert withheld({}) == {}
+
+
+def test_no_line_carries_more_payload_than_its_rate_allows() -> None:
+    assert possible_bps(15e6, 16e6) == 15e6
+    assert possible_bps(16e6, 16e6) == 16e6 * 1448 / 1500
+    assert possible_bps(16e6, None) == 16e6
