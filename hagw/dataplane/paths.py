@@ -19,6 +19,7 @@ from hagw.model.intent import IPAddress
 from hagw.model.snapshot import UplinkView
 
 RETRY_UNACKED_S = 0.004
+RETRY_UNACKED_SHARE = 1 / 8  # of the connection's age: quick at first, rare if it is never acknowledged
 JOIN_TIMEOUT_S = 3.0
 BACKOFF_MIN_S = 0.25
 BACKOFF_MAX_S = 30.0
@@ -68,7 +69,8 @@ class Paths:
     """The subflows of one MPTCP connection. `allowed` are slots; `now` is monotonic everywhere."""
 
     __slots__ = (
-        "_backoff", "_control", "_ended", "_reader", "_remote", "_retry_at", "_sock", "_token", "allowed", "ipv6",
+        "_backoff", "_control", "_ended", "_opened_at", "_reader", "_remote", "_retry_at", "_sock", "_token",
+        "allowed", "ipv6",
         "paths", "withheld",
     )  # fmt: skip
 
@@ -90,6 +92,7 @@ class Paths:
         self._retry_at: dict[int, float] = {}
         self._backoff: dict[int, float] = {}
         self._ended: dict[int, Carried] = {}
+        self._opened_at = now
         self.allowed = allowed
         self.ipv6 = remote[0].version == 6
         self.withheld: dict[int, str] = {}
@@ -219,7 +222,7 @@ class Paths:
             )
         except OSError as why:
             if why.errno == errno.ENOTCONN:
-                wait = RETRY_UNACKED_S
+                wait = max(RETRY_UNACKED_S, (now - self._opened_at) * RETRY_UNACKED_SHARE)
             else:
                 wait = self._next_backoff(slot)
             self._retry_at[slot] = now + wait
