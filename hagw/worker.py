@@ -17,12 +17,17 @@ from typing import Any, Final, Protocol
 
 from hagw.dataplane.cpe import CpeWorker
 from hagw.dataplane.hag import HagWorker
-from hagw.dataplane.loop import EPOLLIN, EPOLLOUT, Loop
+from hagw.dataplane.loop import ACCEPT_PAUSE_S, EPOLLIN, EPOLLOUT, Loop
 from hagw.kernel.mptcp import PathManager
 from hagw.model.snapshot import CpeSnapshot, HagSnapshot, from_json
 
 LINE_MAX_BYTES: Final = 16 * 1024 * 1024
 DRAIN_POLL_S: Final = 0.1
+
+# What a request that makes no sense, or a snapshot this machine cannot follow, may raise: the worker lives on.
+REQUEST_FAILED: Final = (
+    ArithmeticError, AttributeError, LookupError, OSError, RecursionError, TypeError, ValueError,
+)  # fmt: skip
 
 
 class Plane(Protocol):
@@ -140,7 +145,11 @@ class Control:
                 client.send({"op": "error", "message": f"unknown request {unknown}"})
 
     def _accept(self, _mask: int) -> None:
-        sock, _ = self._listener.accept()
+        try:
+            sock, _ = self._listener.accept()
+        except OSError:
+            self._loop.pause(self._listener.fileno(), ACCEPT_PAUSE_S)
+            return
         sock.setblocking(False)
         self._clients[sock.fileno()] = Client(self._loop, sock, self)
 
@@ -158,10 +167,13 @@ class Client:
         self._control = control
         self._in = bytearray()
         self._out = bytearray()
+        self._closed = False
         loop.add(sock.fileno(), EPOLLIN, self._on_event)
 
     def send(self, document: dict[str, Any]) -> None:
-        """Queue one line."""
+        """Queue one line; one who was dropped gets no more."""
+        if self._closed:
+            return
         self._out += json.dumps(document, separators=(",", ":")).encode() + b"\n"
         self._flush()
 
@@ -180,18 +192,16 @@ class Client:
         if not data or len(self._in) > LINE_MAX_BYTES:
             self._close()
             return
-        while (end := self._in.find(b"\n")) >= 0:
+        while not self._closed and (end := self._in.find(b"\n")) >= 0:
             line = bytes(self._in[:end])
             del self._in[: end + 1]
             try:
                 self._control.serve(self, json.loads(line))
-            except (ValueError, KeyError, TypeError) as why:
-                print(f"worker: request not understood: {why!r}", file=sys.stderr, flush=True)
-                self.send({"op": "error", "message": f"request not understood: {why!r}"})
+            except REQUEST_FAILED as why:
+                print(f"worker: request failed: {why!r}", file=sys.stderr, flush=True)
+                self.send({"op": "error", "message": f"request failed: {why!r}"})
 
     def _flush(self) -> None:
-        if self._sock.fileno() < 0:
-            return
         try:
             while self._out:
                 sent = self._sock.send(self._out)
@@ -207,7 +217,8 @@ class Client:
         self._loop.set_mask(self._sock.fileno(), EPOLLIN | (EPOLLOUT if self._out else 0))
 
     def _close(self) -> None:
-        if self._sock.fileno() >= 0:
+        if not self._closed:
+            self._closed = True
             self._control.gone(self._sock.fileno())
             self._loop.close(self._sock)
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from hagw.dataplane.flows import ClosedFlows
 from hagw.dataplane.gateway import Pool
-from hagw.dataplane.loop import EPOLLIN, Loop
+from hagw.dataplane.loop import ACCEPT_PAUSE_S, EPOLLIN, Loop
 from hagw.dataplane.mptcp_socket import SubflowReader
 from hagw.dataplane.paths import UplinkTable
 from hagw.dataplane.ports import SubflowControl
@@ -211,6 +211,7 @@ class CpeWorker:
                 return
             except OSError:
                 self.counts["accept_errors"] += 1  # out of descriptors, or gone before we came
+                self.loop.pause(listener.fileno(), ACCEPT_PAUSE_S)
                 return
             client.setblocking(False)
             server = client.getsockname()

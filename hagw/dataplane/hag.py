@@ -11,7 +11,7 @@ from typing import Any, Final
 from hagw.convert import cookie
 from hagw.dataplane.conversion import ConverterSession
 from hagw.dataplane.flows import ClosedFlows
-from hagw.dataplane.loop import EPOLLIN, Loop
+from hagw.dataplane.loop import ACCEPT_PAUSE_S, EPOLLIN, Loop
 from hagw.dataplane.mptcp_socket import IPPROTO_MPTCP, SubflowReader, tune, widen_receive_buffer
 from hagw.dataplane.relay import BUFFER_BYTES, abort
 from hagw.dataplane.servers import ServerMemory
@@ -215,6 +215,7 @@ class HagWorker:
                 return
             except OSError:
                 self.counts["accept_errors"] += 1
+                self.loop.pause(listener.fileno(), ACCEPT_PAUSE_S)
                 return
             if len(self.sessions) >= self.limits.flows_max:
                 self.counts["accept_errors"] += 1

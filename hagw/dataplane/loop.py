@@ -21,6 +21,7 @@ Handler = Callable[[int], None]
 EVENTS_A_TURN = 256
 DEFERRED_A_TURN = 16
 TIMERS_KEPT = 4096
+ACCEPT_PAUSE_S = 0.05
 
 
 class Timer:
@@ -64,6 +65,16 @@ class Loop:
     def set_mask(self, fd: int, mask: int) -> None:
         """Change what a watched descriptor is watched for."""
         self._epoll.modify(fd, mask)
+
+    def pause(self, fd: int, delay_s: float) -> None:
+        """Leave a listener alone for a while: without descriptors to accept with, it would be ready all the time."""
+        handler = self._handlers[fd]
+        self.set_mask(fd, 0)
+        self.call_in(delay_s, lambda: self._resume(fd, handler))
+
+    def _resume(self, fd: int, handler: Handler) -> None:
+        if self._handlers.get(fd) is handler:
+            self.set_mask(fd, EPOLLIN)
 
     def remove(self, fd: int) -> None:
         """Stop watching `fd`; harmless when it is not watched."""

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import resource
 import select
 import socket
 import time
@@ -158,3 +159,20 @@ class Server:
         self.sock.close()
         for peer in self._accepted:
             peer.sock.close()
+
+
+@contextlib.contextmanager
+def no_descriptors_left() -> Iterator[None]:
+    """Let every attempt to open something fail for want of a descriptor number."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    held = [os.open("/dev/null", os.O_RDONLY)]
+    highest = max(int(name) for name in os.listdir("/proc/self/fd")) + 1
+    while held[-1] < highest:
+        held.append(os.open("/dev/null", os.O_RDONLY))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (held[-1] + 1, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        for fd in held:
+            os.close(fd)

@@ -9,7 +9,7 @@ from ipaddress import ip_address
 from typing import Any
 
 import pytest
-from plane_rig import HAG, SERVER, SERVER6, Peer, Server, own_network, turn_for, until
+from plane_rig import HAG, SERVER, SERVER6, Peer, Server, no_descriptors_left, own_network, turn_for, until
 
 from hagw.convert import cookie
 from hagw.convert.errors import ErrorCode
@@ -471,6 +471,19 @@ def test_strangers_do_not_keep_customers_out(rig: Rig) -> None:
     for stranger in strangers:
         stranger.reset()
     until(rig.loop, lambda: not rig.worker.strangers)
+
+
+def test_a_gateway_without_descriptors_answers_when_it_has_some_again(rig: Rig) -> None:
+    server = rig.server()
+    client = rig.ask(connect_to(server) + b"x")
+    turn_for(rig.loop, 0.0)
+    waiting = rig.client()
+    with no_descriptors_left():
+        assert turn_for(rig.loop, 0.2) < 20
+    assert rig.worker.stats()["accept_errors"] > 0
+    waiting.send_all(rig.loop, b"\x02\x01\x22\x63")
+    assert rig.error(waiting).code == ErrorCode.UNSUPPORTED_VERSION
+    client.reset()
 
 
 @pytest.mark.parametrize("half_closed", [False, True])

@@ -3,7 +3,6 @@
 import gc
 import os
 import random
-import resource
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from plane_rig import HAG, LINES, SERVER, Peer, Server, own_network, tcp_pair, turn_for, until
+from plane_rig import HAG, LINES, SERVER, Peer, Server, no_descriptors_left, own_network, tcp_pair, turn_for, until
 
 from hagw.convert.errors import ErrorCode
 from hagw.convert.message import Message, decode, encode
@@ -641,21 +640,3 @@ def small_send_buffers() -> Iterator[None]:
         yield
     finally:
         limits.write_text(before, encoding="ascii")
-
-
-@contextmanager
-def no_descriptors_left() -> Iterator[None]:
-    """Let every attempt to open something fail for want of a descriptor number."""
-    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-    highest = max(int(name) for name in os.listdir("/proc/self/fd"))
-    held = []
-    while (fd := os.open("/dev/null", os.O_RDONLY)) < highest:
-        held.append(fd)
-    os.close(fd)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (highest, limits[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
-        for fd in held:
-            os.close(fd)
