@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from ipaddress import IPv4Address
 from typing import Any, Final
 
-from nftables import Nftables
-
+from hagw.errors import UnsupportedEnvironment
 from hagw.model.ids import NFT_FAMILY, NFT_TABLE
 from hagw.model.intent import IPAddress
 
@@ -24,6 +23,14 @@ class Nft:
     """One libnftables context: bound to the network namespace of the thread that makes it, and used by that one."""
 
     def __init__(self) -> None:
+        """Raise UnsupportedEnvironment where Debian's package is missing: pip cannot bring it along."""
+        try:
+            from nftables import Nftables
+        except ImportError:
+            raise UnsupportedEnvironment(
+                "the Python module of nftables is missing: install python3-nftables, and let a virtual environment"
+                " see it (python3 -m venv --system-site-packages)"
+            ) from None
         self._context = Nftables()
         self._context.set_json_output(True)
 

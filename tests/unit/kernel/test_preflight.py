@@ -1,7 +1,12 @@
 """One clear sentence for each thing that is missing."""
 
+import sys
 from dataclasses import replace
 
+import pytest
+
+from hagw.errors import UnsupportedEnvironment
+from hagw.kernel.nft import Nft
 from hagw.kernel.preflight import Found, explain
 
 ALL = Found(has_net_admin=True, has_mptcp=True, has_path_manager=True, has_userspace_path_manager=True, nft_error="")
@@ -31,3 +36,9 @@ def test_only_a_cpe_needs_the_userspace_path_manager() -> None:
     old = replace(ALL, has_userspace_path_manager=False)
     assert len(explain("cpe", old)) == 1
     assert explain("hag", old) == ()
+
+
+def test_a_machine_without_nftables_python_module_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "nftables", None)
+    with pytest.raises(UnsupportedEnvironment, match="python3-nftables"):
+        Nft()
