@@ -15,6 +15,7 @@ app = typer.Typer(
     name="lab",
     help="A whole network in namespaces: LAN, gateway, three lines, providers, HAG and Internet.",
     no_args_is_help=True,
+    add_completion=False,
     pretty_exceptions_enable=False,
 )
 
