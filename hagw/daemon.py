@@ -72,8 +72,8 @@ async def _main(intent: Intent) -> None:
         log.info("surplus workers retired", pids=retired)
     kernel = Reconciler(intent, lambda: Machine(Store(state_dir(), namespace_identity())))
     prober = Prober(
-        on_uplink_change=lambda name, health: gateway.health_changed(),
-        on_gateway_change=lambda name, health: gateway.health_changed(),
+        on_uplink_change=lambda name, health: gateway.uplink_changed(name, health),
+        on_gateway_change=lambda name, health: gateway.gateway_changed(name, health),
         on_heard=lambda name, at: gateway.heard(name, at),
     )
     seats = tuple(seat_plan(role, index, runtime_dir()) for index in range(count))

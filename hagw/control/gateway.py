@@ -15,6 +15,7 @@ from hagw.control.worker_seat import SeatPlan
 from hagw.control.workers import Workers
 from hagw.errors import HagwError
 from hagw.model.facts import Facts
+from hagw.model.health import GatewayHealth, UplinkHealth
 from hagw.model.intent import CpeIntent, Intent
 from hagw.model.snapshot import Snapshot
 
@@ -54,9 +55,16 @@ class Gateway:
         """Something changed: have the loop look again. Says nothing of what changed."""
         self._trigger.set()
 
-    def health_changed(self) -> None:
-        """An uplink or gateway is judged otherwise: the workers hear of it now, not after a pass under way."""
+    def uplink_changed(self, name: str, health: UplinkHealth) -> None:
+        """An uplink is judged otherwise: the workers hear of it now, not after a pass under way."""
         self._publish()
+        log.info("uplink changed", uplink=name, state=health.state, reason=health.reason)
+        self.look_again()
+
+    def gateway_changed(self, name: str, health: GatewayHealth) -> None:
+        """A gateway is judged otherwise: the workers hear of it now."""
+        self._publish()
+        log.info("gateway changed", gateway=name, reach=health.reach, reason=health.reason)
         self.look_again()
 
     def heard(self, gateway: str, at: float) -> None:

@@ -28,6 +28,7 @@ from hagw.convert.machine import KIND_MPTCP, ConverterMachine
 from hagw.dataplane.loop import EPOLLIN, EPOLLOUT, Timer
 from hagw.dataplane.mptcp_socket import open_stream, token_of
 from hagw.dataplane.relay import Relay, abort
+from hagw.dataplane.sendqueue import SendQueue
 from hagw.dataplane.servers import RACE_S
 from hagw.dataplane.synack import syn_ack_options
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from hagw.dataplane.hag import HagWorker
 
 EARLY_MAX_BYTES: Final = 64 * 1024
+BULK_BYTES: Final = 16 * 1024  # in one look; less is no bulk
 LINGER_S: Final = 2.0
 KEEPALIVE: Final = ((socket.TCP_KEEPIDLE, 300), (socket.TCP_KEEPINTVL, 30), (socket.TCP_KEEPCNT, 4))
 ICMP_NET_UNREACHABLE: Final = 0
@@ -47,8 +49,9 @@ class ConverterSession:
     """One accepted connection; watches it from the start."""
 
     __slots__ = (
-        "_counted", "_dials", "_early", "_eof", "_idle_since", "_machine", "_relay", "_reply_bytes", "_seen", "_server",
-        "_started", "_timer", "_why", "_worker", "client", "customer", "customer_flow", "id", "peer", "state",
+        "_counted", "_dials", "_early", "_eof", "_idle_since", "_machine", "_moved", "_queue", "_relay",
+        "_reply_bytes", "_seen", "_server", "_started", "_timer", "_why", "_worker", "client", "customer",
+        "customer_flow", "id", "peer", "state",
     )  # fmt: skip
 
     def __init__(self, worker: "HagWorker", session_id: int, client: socket.socket, peer: tuple[str, int]) -> None:
@@ -64,6 +67,8 @@ class ConverterSession:
         self._early = bytearray()
         self._eof = False
         self._relay: Relay | None = None
+        self._queue = SendQueue()
+        self._moved = 0
         self._reply_bytes = 0
         self._server = ("", 0)
         self._started = worker.loop.now
@@ -334,6 +339,15 @@ class ConverterSession:
         if relay is None:
             return 0, len(self._early)
         return max(relay.near.sent - self._reply_bytes, 0), relay.near.received + self._counted
+
+    def look(self, now: float) -> None:
+        """Hold the queue towards the customer to what its lines take."""
+        relay = self._relay
+        if relay is None:
+            return
+        moved, self._moved = relay.near.sent - self._moved, relay.near.sent
+        if moved >= BULK_BYTES:
+            self._queue.update(self.client, self._worker.reader.read(self.client), now)
 
     def sweep(self, now: float) -> None:
         """End the flow if it was idle, or half closed and idle, for too long."""

@@ -25,6 +25,7 @@ Report = Callable[[dict[str, Any]], None]
 ACCEPTS_AN_EVENT: Final = 64
 BACKLOG: Final = 4096
 DATAGRAMS_AN_EVENT: Final = 64
+TICK_S: Final = 0.2
 SWEEP_S: Final = 5.0
 STRANGERS_MAX: Final = 2_000
 ERRORS_A_SECOND: Final = 50
@@ -61,6 +62,7 @@ class HagWorker:
         self._listeners: list[socket.socket] = []
         self._next_id = (os.getpid() << 32) + 1
         loop.call_in(SWEEP_S, self._sweep)
+        loop.call_in(TICK_S, self._tick)
 
     # --- what the daemon says
 
@@ -247,6 +249,12 @@ class HagWorker:
                 return
             except OSError:
                 continue  # no route back, or an ICMP error of an earlier reply
+
+    def _tick(self) -> None:
+        """Look at the connections that carry bulk."""
+        self.loop.call_in(TICK_S, self._tick)
+        for session in list(self.sessions.values()):
+            session.look(self.loop.now)
 
     def _sweep(self) -> None:
         self.loop.call_in(SWEEP_S, self._sweep)

@@ -19,6 +19,7 @@ from hagw.convert.events import Connected, Data, Rejected
 from hagw.dataplane.gateway import GatewayConnection, bind_to_uplink
 from hagw.dataplane.loop import EPOLLIN, EPOLLOUT, Timer
 from hagw.dataplane.relay import Relay, abort
+from hagw.dataplane.sendqueue import SendQueue
 from hagw.health.noharm import NoHarmGuard
 from hagw.model.snapshot import GatewayView
 from hagw.policy.decide import Decision, FlowKey
@@ -43,7 +44,7 @@ class CpeSession:
 
     __slots__ = (
         "_asked_at", "_connection", "_counted", "_dial", "_dial_slot", "_dial_slots", "_early", "_early_passed",
-        "_early_sent", "_eof", "_guard", "_idle_since", "_relay", "_seen", "_started", "_timer",
+        "_early_sent", "_eof", "_guard", "_idle_since", "_queue", "_relay", "_seen", "_started", "_timer",
         "_unsent", "_watched", "_worker",
         "client", "decision", "id", "key", "path", "recent", "state", "why",
     )  # fmt: skip
@@ -65,6 +66,7 @@ class CpeSession:
         self._connection: GatewayConnection | None = None
         self._relay: Relay | None = None
         self._guard: NoHarmGuard | None = None
+        self._queue = SendQueue()
         self._dial: socket.socket | None = None
         self._dial_slot = 0
         self._dial_slots: list[int] = []
@@ -442,6 +444,7 @@ class CpeSession:
         if connection is None or self._guard is None:
             return
         infos = connection.paths.observe(now)
+        self._queue.update(connection.sock, infos, now)
         uplinks = self._worker.uplinks
         withheld = self._guard.update(connection.paths.samples(infos, uplinks), now)
         slots = {

@@ -109,7 +109,7 @@ def test_a_lost_uplink_reaches_the_workers_also_during_a_pass(runtime_dir: Path)
             setup.gateway.look_again()
             await asyncio.sleep(0.1)  # a pass is under way
             setup.health.lines = {**ALL_UP, "dsl": UplinkHealth("suspect", "no answer")}
-            setup.gateway.health_changed()
+            setup.gateway.uplink_changed("dsl", UplinkHealth("suspect"))
             await setup.until(lambda: setup.gateway.workers.reports()[0].generation != report.generation, timeout_s=0.2)
 
     asyncio.run(scenario())
@@ -122,7 +122,7 @@ def test_a_new_rtt_waits_for_its_turn(runtime_dir: Path) -> None:
             applied = len(setup.applied())
             for rtt_ms in range(10):
                 setup.health.lines = {**ALL_UP, "dsl": replace(ALL_UP["dsl"], rtt_ms=float(rtt_ms))}
-                setup.gateway.health_changed()
+                setup.gateway.uplink_changed("dsl", UplinkHealth("suspect"))
                 await asyncio.sleep(0.05)
             await asyncio.sleep(0.4)
             assert len(setup.applied()) <= applied + 1

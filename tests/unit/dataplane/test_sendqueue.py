@@ -1,0 +1,67 @@
+"""The send queue follows what the lines take, and nothing else."""
+
+import socket
+
+from hagw.dataplane.mptcp_socket import SubflowInfo
+from hagw.dataplane.sendqueue import MIN_BYTES, SO_SNDBUFFORCE, SendQueue
+
+
+class Recorder(socket.socket):
+    """A socket that remembers the send buffers asked of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sizes: list[int] = []
+
+    def setsockopt(self, level: int, option: int, value: object, *_: object) -> None:  # type: ignore[override]
+        assert (level, option) == (socket.SOL_SOCKET, SO_SNDBUFFORCE)
+        assert isinstance(value, int)
+        self.sizes.append(2 * value)
+
+
+def subflow(peer: str, acked: int, srtt_ms: float = 50) -> SubflowInfo:
+    return SubflowInfo(
+        local=("198.51.100.10", 5124), remote=(peer, 40000), srtt_us=int(srtt_ms * 1000), min_rtt_us=20_000,
+        bytes_acked=acked, bytes_received=0, unacked=10, notsent_bytes=0, mss=1400, delivery_rate_bps=0,
+        app_limited=False,
+    )  # fmt: skip
+
+
+def run(rates: dict[str, int], ticks: int, srtt_ms: float = 50) -> list[int]:
+    """Let subflows take `rates` bytes a second each for some ticks of 0.2 s; return the sizes set."""
+    queue = SendQueue()
+    with Recorder() as sock:
+        for tick in range(ticks):
+            now = 100 + tick * 0.2
+            infos = tuple(subflow(peer, int(rate * 0.2 * tick), srtt_ms) for peer, rate in rates.items())
+            queue.update(sock, infos, now)
+        return sock.sizes
+
+
+def test_the_queue_holds_about_two_round_trips_of_all_lines() -> None:
+    (size,) = run({"192.0.2.1": 6_000_000, "192.0.2.2": 2_000_000, "192.0.2.3": 2_000_000}, ticks=10, srtt_ms=120)
+    assert abs(size - 10_000_000 * 0.24) < 200_000
+
+
+def test_subflows_that_share_our_address_are_told_apart() -> None:
+    assert run({"192.0.2.1": 5_000_000, "192.0.2.2": 5_000_000}, ticks=20) == run({"192.0.2.1": 10_000_000}, ticks=20)
+
+
+def test_a_slow_connection_is_left_to_the_kernel() -> None:
+    assert run({"192.0.2.1": 100_000}, ticks=10) == []
+
+
+def test_the_queue_never_becomes_smaller_than_its_floor() -> None:
+    (size,) = run({"192.0.2.1": 600_000}, ticks=10, srtt_ms=5)
+    assert abs(size - MIN_BYTES) <= 2
+
+
+def test_a_subflow_that_joins_with_a_history_is_no_burst() -> None:
+    queue = SendQueue()
+    with Recorder() as sock:
+        for tick in range(10):
+            infos = [subflow("192.0.2.1", 200_000 * tick)]
+            if tick >= 5:
+                infos.append(subflow("192.0.2.2", 900_000_000))
+            queue.update(sock, tuple(infos), 100 + tick * 0.2)
+        assert max(sock.sizes) < 1_000_000
