@@ -14,6 +14,7 @@ from hagw.dataplane.loop import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, Loop
 BUFFER_BYTES = 256 * 1024
 READS_AN_EVENT = 4
 _ABORT = struct.pack("ii", 1, 0)  # SO_LINGER: close sends RST (MP_FASTCLOSE on MPTCP)
+_IN_ORDER = struct.pack("ii", 0, 0)
 
 
 def abort(sock: socket.socket) -> None:
@@ -197,6 +198,8 @@ class Relay:
         `near_eof`: the near side said its last before the relay began.
         """
         for end, watched in ((self.near, near_watched), (self.far, far_watched)):
+            # Until it ends in order: if this process dies, neither side may take what it has for the whole.
+            abort(end.sock)
             end.watched = True
             end.mask = watched
             self.loop.set_handler(end.fd, end.on_event)
@@ -239,9 +242,9 @@ class Relay:
         if self.over:
             return
         self.over = True
-        if reset:
-            abort(self.near.sock)
-            abort(self.far.sock)
+        if not reset:
+            for end in (self.near, self.far):
+                end.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _IN_ORDER)
         self.owner.relay_ended(self, reset)
         self.loop.close(self.near.sock)
         self.loop.close(self.far.sock)

@@ -219,6 +219,16 @@ def test_a_side_that_is_dead_at_the_start_ends_the_relay_at_once(rig: Rig) -> No
     until(rig.loop, lambda: rig.client.saw("reset"))
 
 
+def test_both_sides_see_a_reset_if_the_process_dies(rig: Rig) -> None:
+    """Else half a file would look like a whole one."""
+    rig.start()
+    rig.server.send_all(rig.loop, b"half a file")
+    until(rig.loop, lambda: rig.client.has(b"half a file"))
+    rig.near.close()  # as the kernel does then
+    rig.far.close()
+    until(Loop(), lambda: rig.client.saw("reset") and rig.server.saw("reset"))
+
+
 def test_a_hang_up_while_paused_does_not_spin(rig: Rig) -> None:
     """The server has closed for good after its last bytes, which the client is slow to take."""
     rig.near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
