@@ -141,8 +141,18 @@ class Ends:
         shown = self._lab.run(node, ["ss", "-Hna", kind], capture_output=True, text=True, check=True).stdout
         return [line for line in shown.splitlines() if not line.startswith("LISTEN")]
 
+    def listens(self, node: str) -> bool:
+        """Say whether all of a node's workers run and accept connections."""
+        try:
+            stats = self.stats(node)
+        except (OSError, ValueError):  # one is just being replaced
+            return False
+        return len(stats) > 1 and all(s["listening"] for s in stats)
+
     def at_rest(self, node: str) -> bool:
         """Say whether a node's workers listen, have no flows and, on the CPE, warm connections."""
+        if not self.listens(node):
+            return False
         stats = self.stats(node)
         return all(s["listening"] and not s["flows_active"] for s in stats) and (
             node != "cpe" or all(sum(s["pool"].values()) >= 3 for s in stats)
@@ -363,6 +373,12 @@ class Attempts:
         self._threads: list[threading.Thread] = []
         self._pace = threading.Thread(target=self._start_all, daemon=True)
         self._pace.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
     def now_s(self) -> float:
         """Return the time in the attempts' terms."""
