@@ -39,9 +39,9 @@ from hagw.lab.traffic import preferring
 
 GATEWAY: Final = "cpe"
 ALONE_S: Final = 5.5
-BONDED_S: Final = 13.0
+BONDED_S: Final = 14.0
 ALONE_RAMP_S: Final = 1.5
-BONDED_RAMP_S: Final = 2.0
+BONDED_RAMP_S: Final = 4.0  # three lines find their rates, and the no-harm guard its verdict
 TAIL_S: Final = 0.3
 BLACKHOLE_AFTER_S: Final = 3.0
 BLACKHOLE_FOR_S: Final = 5.0
