@@ -4,6 +4,7 @@ The control protocol is one JSON document a line (docs/adr/0004). A worker outli
 last snapshot, and the next daemon finds it by its socket.
 """
 
+import argparse
 import gc
 import json
 import os
@@ -226,3 +227,16 @@ class Client:
 def _memory_kb() -> int:
     with open("/proc/self/statm", encoding="ascii") as statm:
         return int(statm.read().split()[1]) * resource.getpagesize() // 1024
+
+
+def _command() -> int:
+    """Parse our own command line: no command-line library, a worker stays small and starts at once."""
+    parser = argparse.ArgumentParser(prog="hagw.worker")
+    parser.add_argument("--role", choices=("cpe", "hag"), required=True)
+    parser.add_argument("--index", type=int, required=True)
+    chosen = parser.parse_args()
+    return main(chosen.role, chosen.index)
+
+
+if __name__ == "__main__":
+    sys.exit(_command())

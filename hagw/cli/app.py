@@ -13,7 +13,6 @@ from hagw.cli.flows import flows
 from hagw.cli.output import print_error
 from hagw.cli.status import status
 from hagw.cli.version import version
-from hagw.cli.worker import worker
 from hagw.errors import HagwError
 
 INTERRUPTED = 130
@@ -27,7 +26,6 @@ app = typer.Typer(
 )
 for verb in (daemon, status, flows, check, clear, lab.lab, version):
     app.command()(verb)
-app.command(hidden=True)(worker)
 
 
 def run(argv: Sequence[str]) -> int:

@@ -58,7 +58,7 @@ def seat_plan(role: Role, index: int, runtime_dir: Path) -> SeatPlan:
     return SeatPlan(
         index=index,
         socket=runtime_dir / f"worker-{index}.sock",
-        command=(sys.executable, *isolated, "-m", "hagw", "worker", "--role", role, "--index", str(index)),
+        command=(sys.executable, *isolated, "-m", "hagw.worker", "--role", role, "--index", str(index)),
         log=None if "JOURNAL_STREAM" in os.environ else runtime_dir / f"worker-{index}.log",
     )
 

@@ -4,6 +4,8 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Any
 
+from hagw.dataplane.paths import Paths, UplinkTable
+
 CLOSED_KEPT_S = 120.0
 CLOSED_MAX = 5_000
 
@@ -25,3 +27,44 @@ class ClosedFlows:
     def recent(self, now: float, within_s: float) -> Iterable[FlowDocument]:
         """Return the flows that ended in the last `within_s` seconds."""
         return (flow for ended, flow in self._flows if now - ended <= within_s)
+
+
+def cpe_flow(
+    *,
+    identity: dict[str, Any],
+    path: str,
+    gateway: str | None,
+    rule: str,
+    mode: str,
+    why: str,
+    state: str,
+    transferred: tuple[int, int],
+    paths: Paths | None,
+    direct_slot: int | None,
+    uplinks: UplinkTable,
+    started: float,
+) -> FlowDocument:
+    """Return a CPE's flow as the contract's `flows --json` entry; `transferred` are payload bytes down and up."""
+    down, up = transferred
+    by_uplink: dict[str, dict[str, int]] = {}
+    if paths is not None:
+        by_uplink = paths.by_uplink(uplinks)
+        for slot, reason in paths.withheld.items():
+            why += f"; {uplinks.name(slot)} withheld: {reason}"
+    elif direct_slot in uplinks.by_slot:
+        by_uplink = {uplinks.by_slot[direct_slot].name: {"down": down, "up": up}}
+    return {
+        **identity,
+        "domain": None,
+        "path": path,
+        "gateway": gateway,
+        "rule": rule,
+        "mode": mode,
+        "why": why,
+        "state": state,
+        "bytes_down": down,
+        "bytes_up": up,
+        "by_uplink": by_uplink,
+        "subflows": [] if paths is None else paths.documents(uplinks),
+        "started_s": round(started, 3),
+    }

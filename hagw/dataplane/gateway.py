@@ -117,6 +117,7 @@ class GatewayConnection:
         prelude = self.machine.prepare(cookie.mint(bytes.fromhex(self.gateway.key), self.gateway.customer, now))
         try:
             self.sock.send(prelude)
+            self.paths.not_payload(up=len(prelude))
         except OSError as why:
             self._died(f"lost while opening: {why.strerror}")
             return

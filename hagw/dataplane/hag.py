@@ -59,7 +59,7 @@ class HagWorker:
         self._responder: Responder | None = None
         self._errors: dict[str, int] = {}
         self._errors_second = 0
-        self._listeners: list[socket.socket] = []
+        self._listeners: dict[tuple[str, str, int], socket.socket] = {}
         self._next_id = (os.getpid() << 32) + 1
         loop.call_in(SWEEP_S, self._sweep)
         loop.call_in(TICK_S, self._tick)
@@ -91,15 +91,14 @@ class HagWorker:
             self._responder = Responder(echoes, ipv6_egress=snapshot.ipv6_egress)
         else:
             self._responder.reconfigure(echoes, ipv6_egress=snapshot.ipv6_egress)
-        if not self._listeners:
-            self._listen(snapshot)
+        self._listen(snapshot)
 
     def heard(self, gateway: str, at: float) -> None:
         """Nothing: a gateway has no gateway."""
 
     def stop_listening(self) -> None:
         """Accept nothing more. Subflows of living connections can then no longer join: only for the end."""
-        for sock in self._listeners:
+        for sock in self._listeners.values():
             self.loop.close(sock)
         self._listeners.clear()
 
@@ -187,27 +186,27 @@ class HagWorker:
     # --- sockets
 
     def _listen(self, snapshot: HagSnapshot) -> None:
+        """Open what is not open yet. Raise OSError for an address or port we cannot have.
+
+        An address no longer wanted stays open while this worker lives: subflows of its connections join there.
+        """
         for address in snapshot.listen:
-            family = socket.AF_INET6 if ":" in address else socket.AF_INET
-            stream = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK, IPPROTO_MPTCP)
-            datagram = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-            for sock in (stream, datagram):
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-                if family == socket.AF_INET6:
-                    sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            if family == socket.AF_INET6:
-                datagram.setsockopt(socket.IPPROTO_IPV6, IPV6_RECVPKTINFO, 1)
-            else:
-                datagram.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
-            tune(stream, snapshot.congestion_control)
-            widen_receive_buffer(stream)
-            stream.bind((address, snapshot.port))
-            stream.listen(BACKLOG)
-            datagram.bind((address, snapshot.probe_port))
-            self.loop.add(stream.fileno(), EPOLLIN, partial(self._accept, stream))
-            self.loop.add(datagram.fileno(), EPOLLIN, partial(self._answer_echoes, datagram))
-            self._listeners += [stream, datagram]
+            stream, datagram = ("convert", address, snapshot.port), ("echo", address, snapshot.probe_port)
+            if stream not in self._listeners:
+                sock = _bound(socket.SOCK_STREAM, IPPROTO_MPTCP, address, snapshot.port)
+                tune(sock, snapshot.congestion_control)
+                widen_receive_buffer(sock)
+                sock.listen(BACKLOG)
+                self.loop.add(sock.fileno(), EPOLLIN, partial(self._accept, sock))
+                self._listeners[stream] = sock
+            if datagram not in self._listeners:
+                sock = _bound(socket.SOCK_DGRAM, socket.IPPROTO_UDP, address, snapshot.probe_port)
+                if sock.family == socket.AF_INET6:
+                    sock.setsockopt(socket.IPPROTO_IPV6, IPV6_RECVPKTINFO, 1)
+                else:
+                    sock.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
+                self.loop.add(sock.fileno(), EPOLLIN, partial(self._answer_echoes, sock))
+                self._listeners[datagram] = sock
 
     def _accept(self, listener: socket.socket, _mask: int) -> None:
         for _ in range(ACCEPTS_AN_EVENT):
@@ -262,3 +261,19 @@ class HagWorker:
         for session in list(self.sessions.values()):
             session.sweep(now)
         self.servers.forget_old(now)
+
+
+def _bound(kind: int, protocol: int, address: str, port: int) -> socket.socket:
+    """Return a non-blocking socket on an address that the other workers listen on as well."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    sock = socket.socket(family, kind | socket.SOCK_NONBLOCK, protocol)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind((address, port))
+    except OSError:
+        sock.close()
+        raise
+    return sock

@@ -69,9 +69,21 @@ class Paths:
     """The subflows of one MPTCP connection. `allowed` are slots; `now` is monotonic everywhere."""
 
     __slots__ = (
-        "_backoff", "_control", "_ended", "_opened_at", "_reader", "_remote", "_retry_at", "_sock", "_token",
-        "allowed", "ipv6",
-        "paths", "withheld",
+        "_backoff",
+        "_control",
+        "_ended",
+        "_initial",
+        "_opened_at",
+        "_overhead",
+        "_reader",
+        "_remote",
+        "_retry_at",
+        "_sock",
+        "_token",
+        "allowed",
+        "ipv6",
+        "paths",
+        "withheld",
     )  # fmt: skip
 
     def __init__(
@@ -97,6 +109,8 @@ class Paths:
         self.ipv6 = remote[0].version == 6
         self.withheld: dict[int, str] = {}
         slot, local = initial
+        self._initial = slot
+        self._overhead = Carried()
         self.paths: dict[int, Path] = {slot: Path(local, 0, now)}
 
     @property
@@ -155,18 +169,30 @@ class Paths:
         for slot, path in self.paths.items():
             self._follow_withheld(slot, path)
 
+    def not_payload(self, down: int = 0, up: int = 0) -> None:
+        """Leave out of the account bytes of the Convert messages: they travel on the initial subflow."""
+        self._overhead.down += down
+        self._overhead.up += up
+
     def joined(self) -> int:
         """Return how many subflows were established when last observed."""
         return sum(path.info is not None for path in self.paths.values())
 
     def carried(self) -> dict[int, Carried]:
-        """Return payload bytes by slot, subflows that ended included, as last observed."""
+        """Return payload bytes by slot, subflows that ended included, as last observed.
+
+        The kernel counts what each subflow carried: repeats over another line count on both, SYN and FIN as a byte.
+        """
         totals = {slot: Carried(ended.down, ended.up) for slot, ended in self._ended.items()}
         for slot, path in self.paths.items():
             if path.info is not None:
                 total = totals.setdefault(slot, Carried())
                 total.down += path.info.bytes_received
                 total.up += path.info.bytes_acked
+        if self._initial in totals:
+            initial = totals[self._initial]
+            initial.down = max(initial.down - self._overhead.down, 0)
+            initial.up = max(initial.up - self._overhead.up, 0)
         return totals
 
     def samples(self, infos: tuple[SubflowInfo, ...], uplinks: UplinkTable) -> tuple[SubflowSample, ...]:

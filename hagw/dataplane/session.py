@@ -7,16 +7,16 @@ acknowledgement. It is sent direct only while the gateway cannot have passed it 
 gateway said so with an Error TLV. Otherwise the client gets a reset, never a request done twice.
 """
 
-import errno
-import os
 import socket
 import time
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from hagw.convert.errors import ErrorCode
 from hagw.convert.events import Connected, Data, Rejected
-from hagw.dataplane.gateway import GatewayConnection, bind_to_uplink
+from hagw.dataplane.direct import DirectDial
+from hagw.dataplane.flows import FlowDocument, cpe_flow
+from hagw.dataplane.gateway import GatewayConnection
 from hagw.dataplane.loop import EPOLLIN, EPOLLOUT, Timer
 from hagw.dataplane.relay import Relay, abort
 from hagw.dataplane.sendqueue import SendQueue
@@ -32,7 +32,6 @@ ACK_POLL_S: Final = 0.004
 ACK_WAIT_S: Final = 0.35
 ACK_WAIT_MAX_S: Final = 3.0
 HEARD_LATELY_S: Final = 0.5  # two echoes of a gateway in use
-UPLINK_DIAL_S: Final = 3.0
 BULK_BYTES: Final = 16 * 1024
 KEEPALIVE: Final = ((socket.TCP_KEEPIDLE, 300), (socket.TCP_KEEPINTVL, 30), (socket.TCP_KEEPCNT, 4))
 
@@ -43,7 +42,7 @@ class CpeSession:
     """One flow. Created by the accept loop, which then calls `start`."""
 
     __slots__ = (
-        "_asked_at", "_connection", "_counted", "_dial", "_dial_slot", "_dial_slots", "_early", "_early_passed",
+        "_asked_at", "_connection", "_counted", "_dial", "_early", "_early_passed",
         "_early_sent", "_eof", "_guard", "_idle_since", "_queue", "_relay", "_seen", "_started", "_timer",
         "_unsent", "_watched", "_worker",
         "client", "decision", "id", "key", "path", "recent", "state", "why",
@@ -67,9 +66,7 @@ class CpeSession:
         self._relay: Relay | None = None
         self._guard: NoHarmGuard | None = None
         self._queue = SendQueue()
-        self._dial: socket.socket | None = None
-        self._dial_slot = 0
-        self._dial_slots: list[int] = []
+        self._dial: DirectDial | None = None
         self._early = bytearray()
         self._unsent = b""
         self._early_sent = False
@@ -139,6 +136,7 @@ class CpeSession:
         if sent < len(request):
             self._gateway_lost("no room for the request")
             return
+        connection.paths.not_payload(up=len(request))
         self._early_sent = bool(self._early)
         self._early_passed = sent - len(request)
         self._unsent = bytes(self._early[self._early_passed :])
@@ -219,6 +217,7 @@ class CpeSession:
         match events[0]:
             case Connected():
                 rest = events[1].data if len(events) > 1 and isinstance(events[1], Data) else b""
+                connection.paths.not_payload(down=len(data) - len(rest))
                 self._connected(connection, bytes(rest))
             case Rejected() as rejected:
                 self._rejected(connection, rejected)
@@ -317,57 +316,17 @@ class CpeSession:
         self._worker.counts["direct_total"] += 1
         if not self._watched:
             self._watch_client(0)
-        self._dial_slots = list(self.decision.uplinks)
-        self._dial_next(None)
+        server = (self.key.server, self.key.server_port)
+        self._dial = DirectDial(self._worker, server, self.decision.uplinks, self._dialed, self._not_dialed)
+        self._dial.start()
 
-    def _dial_next(self, reason: str | None) -> None:
-        """Try the next uplink; `reason` is why the last one tried did not reach the server, None = none was."""
-        self._stop_timer()
-        if self._dial is not None:
-            self._worker.loop.close(self._dial)
-            self._dial = None
-        ipv6 = ":" in self.key.server
-        while self._dial_slots:
-            slot = self._dial_slots.pop(0)
-            local = self._worker.uplinks.address(slot, ipv6)
-            if local is not None and self._dial_over(slot, local, ipv6):
-                return
+    def _dialed(self, server: socket.socket) -> None:
+        self._relay_with(server, EPOLLOUT, to_far=bytes(self._early))
+
+    def _not_dialed(self, reason: str | None) -> None:
         if reason is not None:
             self._worker.destination_refused(self.key.server, self.key.server_port, reason)
         self._refuse(reason or "no uplink is up")
-
-    def _dial_over(self, slot: int, local: str, ipv6: bool) -> bool:
-        family = socket.AF_INET6 if ipv6 else socket.AF_INET
-        try:
-            sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        except OSError:
-            return False
-        try:
-            bind_to_uplink(sock, self._worker.uplinks.by_slot[slot].interface, local)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            code = sock.connect_ex((self.key.server, self.key.server_port))
-        except OSError:
-            code = errno.ENETUNREACH
-        if code not in (0, errno.EINPROGRESS):
-            sock.close()
-            return False
-        self._dial = sock
-        self._dial_slot = slot
-        self._worker.loop.add(sock.fileno(), EPOLLOUT, self._on_dialed)
-        self._timer = self._worker.loop.call_in(UPLINK_DIAL_S, lambda: self._dial_next("the server is silent"))
-        return True
-
-    def _on_dialed(self, _mask: int) -> None:
-        sock = self._dial
-        assert sock is not None
-        code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if code == errno.ECONNREFUSED:
-            self._dial_slots.clear()
-        if code:
-            self._dial_next(os.strerror(code))
-            return
-        self._dial = None
-        self._relay_with(sock, EPOLLOUT, to_far=bytes(self._early))
 
     # --- relaying and the end
 
@@ -408,7 +367,7 @@ class CpeSession:
             self._connection.on_dead = None
             self._connection.close()
         if self._dial is not None:
-            self._worker.loop.close(self._dial)
+            self._dial.close()
         abort(self.client)
         self._worker.loop.close(self.client)
         self._worker.counts["reset_total"] += 1
@@ -477,37 +436,21 @@ class CpeSession:
             self._connection.paths.observe(now)
             self._connection.reconcile()
 
-    def document(self, now: float) -> dict[str, Any]:
+    def document(self, now: float) -> FlowDocument:
         """Return the flow as the contract's `flows --json` entry."""
-        down, up = self.bytes()
-        uplinks = self._worker.uplinks
-        by_uplink: dict[str, dict[str, int]] = {}
-        subflows: list[dict[str, Any]] = []
-        why = self.why
-        if self._connection is not None:
-            by_uplink = self._connection.paths.by_uplink(uplinks)
-            subflows = self._connection.paths.documents(uplinks)
-            for slot, reason in self._connection.paths.withheld.items():
-                name = uplinks.by_slot[slot].name if slot in uplinks.by_slot else str(slot)
-                why += f"; {name} withheld: {reason}"
-        elif self.path == "direct" and self._dial_slot in uplinks.by_slot:
-            by_uplink = {uplinks.by_slot[self._dial_slot].name: {"down": down, "up": up}}
-        return {
-            "id": str(self.id),
-            "client": self.key.client,
-            "client_port": self.key.client_port,
-            "server": self.key.server,
-            "server_port": self.key.server_port,
-            "domain": None,
-            "path": self.path,
-            "gateway": self.decision.gateway.name if self.path == "converted" and self.decision.gateway else None,
-            "rule": self.decision.rule,
-            "mode": self.decision.mode,
-            "why": why,
-            "state": self.state,
-            "bytes_down": down,
-            "bytes_up": up,
-            "by_uplink": by_uplink,
-            "subflows": subflows,
-            "started_s": round(time.time() - (now - self._started), 3),
-        }
+        gateway = self.decision.gateway
+        return cpe_flow(
+            identity={"id": str(self.id), "client": self.key.client, "client_port": self.key.client_port,
+                      "server": self.key.server, "server_port": self.key.server_port},
+            path=self.path,
+            gateway=gateway.name if self.path == "converted" and gateway is not None else None,
+            rule=self.decision.rule,
+            mode=self.decision.mode,
+            why=self.why,
+            state=self.state,
+            transferred=self.bytes(),
+            paths=None if self._connection is None else self._connection.paths,
+            direct_slot=None if self._dial is None else self._dial.slot,
+            uplinks=self._worker.uplinks,
+            started=time.time() - (now - self._started),
+        )  # fmt: skip

@@ -138,12 +138,14 @@ def pids(candidates: Iterable[int], role: str | None) -> list[int]:
 
 
 def _hagw_verb(pid: int) -> str | None:
-    """Return the verb of a `python -m hagw VERB …` process."""
+    """Return the verb of a `python -m hagw VERB …` process, `worker` of a `python -m hagw.worker …` one."""
     try:
         argv = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except OSError:
         return None
     for before, module, verb in zip(argv, argv[1:], argv[2:], strict=False):
+        if before == b"-m" and module == b"hagw.worker":
+            return "worker"
         if before == b"-m" and module == b"hagw":
             return verb.decode(errors="replace")
     return None
