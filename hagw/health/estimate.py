@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from math import ceil, log
 from typing import Final
 
+_FIRST: Final = 4
 _BUCKET_S: Final = 300.0
 _WINDOW_S: Final = 0.2
 _LATELY_S: Final = 0.080
@@ -22,11 +23,14 @@ class RoundTrip:
     _floor_s: float | None = None
     _floor_before_s: float | None = None
     _bucket_at: float = 0.0
+    _seen: int = 0
 
     def add(self, rtt_s: float, now: float) -> None:
         """Take one echo's round trip."""
         self.last_s = rtt_s
-        if self.smoothed_s is None:
+        self._seen += 1
+        if self.smoothed_s is None or (self._seen <= _FIRST and rtt_s < self.smoothed_s):
+            # The very first packets also wait for neighbour discovery at every hop.
             self.smoothed_s, self.variation_s = rtt_s, rtt_s / 2
         else:
             self.variation_s += (abs(self.smoothed_s - rtt_s) - self.variation_s) / 4

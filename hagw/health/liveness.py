@@ -83,6 +83,10 @@ class _Doubt:
     turns_received: int = 0
     packets_received: int = 0
 
+    def is_eased(self) -> bool:
+        """Say whether packets arrive again, more than one retransmission: worth waiting a little longer."""
+        return self.turns_received >= 2 and self.packets_received >= 4
+
     def has_resumed(self) -> bool:
         """Say whether steady reception has set in since, more than retransmissions are."""
         return self.turns_received >= _RESUMED_TURNS and self.packets_received >= _RESUMED_PACKETS
@@ -215,11 +219,12 @@ class Liveness:
         """Say whether milliseconds count: a doubt or a recovery is under way, or a silence may be beginning."""
         if self._doubt is not None or self._good > 0:
             return True
-        last_at = self.reception.last_at
-        if self.state != "up" or last_at is None or now - last_at > 2 * self.profile.silence_s:
+        last_at, gap = self.reception.last_at, self.reception.mean_gap_s()
+        if self.state != "up" or last_at is None or gap is None or last_at == self._cleared_for:
             return False
-        gap = self.reception.mean_gap_s()
-        return gap is not None and last_at != self._cleared_for and now - last_at >= max(_QUIET_S, 2 * gap)
+        return (
+            max(_QUIET_S, 2 * gap) <= now - last_at <= 2 * max(self.profile.silence_s, self.profile.silence_gaps * gap)
+        )
 
     def _count(self, now: float, received: int, sent: int, size_bytes: int) -> None:
         self._bytes_since_echo += size_bytes
@@ -311,6 +316,8 @@ class Liveness:
             return waited >= max(short_s, loaded_s, self.profile.crossed_s)
         if doubt.cause == "unanswered":
             return waited >= max(short_s, loaded_s, self.profile.wake_s if doubt.asleep else 0.0)
+        if doubt.is_eased():
+            short_s += floor_s + self.profile.margin_s
         return waited >= short_s + self.profile.ask_gap_s * (enough - 3)
 
     def _has_witness(self, doubt: _Doubt, around: Surroundings) -> bool:

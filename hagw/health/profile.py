@@ -18,7 +18,7 @@ class Profile:
     """Thresholds of one line. Times in seconds of attentive time (`hagw.health.attention`)."""
 
     # Asking: when is a line's silence worth a question?
-    silence_s: float = 0.030  # shortest silence after steady reception
+    silence_s: float = 0.020  # shortest silence after steady reception
     silence_gaps: float = 4.0  # ... and this many mean gaps between packets
     unanswered_s: float = 0.060  # transmission without reception: this + 1.5 round trips
     echo_s: float = 0.250  # period of echoes while the line carries traffic
@@ -27,8 +27,8 @@ class Profile:
     ask_gap_s: float = 0.015  # between the first questions about a doubt, then slow_gap_s
     slow_gap_s: float = 0.060
     # Verdict: how long may answers take?
-    margin_s: float = 0.040  # beyond the unloaded round trip and margin_rtt of it
-    margin_rtt: float = 0.5
+    margin_s: float = 0.030  # beyond the unloaded round trip and margin_rtt of it
+    margin_rtt: float = 0.3
     wake_s: float = 0.150  # first answer of a line that was idle for idle_after_s
     idle_after_s: float = 3.0
     crossed_s: float = 0.700  # unanswered questions while packets still arrive, or while our own queue may be long
