@@ -72,6 +72,9 @@ class CapacityBook:
         if span < WINDOW_S:
             return
         rate = max(window.carried_bytes * 8 / span, window.delivery_bps)
+        if not window.carried_bytes:
+            self._windows[key] = _Window(now)  # an outage says nothing about capacity
+            return
         if window.before_bps is not None:
             # One window may be a burst; what two in a row carried is real.
             self._learn(key, min(rate, window.before_bps), 2 * window.full_calls >= window.calls, now)
@@ -98,6 +101,10 @@ class CapacityBook:
             return hint
         known = self._known((uplink, direction), now)
         return known.bps if known is not None and known.full else None
+
+    def is_hinted(self, uplink: str, direction: Direction) -> bool:
+        """Say whether the capacity is the configured one."""
+        return (uplink, direction) in self._hints
 
     def mark_harmful(self, uplink: str, direction: Direction, reason: str, now: float) -> None:
         """Remember that the line held up a connection in this direction."""

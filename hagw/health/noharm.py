@@ -4,7 +4,7 @@ MPTCP's scheduler fills every subflow's window; a line much slower than the othe
 else waits for (1 Mbit/s joined to 20 + 20 gave 14 of 41 Mbit/s in upload; 5 + 20 + 20 gave 41.7 of 45). The guard
 withholds (backup flag) a line from one connection in that connection's main direction:
 
-- by capacity: the line, known full, carries less than 8 % of what the other lines of the connection can carry;
+- by capacity: the line, known full, carries less than 5.5 % of what the other lines of the connection can carry;
 - by blocking: its round trip is many times the others' while it carries a tiny share, for several samples;
 - by trial, where fullness cannot be seen (download): without it the connection was measurably faster.
 
@@ -20,11 +20,15 @@ from hagw.health.capacity import WINDOW_S, CapacityBook, Direction
 
 BULK_BYTES: Final = 256 * 1024
 ONE_WAY: Final = 4.0  # bytes of the main direction per byte of the other
-WITHHOLD_BELOW: Final = 0.08  # 5 beside 20 + 20 is 0.125 and helps; 1 beside 20 + 20 is 0.025 and harms
-RELEASE_ABOVE: Final = 0.11
+# 5 beside 20 + 20 is 0.125 and helps, 1 beside 20 + 20 is 0.025 and harms. In between, withholding costs this share at
+# most. A line shared with other traffic shows less than it can: 5 Mbit/s up beside a full download showed 3.3 (0.078).
+WITHHOLD_BELOW: Final = 0.055
+RELEASE_ABOVE: Final = 0.08
+REMEMBERED_BELOW: Final = 0.035  # a limit from an earlier connection has to be this clear, else it is measured again
 WINDOWS: Final = 2  # consecutive windows that must agree
 BLOCKING_RTT_RATIO: Final = 3.0
-BLOCKING_RTT_MS: Final = 200.0
+BLOCKING_RTT_MS: Final = 150.0
+BLOCKING_SHARE: Final = 0.09  # the others are held down to 13 of 40 meanwhile, so 1 Mbit/s looks like 0.07
 TRIAL_MIN_BPS: Final = 3_000_000.0
 TRIAL_WINDOWS: Final = 6
 TRIAL_SETTLE_WINDOWS: Final = 2  # what was queued on the line still arrives
@@ -186,7 +190,7 @@ class NoHarmGuard:
         blocking = (
             direction == "up"
             and line.full
-            and share < WITHHOLD_BELOW
+            and share < BLOCKING_SHARE
             and line.srtt_ms >= max(BLOCKING_RTT_MS, BLOCKING_RTT_RATIO * max(rtts, default=line.srtt_ms))
         )
         line.blocking = line.blocking + 1 if blocking else 0
@@ -217,14 +221,19 @@ class NoHarmGuard:
         line = self._lines[uplink]
         others_bps = self._others_bps(uplink, direction, now)
         limit = self._book.limit_bps(uplink, direction, now)
-        settled = line.remembered or line.low >= WINDOWS
-        if limit is not None and settled and limit < WITHHOLD_BELOW * others_bps:
+        if limit is not None and limit < self._threshold(uplink, line, direction) * others_bps:
             return f"{_mbit(limit)} {direction} beside {_mbit(others_bps)} of the other lines would slow them down"
         if line.blocking >= WINDOWS:
             reason = f"holds up the connection {direction}: round trip {line.srtt_ms:.0f} ms for {_mbit(line.rate_bps)}"
             self._book.mark_harmful(uplink, direction, reason, now)
             return reason
         return self._book.harmful(uplink, direction, now)
+
+    def _threshold(self, uplink: str, line: _Line, direction: Direction) -> float:
+        """The share of the others' capacity below which the line's limit, as well as it is known, speaks against it."""
+        if line.low >= WINDOWS or self._book.is_hinted(uplink, direction):
+            return WITHHOLD_BELOW
+        return REMEMBERED_BELOW if line.remembered else 0.0
 
     def _is_released(self, uplink: str, direction: Direction, now: float) -> bool:
         """A withheld line comes back when what is known about it no longer speaks against it, or has expired."""
