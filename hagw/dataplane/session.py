@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from hagw.dataplane.cpe import CpeWorker
 
 EARLY_MAX_BYTES: Final = 32 * 1024
-ACK_POLL_S: Final = 0.004
+ACK_POLL_S: Final = 0.001
 ACK_WAIT_S: Final = 0.35
 ACK_WAIT_MAX_S: Final = 3.0
 HEARD_LATELY_S: Final = 0.5  # two echoes of a gateway in use
