@@ -161,6 +161,8 @@ class Liveness:
         asked_at = self._questions.pop(question, now - rtt_s)
         self.heard_at = now
         self._answered_question_at = max(self._answered_question_at, asked_at)
+        # The first one also waited for neighbour discovery: take another for the round trip.
+        self._ask_soon = self.round_trip.smoothed_s is None
         self.round_trip.add(rtt_s, now)
         self._resolved(lost=False)
         match self.state:
@@ -348,13 +350,14 @@ class Liveness:
             self._suspect("transmits but nothing comes back", self._sent_since, now)
 
     def _answered_while_up(self, asked_at: float, now: float) -> None:
+        """An answer proves what was true when its question was asked, and clears no doubt that began later."""
         self.reason = ""
-        doubt = self._doubt
-        if doubt is not None and asked_at < doubt.since:
-            return  # proves what was, not what is
-        self._cleared_for = self.reception.last_at
-        self._sent_since = None
-        self._doubt = None
+        if self._doubt is not None and asked_at >= self._doubt.since:
+            self._doubt = None
+        if self.reception.last_at is not None and asked_at >= self.reception.last_at:
+            self._cleared_for = self.reception.last_at
+        if self._sent_since is not None and asked_at >= self._sent_since:
+            self._sent_since = None
 
     # -- while suspect or down -------------------------------------------------------------------------------
 
@@ -432,6 +435,8 @@ class Liveness:
         doubt = self._doubt
         if doubt is not None:
             return doubt.asked_at is None or now - doubt.asked_at >= self._doubt_gap_s(doubt, now, around)
+        if self._ask_soon and waited >= self.profile.ask_gap_s:
+            return True
         if self._bytes_since_echo >= self.profile.echo_bytes and waited >= self.profile.echo_s:
             return True
         return 0 < self.profile.heartbeat_s <= waited

@@ -59,6 +59,18 @@ def test_a_pause_just_before_does_not_make_it_slower(name: str, stall_ms: int) -
 
 
 @pytest.mark.parametrize("name", ["dsl", "lte", "wifi"])
+def test_it_is_found_in_time_wherever_the_periodic_echo_stands(name: str) -> None:
+    """The answer to a question asked before the line broke arrives after it, and must not delay the verdict."""
+    for offset in range(30):
+        world = demo("download", queue_down_s=0.05)
+        line = world.lines[name]
+        world.run(0.2 + offset * 0.008)
+        line.blackhole(up=True, down=False)
+        took = world.until(lambda: world.state(name) == "suspect", 1.0)  # noqa: B023
+        assert took - 2 * line.delay_s - line.queue_down_s <= 0.2
+
+
+@pytest.mark.parametrize("name", ["dsl", "lte", "wifi"])
 def test_a_healed_line_is_up_again_at_once_and_not_before(name: str) -> None:
     world = demo("download")
     world.lines[name].blackhole()
@@ -322,6 +334,14 @@ def test_a_sleeping_modem_may_take_a_second_to_wake() -> None:
     lte.delay_s -= 0.8
     world.run(3.0)
     assert not world.suspicions()
+
+
+def test_the_first_round_trip_which_includes_neighbour_discovery_is_not_kept() -> None:
+    world = World(1, dsl=SimLine(kind="dsl", delay_s=0.024))
+    world.run(0.04)
+    world.lines["dsl"].delay_s = 0.012
+    world.run(1.0)
+    assert world.fleet.uplinks()["dsl"].rtt_ms == pytest.approx(24, abs=3)
 
 
 def test_idle_lines_are_silent() -> None:
