@@ -12,7 +12,7 @@ from hagw.lab.traffic import Stream, Streams
 pytestmark = [pytest.mark.netns, pytest.mark.slow]
 
 LINES = ("dsl", "lte", "wifi")
-WARM_UP_S = 1.0
+WARM_UP_S = 0.4
 OUTAGE_S = 1.5
 CARRIES_BYTES = 60_000  # more than probes and a join
 
