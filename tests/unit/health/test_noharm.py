@@ -212,3 +212,11 @@ def test_withholding_does_not_flap() -> None:
         changes += names != before
         before = names
     assert changes <= 1
+
+
+def test_one_burst_is_not_taken_for_a_capacity() -> None:
+    script = Script()
+    script.run(2, dsl=Line(up=5), lte=Line(up=20), wifi=Line(up=20))
+    script.tick(dsl=Line(up=5), lte=Line(up=90), wifi=Line(up=90))
+    for _ in range(10):
+        assert not script.tick(dsl=Line(up=5), lte=Line(up=20), wifi=Line(up=20))
