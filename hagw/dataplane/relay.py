@@ -98,7 +98,7 @@ class End:
             peer.sent += sent
             if sent < count:
                 peer.pending = memoryview(bytes(view[sent:count]))
-                self.watch(0)
+                self.watch(self.mask & ~EPOLLIN)
                 peer.watch(peer.mask | EPOLLOUT)
                 return
             if count < BUFFER_BYTES:

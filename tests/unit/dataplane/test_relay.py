@@ -123,6 +123,16 @@ def test_a_stopped_direction_does_not_stop_the_other(rig: Rig) -> None:
     until(rig.loop, lambda: rig.client.has(b"answer"))
 
 
+def test_two_stopped_directions_both_go_on(rig: Rig) -> None:
+    rig.start()
+    up = fill(rig, rig.client)
+    down = fill(rig, rig.server)
+    assert rig.relay.near.pending is not None
+    assert rig.relay.far.pending is not None
+    until(rig.loop, lambda: rig.server.has(bytes(up)))
+    until(rig.loop, lambda: rig.client.has(bytes(down)))
+
+
 @pytest.mark.parametrize("first", ["client", "server"])
 def test_half_close_passes_on_and_the_other_direction_goes_on(rig: Rig, first: str) -> None:
     one, other = (rig.client, rig.server) if first == "client" else (rig.server, rig.client)
