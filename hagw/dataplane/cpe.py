@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, Final
 
 from hagw.dataplane.flows import ClosedFlows
-from hagw.dataplane.gateway import Pool
+from hagw.dataplane.gateway import Blame, GatewayConnection, Pool
 from hagw.dataplane.loop import ACCEPT_PAUSE_S, EPOLLIN, Loop
 from hagw.dataplane.mptcp_socket import SO_RCVBUFFORCE, SubflowReader
 from hagw.dataplane.paths import UplinkTable
@@ -163,6 +163,12 @@ class CpeWorker:
         """A gateway did its part: proof of life."""
         self.heard(gateway, time.monotonic())
         self.report({"event": "gateway-answered", "gateway": gateway, "rtt_ms": rtt_ms})
+
+    def blame(self, connection: GatewayConnection, reason: str, blame: Blame) -> None:
+        """Judge a connection that ended before a flow had it: is it the gateway's fault?"""
+        silent = blame == "unclear" and not self.heard_since(connection.gateway.name, connection.opened_at)
+        if blame == "gateway" or silent:
+            self.gateway_trouble(connection.gateway.name, reason)
 
     def gateway_trouble(self, gateway: str, reason: str) -> None:
         """A gateway failed us: new flows go elsewhere until it is heard of, or for a few seconds."""

@@ -36,6 +36,9 @@ OBSERVE_POOL_S: Final = 2.0
 REFILL_BACKOFF_S: Final = 1.0
 
 State = Literal["connecting", "ready", "taken", "dead"]
+# Who is to blame for a connection's end: the gateway said no; nobody answered, which may be the line; one warm
+# connection ended, which says little (it grew old, or one of the gateway's workers died).
+Blame = Literal["gateway", "unclear", "nobody"]
 
 
 class GatewayConnection:
@@ -59,7 +62,7 @@ class GatewayConnection:
         self.opened_at = worker.loop.now
         self.machine = ClientMachine()
         self.on_ready: Callable[[GatewayConnection], None] | None = None
-        self.on_dead: Callable[[GatewayConnection, str], None] | None = None
+        self.on_dead: Callable[[GatewayConnection, str, Blame], None] | None = None
         remote, slot, local = _route(worker, gateway, uplinks)
         self.initial = slot
         self.sock = open_stream(socket.AF_INET6 if ":" in remote else socket.AF_INET, worker.congestion_control)
@@ -110,7 +113,8 @@ class GatewayConnection:
     def _on_connected(self, _mask: int) -> None:
         code = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if code:
-            self._died(f"cannot connect: {os.strerror(code)}")
+            blame: Blame = "gateway" if code == errno.ECONNREFUSED else "unclear"
+            self._died(f"cannot connect: {os.strerror(code)}", blame)
             return
         self._stop_timer()
         now = time.time() + self.gateway.epoch_offset_s
@@ -119,7 +123,7 @@ class GatewayConnection:
             self.sock.send(prelude)
             self.paths.not_payload(up=len(prelude))
         except OSError as why:
-            self._died(f"lost while opening: {why.strerror}")
+            self._died(f"lost while opening: {why.strerror}", "unclear")
             return
         self.state = "ready"
         loop = self._worker.loop
@@ -136,24 +140,24 @@ class GatewayConnection:
         except BlockingIOError:
             return
         except OSError as why:
-            self._died(f"reset by the gateway: {why.strerror}")
+            self._died(f"reset by the gateway: {why.strerror}", "nobody")
             return
         if not data:
-            self._died("closed by the gateway")
+            self._died("closed by the gateway", "nobody")
             return
         for event in self.machine.receive(data):
             if isinstance(event, Rejected):
-                self._died(f"refused by the gateway: error {event.code}")
+                self._died(f"refused by the gateway: error {event.code}", "gateway")
                 return
 
     def _timed_out(self) -> None:
         self._timer = None
-        self._died("no answer to the connection request")
+        self._died("no answer to the connection request", "unclear")
 
-    def _died(self, reason: str) -> None:
+    def _died(self, reason: str, blame: Blame) -> None:
         self.close()
         if self.on_dead is not None:
-            self.on_dead(self, reason)
+            self.on_dead(self, reason, blame)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
@@ -251,14 +255,12 @@ class Pool:
         if connection.state == "ready":
             connection.paths.observe(self._worker.loop.now)
 
-    def _died(self, connection: GatewayConnection, reason: str) -> None:
-        was_opening = connection in self._opening
+    def _died(self, connection: GatewayConnection, reason: str, blame: Blame) -> None:
         self._opening.discard(connection)
         if connection in self._ready:
             self._ready.remove(connection)
         self._blocked_until = self._worker.loop.now + REFILL_BACKOFF_S
-        if was_opening or "closed" not in reason:
-            self._worker.gateway_trouble(self.gateway.name, reason)
+        self._worker.blame(connection, reason, blame)
         self._worker.loop.call_in(REFILL_BACKOFF_S + 0.05, self.refill)
 
 

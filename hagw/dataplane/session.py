@@ -16,7 +16,7 @@ from hagw.convert.errors import ErrorCode
 from hagw.convert.events import Connected, Data, Rejected
 from hagw.dataplane.direct import DirectDial
 from hagw.dataplane.flows import FlowDocument, cpe_flow
-from hagw.dataplane.gateway import GatewayConnection
+from hagw.dataplane.gateway import Blame, GatewayConnection
 from hagw.dataplane.loop import EPOLLIN, EPOLLOUT, Timer
 from hagw.dataplane.relay import Relay, abort
 from hagw.dataplane.sendqueue import SendQueue
@@ -113,9 +113,8 @@ class CpeSession:
         connection.take()
         self._ask(connection)
 
-    def _not_opened(self, connection: GatewayConnection, reason: str) -> None:
-        if not self._worker.heard_since(connection.gateway.name, connection.opened_at):
-            self._worker.gateway_trouble(connection.gateway.name, reason)
+    def _not_opened(self, connection: GatewayConnection, reason: str, blame: Blame) -> None:
+        self._worker.blame(connection, reason, blame)
         self._connection = None
         self._go_direct(f"{connection.gateway.name}: {reason}")
 
