@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from hagw.dataplane.cpe import CpeWorker
+from hagw.dataplane.faults import Faults
 from hagw.dataplane.hag import HagWorker
 from hagw.dataplane.loop import ACCEPT_PAUSE_S, EPOLLIN, EPOLLOUT, Loop
 from hagw.kernel.mptcp import PathManager
@@ -49,6 +50,7 @@ def main(role: str, index: int) -> int:
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     loop = Loop()
     control = Control(loop, runtime / f"worker-{index}.sock")
+    loop.on_fault = control.faults.take
     plane: CpeWorker | HagWorker
     plane = CpeWorker(loop, PathManager(), control.report) if role == "cpe" else HagWorker(loop, control.report)
     control.plane = plane
@@ -82,6 +84,7 @@ class Control:
     def __init__(self, loop: Loop, path: Path) -> None:
         self.plane: Plane | None = None
         self.apply: Callable[[dict[str, Any]], int] | None = None
+        self.faults = Faults()
         self._loop = loop
         self._path = path
         self._generation: int | None = None
@@ -133,7 +136,8 @@ class Control:
                 self._generation = self.apply(request["snapshot"])
                 client.send({"op": "applied", "generation": self._generation})
             case "ping":
-                stats = {**plane.stats(), "snapshot_generation": self._generation, "memory_kb": _memory_kb()}
+                own = {"snapshot_generation": self._generation, "memory_kb": _memory_kb(), "faults": self.faults.count}
+                stats = {**plane.stats(), **own}
                 client.send({"op": "pong", "id": request["id"], "pid": os.getpid(), "stats": stats})
             case "flows":
                 flows = plane.flows(float(request.get("recent_s", 0.0)))

@@ -93,6 +93,11 @@ class GatewayConnection:
         except OSError:
             return -1
 
+    def give_up(self, why: str) -> None:
+        """End it, and tell whoever waits for it."""
+        if self.state in ("connecting", "ready"):
+            self._died(why, "nobody")
+
     def close(self) -> None:
         """Give the connection up with a reset."""
         if self.state != "dead":

@@ -41,9 +41,14 @@ class Timer:
 
 
 class Loop:
-    """Owns the epoll descriptor; handlers get the ready mask. `now` is the monotonic time of this turn."""
+    """Owns the epoll descriptor; handlers get the ready mask. `now` is the monotonic time of this turn.
+
+    `on_fault` gets whatever a handler, timer or deferred action lets through, with the object whose method it was
+    (None where it was none); without it such an error leaves `turn`.
+    """
 
     def __init__(self) -> None:
+        self.on_fault: Callable[[object, Exception], None] | None = None
         self._epoll = select.epoll()
         self._handlers: dict[int, Handler] = {}
         self._timers: list[Timer] = []
@@ -120,10 +125,17 @@ class Loop:
         for fd, mask in ready:
             handler = handlers.get(fd)
             if handler is not None:
-                handler(mask)
+                try:
+                    handler(mask)
+                except Exception as why:  # noqa: BLE001 - the session boundary
+                    self._fault(handler, why)
         self._run_due()
         for _ in range(min(len(self._deferred), DEFERRED_A_TURN)):
-            self._deferred.popleft()()
+            action = self._deferred.popleft()
+            try:
+                action()
+            except Exception as why:  # noqa: BLE001 - the session boundary
+                self._fault(action, why)
         if self._closing:
             for sock in self._closing:
                 sock.close()
@@ -149,4 +161,14 @@ class Loop:
         while timers and timers[0].when <= self.now:
             action = heapq.heappop(timers).action
             if action is not None:
-                action()
+                try:
+                    action()
+                except Exception as why:  # noqa: BLE001 - the session boundary
+                    self._fault(action, why)
+
+    def _fault(self, action: Callable[..., None], why: Exception) -> None:
+        """The session boundary: an error nobody foresaw ends the connection it happened in, and that alone."""
+        if self.on_fault is None:
+            raise why
+        owner = getattr(getattr(action, "func", action), "__self__", None)
+        self.on_fault(owner, why)

@@ -160,6 +160,10 @@ class End:
             self.relay.loop.remove(self.fd)
             self.watched = False
 
+    def give_up(self, why: str) -> None:
+        """End the relay with a reset on both sides."""
+        self.relay.fail()
+
     def watch(self, mask: int) -> None:
         """Set the epoll mask, touching the kernel only when it changes."""
         loop = self.relay.loop
