@@ -1,6 +1,7 @@
 """The reference documents are complete and current: what they list is what the code has, no more and no less."""
 
 import ast
+import re
 import types
 from collections.abc import Iterator
 from typing import Annotated, Any, Union, get_args, get_origin
@@ -17,6 +18,9 @@ from hagw.cli.app import INTERRUPTED, app
 from hagw.config.schema import ROLES
 from hagw.control.status import BondState
 from hagw.control.worker_seat import SeatState
+from hagw.dataplane.cpe import CpeWorker
+from hagw.dataplane.hag import HagWorker
+from hagw.dataplane.loop import Loop
 from hagw.model.health import GatewayReach, UplinkState
 from hagw.plan.nft import COUNTERS
 from tests.unit import docs
@@ -109,7 +113,7 @@ def test_every_route_is_described() -> None:
 
 
 class _Nobody:
-    """Stands for a daemon that is never asked."""
+    """Stands for a daemon or kernel that is never asked."""
 
 
 def _errors(error: type[errors.HagwError]) -> Iterator[type[errors.HagwError]]:
@@ -144,6 +148,14 @@ def test_every_log_event_is_explained_at_its_level() -> None:
 def test_every_counter_is_explained() -> None:
     listed = docs.table(docs.sections("docs/runbook.md", 2)["The table's counters"])
     assert set(listed) - {"counter", "---"} == set(COUNTERS)
+
+
+def test_every_number_of_a_worker_is_explained() -> None:
+    cpe = CpeWorker(Loop(), _Nobody(), print).stats()
+    hag = HagWorker(Loop(), print).stats()
+    listed = docs.table(docs.sections("docs/runbook.md", 3)["Workers"])
+    of_the_process = {"faults", "snapshot_generation", "memory_kb"}
+    assert {key for key in listed if re.fullmatch("[a-z_]+", key)} >= {*cpe, *hag, *of_the_process}
 
 
 def _log_events() -> Iterator[tuple[str, str]]:
