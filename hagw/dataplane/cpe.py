@@ -31,6 +31,7 @@ ACCEPTS_AN_EVENT: Final = 64
 BACKLOG: Final = 4096
 FRESH_S: Final = 1.2
 TROUBLE_RETRY_S: Final = 3.0
+ANSWERED_EVERY_S: Final = 1.0
 TICK_S: Final = 0.2
 BULK_A_TICK: Final = 64
 TEND_S: Final = 2.0
@@ -61,6 +62,7 @@ class CpeWorker:
         self.bytes_up = 0
         self._pools: dict[tuple[str, tuple[int, ...]], Pool] = {}
         self._heard: dict[str, float] = {}
+        self._answered: dict[str, float] = {}
         self._trouble: dict[str, tuple[float, str]] = {}
         self._listeners: list[socket.socket] = []
         self._next_id = (os.getpid() << 32) + 1
@@ -159,10 +161,12 @@ class CpeWorker:
         """Whether opening connections to the gateway makes sense now."""
         return gateway.name not in self._trouble
 
-    def gateway_answered(self, gateway: str, rtt_ms: float | None) -> None:
-        """A gateway did its part: proof of life."""
-        self.heard(gateway, time.monotonic())
-        self.report({"event": "gateway-answered", "gateway": gateway, "rtt_ms": rtt_ms})
+    def gateway_answered(self, gateway: str) -> None:
+        """A gateway accepted a connection or a request: the daemon hears of it once a second at most."""
+        now = time.monotonic()
+        if now - self._answered.get(gateway, 0.0) >= ANSWERED_EVERY_S:
+            self._answered[gateway] = now
+            self.report({"event": "gateway-answered", "gateway": gateway, "rtt_ms": None})
 
     def blame(self, connection: GatewayConnection, reason: str, blame: Blame) -> None:
         """Judge a connection that ended before a flow had it: is it the gateway's fault?"""

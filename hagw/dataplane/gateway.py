@@ -253,6 +253,7 @@ class Pool:
     def _became_ready(self, connection: GatewayConnection) -> None:
         self._opening.discard(connection)
         self._ready.append(connection)
+        self._worker.gateway_answered(self.gateway.name)
         self._worker.loop.call_in(0.1, lambda: self._look(connection))
 
     def _look(self, connection: GatewayConnection) -> None:

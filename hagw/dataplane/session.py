@@ -227,6 +227,7 @@ class CpeSession:
     def _connected(self, connection: GatewayConnection, first: bytes) -> None:
         now = self._worker.loop.now
         self._worker.heard(connection.gateway.name, now)
+        self._worker.gateway_answered(connection.gateway.name)
         for option, value in KEEPALIVE:
             connection.sock.setsockopt(socket.IPPROTO_TCP, option, value)
         connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

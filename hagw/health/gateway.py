@@ -82,7 +82,8 @@ class GatewayWatch:
         self._down(reason, now)
 
     def connection_answered(self, now: float) -> None:
-        """Take that it accepted a worker's connection."""
+        """Take that it accepted a worker's connection: the proof that earlier failures are over."""
+        self._failed_at = None
         if self.reach == "down":
             self._hold_until = now
             self._good = _GOOD - 1
