@@ -276,6 +276,7 @@ class ConverterSession:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             for option, value in KEEPALIVE:
                 sock.setsockopt(socket.IPPROTO_TCP, option, value)
+        self._queue.begin(self.client)
         reply = machine.accept(syn_ack_options(server))
         self._machine = None
         self._reply_bytes = len(reply)

@@ -14,6 +14,7 @@ from hagw.dataplane.mptcp_socket import SubflowInfo
 
 SO_SNDBUFFORCE: Final = 32
 MIN_BYTES: Final = 512 * 1024
+FIRST_BYTES: Final = 1024 * 1024  # until the rate is known; doubles with each look while the lines take more
 MAX_BYTES: Final = 64 * 1024 * 1024
 ROUND_TRIPS: Final = 2.0
 SPAN_MIN_S: Final = 0.2
@@ -31,6 +32,11 @@ class SendQueue:
         self._at = 0.0
         self._peak_bytes_s = 0.0
         self._set_bytes = 0
+
+    def begin(self, sock: socket.socket) -> None:
+        """Hold the queue from the first byte on: a sender fills megabytes before the first look."""
+        self._set_bytes = FIRST_BYTES
+        set_send_buffer(sock, FIRST_BYTES)
 
     def update(self, sock: socket.socket, infos: tuple[SubflowInfo, ...], now: float) -> None:
         """Take the subflows' figures and set the send buffer when what is wanted has changed."""

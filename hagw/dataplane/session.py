@@ -231,6 +231,7 @@ class CpeSession:
         for option, value in KEEPALIVE:
             connection.sock.setsockopt(socket.IPPROTO_TCP, option, value)
         connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        self._queue.begin(connection.sock)
         self._guard = NoHarmGuard(self._worker.capacities, now)
         self._relay_with(connection.sock, EPOLLIN, to_far=self._unsent, to_near=first)
 

@@ -3,7 +3,7 @@
 import socket
 
 from hagw.dataplane.mptcp_socket import SubflowInfo
-from hagw.dataplane.sendqueue import MIN_BYTES, SO_SNDBUFFORCE, SendQueue
+from hagw.dataplane.sendqueue import FIRST_BYTES, MIN_BYTES, SO_SNDBUFFORCE, SendQueue
 
 
 class Recorder(socket.socket):
@@ -65,3 +65,14 @@ def test_a_subflow_that_joins_with_a_history_is_no_burst() -> None:
                 infos.append(subflow("192.0.2.2", 900_000_000))
             queue.update(sock, tuple(infos), 100 + tick * 0.2)
         assert max(sock.sizes) < 1_000_000
+
+
+def test_the_queue_is_held_from_the_start_and_grows_with_the_rate() -> None:
+    queue = SendQueue()
+    with Recorder() as sock:
+        queue.begin(sock)
+        for tick in range(10):
+            queue.update(sock, (subflow("192.0.2.1", 5_000_000 * tick, srtt_ms=40),), 100 + tick * 0.2)
+        first, grown = sock.sizes
+    assert first == FIRST_BYTES
+    assert abs(grown - 25_000_000 * 0.2) < 500_000
