@@ -266,8 +266,9 @@ class Liveness:
             self._doubt = None
             self._judge_passively(now, around)
             return
-        if self._doubt is None or (self._doubt.has_resumed() and self._silence(now) is not None):
-            self._doubt = self._begin_doubt(now)
+        slow_to_judge = self._doubt is not None and (self._doubt.cause == "crossed" or self._doubt.has_resumed())
+        if self._doubt is None or (slow_to_judge and self._silence(now) is not None):
+            self._doubt = self._begin_doubt(now)  # a silence is the plainer sign, and sooner judged
         elif around.others_up == 0:
             self._judge_passively(now, around)
         elif self._is_overdue(self._doubt, now) and self._has_witness(self._doubt, around):
