@@ -90,9 +90,8 @@ class Ends:
         return [flow for answer in answers for flow in answer["flows"]]
 
     def flow_of(self, port: int) -> dict[str, Any]:
-        """Return the flow of a LAN client by its port."""
-        (found,) = [flow for flow in self.flows() if flow["client_port"] == port]
-        return found
+        """Return the newest flow of a LAN client by its port: ports come again, also in the other family."""
+        return max((flow for flow in self.flows() if flow["client_port"] == port), key=lambda flow: flow["started_s"])
 
     def descriptors(self, node: str) -> int:
         """Return the workers' open descriptors that are no warm connections."""

@@ -12,7 +12,7 @@ from hagw.lab.traffic import Stream, Streams
 pytestmark = [pytest.mark.netns, pytest.mark.slow]
 
 LINES = ("dsl", "lte", "wifi")
-WARM_UP_S = 0.4
+WARM_UP_S = 2.0  # mid-transfer: after slow start, whose own losses take some 0.6 s to repair
 OUTAGE_S = 1.5
 CARRIES_BYTES = 60_000  # more than probes and a join
 
