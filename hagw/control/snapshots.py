@@ -79,7 +79,7 @@ def _settled(snapshot: Snapshot) -> Snapshot:
     return replace(
         snapshot,
         generation=0,
-        uplinks=tuple(replace(u, rtt_ms=None) for u in snapshot.uplinks),
+        uplinks=tuple(replace(u, rtt_ms=None, rtt_floor_ms=None) for u in snapshot.uplinks),
         gateways=tuple(replace(g, rtt_ms=None, heard_at=None, epoch_offset_s=0.0) for g in snapshot.gateways),
     )
 
@@ -98,6 +98,7 @@ def _uplink(up: UplinkIntent, found: UplinkFacts, health: UplinkHealth) -> Uplin
         state=health.state if up.enabled else "disabled",
         reason=health.reason,
         rtt_ms=health.rtt_ms,
+        rtt_floor_ms=health.rtt_floor_ms,
         metered=up.metered,
         cost=up.cost,
         rate_down_bps=up.rate_down_bps,

@@ -275,7 +275,8 @@ class Fleet:
 
 
 def _uplink_health(line: Liveness) -> UplinkHealth:
-    return UplinkHealth(line.state, line.reason, _ms(line.round_trip.smoothed_s), line.loss.value)
+    round_trip = line.round_trip
+    return UplinkHealth(line.state, line.reason, _ms(round_trip.smoothed_s), line.loss.value, _ms(round_trip.floor_s))
 
 
 def _gateway_health(gateway: GatewayWatch) -> GatewayHealth:

@@ -9,12 +9,16 @@ GatewayReach = Literal["up", "down", "unknown"]
 
 @dataclass(frozen=True, slots=True)
 class UplinkHealth:
-    """`suspect`: subflows are withdrawn at once, reversible, no outage yet. RTT is the smoothed echo RTT."""
+    """`suspect`: subflows are withdrawn at once, reversible, no outage yet. RTT is the smoothed echo RTT.
+
+    `rtt_floor_ms` is the line's round trip without load: what it was at best lately, while the other rises with queues.
+    """
 
     state: UplinkState
     reason: str = ""
     rtt_ms: float | None = None
     loss: float | None = None
+    rtt_floor_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ class UplinkView:
     cost: int = 0
     rate_down_bps: int | None = None
     rate_up_bps: int | None = None
+    rtt_floor_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,8 +83,11 @@ class Policy:
 
 
 def _preference(uplink: UplinkView) -> tuple[bool, int, bool, float, int]:
-    """Sort key: healthy, cheap, unmetered, quick, then in the order of the file."""
-    rtt = uplink.rtt_ms if uplink.rtt_ms is not None else 1e9
+    """Sort key: healthy, cheap, unmetered, quick when unloaded, then in the order of the file.
+
+    Not the smoothed round trip: it holds our own queues, and after a transfer, when nobody asks, it keeps them.
+    """
+    rtt = next((rtt for rtt in (uplink.rtt_floor_ms, uplink.rtt_ms) if rtt is not None), 1e9)
     return uplink.state != "up", uplink.cost, uplink.metered, rtt, uplink.slot
 
 

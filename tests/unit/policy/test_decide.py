@@ -48,8 +48,17 @@ def test_without_rules_all_lines_are_bonded_over_the_gateway() -> None:
         ((DSL, LTE, replace(WIFI, state="suspect")), (1, 2, 3)),
         ((DSL, LTE, replace(WIFI, rtt_ms=None)), (1, 3, 2)),
         ((replace(DSL, rtt_ms=16.0), WIFI), (1, 3)),
+        ((replace(DSL, rtt_ms=60.0, rtt_floor_ms=24.0), replace(WIFI, rtt_ms=90.0, rtt_floor_ms=16.0)), (3, 1)),
     ],
-    ids=["unmetered, quick", "cheap", "up before down", "up before suspect", "known before unknown", "as written"],
+    ids=[
+        "unmetered, quick",
+        "cheap",
+        "up before down",
+        "up before suspect",
+        "known before unknown",
+        "as written",
+        "unloaded",
+    ],
 )
 def test_the_best_line_carries_the_first_subflow(uplinks: tuple[UplinkView, ...], order: tuple[int, ...]) -> None:
     assert Policy(replace(SNAPSHOT, uplinks=uplinks)).decide(FLOW).uplinks == order
