@@ -90,7 +90,8 @@ def show(lab: Lab, preset: str | None, console: Console) -> Shown:
             found.failures.append(str(why))
         duration_s = time.monotonic() - began
         results = Results(used_preset, found.lines, found.bonded, found.outage, found.files, duration_s, found.failures)
-        return Shown(results, _keep_state(lab, found) if reasons(results) else None)
+        bad = reasons(results)
+        return Shown(results, _keep_state(lab, bad, found.connections) if bad else None)
 
 
 class _Demo:
@@ -320,12 +321,12 @@ def _ignore_signals() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-def _keep_state(lab: Lab, found: _Findings) -> str:
+def _keep_state(lab: Lab, bad: Sequence[str], connections: str) -> str:
     """Write both ends' state to a file that outlives the lab, and return its name."""
     with tempfile.NamedTemporaryFile(
         "w", encoding="utf-8", prefix=f"hagw-demo-{lab.name}-", suffix=".txt", delete=False
     ) as file:
-        file.write("\n".join(found.failures))
-        file.write(f"\n\n##### during the last bonded transfer\n{found.connections}")
+        file.write("\n".join(bad))
+        file.write(f"\n\n##### during the last bonded transfer\n{connections}")
         file.write(f"\n##### at the end\n{demo_state.ends_state(lab)}")
     return file.name
