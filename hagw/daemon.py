@@ -40,7 +40,7 @@ def run(config: Path) -> None:
     """Run the daemon on this configuration until it is told to end. Raise HagwError when it cannot."""
     set_up_logs()
     intent = load_file(config)
-    preflight.check(_role(intent))
+    preflight.check(intent)
     with only_instance(runtime_dir()):
         try:
             asyncio.run(_main(intent))

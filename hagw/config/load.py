@@ -182,6 +182,7 @@ def _cpe(file: CpeFile) -> CpeIntent:
         bypass=file.bypass,
         workers=file.workers,
         congestion_control=file.congestion_control,
+        mptcp_scheduler=file.mptcp.scheduler,
         pool=file.pool.to_intent(),
         limits=file.limits.to_intent(),
     )
@@ -202,5 +203,6 @@ def _hag(file: HagFile) -> HagIntent:
         ),
         workers=file.workers,
         congestion_control=file.congestion_control,
+        mptcp_scheduler=file.mptcp.scheduler,
         limits=file.limits.to_intent(),
     )

@@ -28,6 +28,10 @@ CongestionControl = Annotated[
     str | None,
     Field(pattern=r"^[a-z0-9_-]{1,15}$", description="bbr where the kernel has it, else cubic, if not given"),
 ]
+Scheduler = Annotated[
+    str | None,
+    Field(pattern=r"^[A-Za-z0-9_-]{1,15}$", description="packet scheduler of the kernel; its own choice if not given"),
+]
 _POOL = PoolIntent()
 _LIMITS = FlowLimits()
 
@@ -130,6 +134,12 @@ class LimitsSection(Section):
         )
 
 
+class MptcpSection(Section):
+    """How the kernel's Multipath TCP works, beyond what is necessary."""
+
+    scheduler: Scheduler = None
+
+
 class CpeFile(Section):
     """A file of `role: cpe`."""
 
@@ -142,6 +152,7 @@ class CpeFile(Section):
     bypass: tuple[Prefix, ...] = Field(default=(), description="servers that are always reached directly")
     workers: Workers = 0
     congestion_control: CongestionControl = None
+    mptcp: MptcpSection = MptcpSection()
     pool: PoolSection = PoolSection()
     limits: LimitsSection = LimitsSection()
 
@@ -182,6 +193,7 @@ class HagFile(Section):
     destinations: DestinationsSection = DestinationsSection()
     workers: Workers = 0
     congestion_control: CongestionControl = None
+    mptcp: MptcpSection = MptcpSection()
     limits: LimitsSection = LimitsSection()
 
 

@@ -96,13 +96,17 @@ def token_of(sock: socket.socket) -> int | None:
 
 
 class SubflowReader:
-    """Reads the subflows of a connection; holds the buffers that all calls share (not thread-safe)."""
+    """Reads the subflows of a connection; holds the buffers that all calls share (not thread-safe).
 
-    def __init__(self) -> None:
-        self._tcp = ctypes.create_string_buffer(_TCP_INFO_BYTES * _SUBFLOWS_MAX)
+    `tcp_info_bytes` is what is asked for of each subflow's tcp_info; a kernel whose own is smaller gives less.
+    """
+
+    def __init__(self, tcp_info_bytes: int = _TCP_INFO_BYTES) -> None:
+        self._tcp_info_bytes = tcp_info_bytes
+        self._tcp = ctypes.create_string_buffer(tcp_info_bytes * _SUBFLOWS_MAX)
         self._addrs = ctypes.create_string_buffer(_SUBFLOW_INFO_BYTES * _SUBFLOWS_MAX)
         self._head = ctypes.create_string_buffer(_FULL_HEADER.size + _MPTCP_INFO_BYTES)
-        self._pair = ctypes.create_string_buffer(_DATA_HEADER.size + _TCP_INFO_BYTES * _SUBFLOWS_MAX)
+        self._pair = ctypes.create_string_buffer(_DATA_HEADER.size + tcp_info_bytes * _SUBFLOWS_MAX)
         self._length = ctypes.c_int()
         self._whole = True
 
@@ -131,7 +135,7 @@ class SubflowReader:
 
     def _read_full(self, fd: int) -> list[_Row]:
         _FULL_HEADER.pack_into(
-            self._head, 0, 0, _TCP_INFO_BYTES, 0, _SUBFLOW_INFO_BYTES, 0, _SUBFLOWS_MAX,
+            self._head, 0, 0, self._tcp_info_bytes, 0, _SUBFLOW_INFO_BYTES, 0, _SUBFLOWS_MAX,
             ctypes.addressof(self._addrs), ctypes.addressof(self._tcp),
         )  # fmt: skip
         self._get(fd, MPTCP_FULL_INFO, self._head)
@@ -142,7 +146,7 @@ class SubflowReader:
         return [(tcp, i * tcp_size, addrs, i * sub_size + 8) for i in range(min(count, _SUBFLOWS_MAX))]
 
     def _read_pair(self, fd: int) -> list[_Row]:
-        tcp, tcp_size, count = self._read_one(fd, MPTCP_TCPINFO, _TCP_INFO_BYTES)
+        tcp, tcp_size, count = self._read_one(fd, MPTCP_TCPINFO, self._tcp_info_bytes)
         addrs, addrs_size, other = self._read_one(fd, MPTCP_SUBFLOW_ADDRS, _SUBFLOW_ADDRS_BYTES)
         if count != other:
             return []  # a subflow came or went between the calls: the caller looks again
@@ -152,8 +156,9 @@ class SubflowReader:
     def _read_one(self, fd: int, option: int, size: int) -> tuple[bytes, int, int]:
         _DATA_HEADER.pack_into(self._pair, 0, _DATA_HEADER.size, 0, 0, size)
         self._get(fd, option, self._pair)
-        _, _, count, _ = _DATA_HEADER.unpack_from(self._pair)
-        return self._pair.raw, size, min(count, _SUBFLOWS_MAX)
+        # The kernel writes entries of its own size where that is smaller: tcp_info grew after 6.1.
+        _, _, count, stride = _DATA_HEADER.unpack_from(self._pair)
+        return self._pair.raw, stride, min(count, _SUBFLOWS_MAX)
 
     def _get(self, fd: int, option: int, buffer: ctypes.Array[ctypes.c_char]) -> None:
         self._length.value = len(buffer)

@@ -1,5 +1,6 @@
 """Read what is true of the machine: lines, addresses, gateways, connected networks, kernel features."""
 
+import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
@@ -17,6 +18,7 @@ OPTIONAL_SYSCTLS: Final = (
     "net/mptcp/pm_type",
     "net/mptcp/path_manager",
     "net/mptcp/blackhole_timeout",
+    "net/mptcp/scheduler",
     "net/ipv4/tcp_migrate_req",
     *BRIDGE_SYSCTLS,
 )
@@ -45,6 +47,7 @@ class FactsReader:
 
     def __init__(self) -> None:
         self._netlink = Rtnl()
+        self._asked_for: set[str] = set()  # congestion controls the kernel was asked to load
 
     def read(self, intent: Intent) -> Facts:
         """Read all facts that the desired state of `intent` depends on. Raises OSError."""
@@ -59,7 +62,8 @@ class FactsReader:
         return Facts(
             uplinks={up.name: _uplink(up, links.get(up.interface), addresses, defaults, ipv6) for up in uplinks},
             local_prefixes=_local_prefixes(addresses, routes),
-            congestion_controls=_congestion_controls(),
+            congestion_controls=self._congestion_controls(intent.congestion_control or "bbr"),
+            mptcp_schedulers=mptcp_schedulers(),
             sysctls=frozenset(name for name in OPTIONAL_SYSCTLS if sysctl.read(name) is not None),
             own_addresses=_own_addresses(addresses),
             ipv6_egress=any(route.family == AF_INET6 for route in defaults),
@@ -69,6 +73,15 @@ class FactsReader:
     def close(self) -> None:
         """Close the socket."""
         self._netlink.close()
+
+    def _congestion_controls(self, wanted: str) -> tuple[str, ...]:
+        """Return what there is, `wanted` loaded if it can be: distributions build bbr as a module nobody loads."""
+        found = congestion_controls()
+        if wanted not in found and wanted not in self._asked_for:
+            self._asked_for.add(wanted)  # once: each time costs a process of modprobe
+            load_congestion_control(wanted)
+            found = congestion_controls()
+        return found
 
 
 def _uplink(uplink: UplinkIntent, link: Any, addresses: list[Any], defaults: list[_Default], ipv6: bool) -> UplinkFacts:
@@ -162,9 +175,26 @@ def _accepts_ra(interface: str) -> bool:
     return accept == "2" or (accept == "1" and forwarding == "0")
 
 
-def _congestion_controls() -> tuple[str, ...]:
+def congestion_controls() -> tuple[str, ...]:
+    """Return the congestion controls that are loaded."""
     for name in ("available", "allowed"):
         found = sysctl.read(f"net/ipv4/tcp_{name}_congestion_control")
         if found:
             return tuple(found.split())
     return ()
+
+
+def load_congestion_control(name: str) -> bool:
+    """Have the kernel load a congestion control, and say whether it has it. Needs CAP_NET_ADMIN."""
+    with socket.socket(AF_INET, socket.SOCK_STREAM) as trial:
+        try:
+            trial.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, name.encode())
+        except OSError:
+            return False
+    return True
+
+
+def mptcp_schedulers() -> tuple[str, ...]:
+    """Return the packet schedulers of this kernel: "default" alone where it does not say (Linux 6.1)."""
+    found = sysctl.read("net/mptcp/available_schedulers")
+    return tuple(found.split()) if found else ("default",)

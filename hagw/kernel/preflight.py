@@ -8,7 +8,10 @@ from typing import Final, Literal
 
 from hagw.errors import UnsupportedEnvironment
 from hagw.kernel import sysctl
+from hagw.kernel.facts import FactsReader
 from hagw.kernel.mptcp import PathManager
+from hagw.model.intent import CpeIntent, Intent
+from hagw.plan.offered import refusals
 
 Role = Literal["cpe", "hag"]
 
@@ -33,9 +36,10 @@ class Found:
     nft_error: str
 
 
-def check(role: Role) -> None:
+def check(intent: Intent) -> None:
     """Raise UnsupportedEnvironment with a sentence for each thing that is missing."""
-    problems = explain(role, look(role))
+    role: Role = "cpe" if isinstance(intent, CpeIntent) else "hag"
+    problems = explain(role, look(role)) or _refusals(intent)
     if problems:
         raise UnsupportedEnvironment("\n".join(problems))
 
@@ -66,6 +70,14 @@ def explain(role: Role, found: Found) -> tuple[str, ...]:
     if found.nft_error:
         problems.append(f"nftables cannot do what hagw needs (tproxy, socket, masquerade): {found.nft_error}")
     return tuple(problems)
+
+
+def _refusals(intent: Intent) -> tuple[str, ...]:
+    reader = FactsReader()
+    try:
+        return refusals(intent, reader.read(intent))
+    finally:
+        reader.close()
 
 
 def _has_capability(number: int) -> bool:

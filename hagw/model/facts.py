@@ -31,6 +31,7 @@ class Facts:
     uplinks: dict[str, UplinkFacts]
     local_prefixes: tuple[IPNetwork, ...] = ()
     congestion_controls: tuple[str, ...] = ()
+    mptcp_schedulers: tuple[str, ...] = ("default",)  # packet schedulers the kernel offers
     sysctls: frozenset[str] = frozenset()  # optional ones that exist on this kernel, as "net/ipv4/…"
     own_addresses: tuple[IPAddress, ...] = ()
     ipv6_egress: bool = False  # the main table has an IPv6 default route

@@ -93,6 +93,7 @@ class CpeIntent:
     bypass: tuple[IPNetwork, ...] = ()
     workers: int = 0  # 0 = one a core, at least two
     congestion_control: str | None = None  # None = bbr where the kernel has it, else cubic
+    mptcp_scheduler: str | None = None  # None = leave the kernel's
     pool: PoolIntent = PoolIntent()
     limits: FlowLimits = FlowLimits()
 
@@ -128,6 +129,7 @@ class HagIntent:
     destinations: DestinationPolicy = DestinationPolicy()
     workers: int = 0
     congestion_control: str | None = None
+    mptcp_scheduler: str | None = None
     limits: FlowLimits = FlowLimits()
 
 

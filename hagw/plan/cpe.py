@@ -87,6 +87,8 @@ def _sysctls(intent: CpeIntent, facts: Facts) -> Iterator[Sysctl]:
         yield Sysctl("net/mptcp/pm_type", "1")
     elif "net/mptcp/path_manager" in facts.sysctls:
         yield Sysctl("net/mptcp/path_manager", "userspace")
+    if intent.mptcp_scheduler is not None and "net/mptcp/scheduler" in facts.sysctls:
+        yield Sysctl("net/mptcp/scheduler", intent.mptcp_scheduler)
     # Else one firewalled SYN would switch MPTCP off for an hour.
     if "net/mptcp/blackhole_timeout" in facts.sysctls:
         yield Sysctl("net/mptcp/blackhole_timeout", "0")

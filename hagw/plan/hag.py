@@ -14,6 +14,8 @@ def desired(intent: HagIntent, facts: Facts) -> KernelState:
         resources.append(Sysctl("net/mptcp/pm_type", "0"))
     elif "net/mptcp/path_manager" in facts.sysctls:
         resources.append(Sysctl("net/mptcp/path_manager", "kernel"))
+    if intent.mptcp_scheduler is not None and "net/mptcp/scheduler" in facts.sysctls:
+        resources.append(Sysctl("net/mptcp/scheduler", intent.mptcp_scheduler))
     if "net/mptcp/blackhole_timeout" in facts.sysctls:
         resources.append(Sysctl("net/mptcp/blackhole_timeout", "0"))
     return state_of(*resources)

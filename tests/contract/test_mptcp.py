@@ -12,6 +12,7 @@ from ipaddress import ip_address
 import pytest
 from namespaces import Namespace, link
 
+from hagw.dataplane.mptcp_socket import SubflowReader
 from hagw.kernel.mptcp import PathLimits, PathManager
 
 pytestmark = pytest.mark.netns
@@ -143,3 +144,18 @@ def test_many_calls_leave_nothing_in_the_socket(pair: Pair) -> None:
             pair.manager.remove(pair.token, 77)
     assert time.perf_counter() - began < 2
     assert pair.manager.limits() == PathLimits(subflows=2, add_addr_accepted=0)
+
+
+def test_both_ways_to_read_subflows_agree_also_where_the_kernels_tcp_info_is_smaller_than_asked_for(pair: Pair) -> None:
+    """Linux 6.1 has no MPTCP_FULL_INFO, and a tcp_info of 232 bytes: entries lie closer together than was asked for."""
+    pair.exchange()
+    create(pair)
+    pair.wait_subflows(1)
+    pair.exchange()
+    whole = SubflowReader().read(pair.client)
+    older = SubflowReader(tcp_info_bytes=480)
+    older._whole = False
+    found = older.read(pair.client)
+    assert [each.local for each in found] == [each.local for each in whole]
+    assert [each.mss for each in found] == [each.mss for each in whole]
+    assert all(0 < each.srtt_us < 1_000_000 for each in found)

@@ -49,6 +49,13 @@ def test_slots_are_the_positions_and_rules_are_in_the_order_of_precedence() -> N
     assert intent.gateways[0].key == bytes.fromhex(KEY)
 
 
+def test_a_packet_scheduler_can_be_chosen() -> None:
+    assert load(CPE, "cpe.yaml").mptcp_scheduler is None
+    assert load(f"{CPE}mptcp: {{scheduler: bpf_rr}}\n", "cpe.yaml").mptcp_scheduler == "bpf_rr"
+    with pytest.raises(ConfigError, match="scheduler"):
+        load(f"{CPE}mptcp: {{scheduler: 'two words'}}\n", "cpe.yaml")
+
+
 def test_a_key_of_digits_stays_a_key_and_off_stays_a_word() -> None:
     digits = "01234567" * 8
     intent = load(
