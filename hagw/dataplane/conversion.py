@@ -43,6 +43,7 @@ ICMP_NET_UNREACHABLE: Final = 0
 ICMP_HOST_UNREACHABLE: Final = 1
 
 State = Literal["reading", "dialing", "relaying", "lingering", "closed"]
+BadPeer = Literal["malformed", "not-authorised", "slow", "crowded"]
 
 
 class ConverterSession:
@@ -139,6 +140,7 @@ class ConverterSession:
         worker = self._worker
         self.customer = worker.customer_of(value, self.peer[0])
         if self.customer is None:
+            worker.turned_away(self.peer[0], "not-authorised", "cookie not valid")
             self._refuse(machine, ErrorCode.NOT_AUTHORIZED, b"", "cookie not valid")
             return
         worker.strangers.pop(self.id)
@@ -146,6 +148,8 @@ class ConverterSession:
 
     def _failed(self, event: Failed) -> None:
         self._worker.counts["malformed"] += 1
+        kind: BadPeer = "not-authorised" if event.code == ErrorCode.NOT_AUTHORIZED else "malformed"
+        self._worker.turned_away(self.peer[0], kind, event.reason)
         if event.reply is None or not self._worker.may_answer(self.peer[0]):
             self.give_up(event.reason)
         else:
@@ -174,7 +178,12 @@ class ConverterSession:
 
     def _too_slow(self) -> None:
         self._timer = None
-        self.give_up("too slow" if self.customer is None else "idle for too long")
+        if self.customer is None:
+            self._worker.turned_away(self.peer[0], "slow", "its message was not complete in time")
+            self.give_up("too slow")
+        else:
+            self._worker.ended_idle(self.peer[0], "no request came on a warm connection")
+            self.give_up("idle for too long")
 
     # --- the server
 
@@ -187,6 +196,7 @@ class ConverterSession:
             self._refuse(machine, ErrorCode.NOT_AUTHORIZED, b"", refusal)
             return
         if not worker.admit(self.customer):
+            worker.turned_away(self.peer[0], "crowded", "limits.pending_per_customer reached")
             self._refuse(machine, ErrorCode.RESOURCE_EXCEEDED, error_value.retry(1), "too many pending connections")
             return
         self.customer_flow = True
@@ -362,6 +372,7 @@ class ConverterSession:
         limits = self._worker.limits
         idle = now - self._idle_since
         if idle > limits.idle_s or (relay.half_closed_at is not None and idle > limits.half_closed_s):
+            self._worker.ended_idle(self.peer[0], "half closed" if relay.half_closed_at is not None else "no traffic")
             self.give_up("idle for too long")
 
     def document(self, now: float) -> dict[str, Any]:

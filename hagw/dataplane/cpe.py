@@ -10,8 +10,10 @@ from typing import Any, Final
 
 from hagw.dataplane.flows import ClosedFlows
 from hagw.dataplane.gateway import Blame, GatewayConnection, Pool
+from hagw.dataplane.journal import Log
 from hagw.dataplane.loop import ACCEPT_PAUSE_S, EPOLLIN, Loop
 from hagw.dataplane.mptcp_socket import SO_RCVBUFFORCE, SubflowReader
+from hagw.dataplane.notices import Notices
 from hagw.dataplane.paths import UplinkTable
 from hagw.dataplane.ports import SubflowControl
 from hagw.dataplane.relay import BUFFER_BYTES, abort
@@ -22,6 +24,7 @@ from hagw.model.intent import FlowLimits, PoolIntent
 from hagw.model.snapshot import CpeSnapshot, GatewayView
 from hagw.policy.decide import FlowKey, Policy
 
+log = Log()
 Report = Callable[[dict[str, Any]], None]
 
 IP_TRANSPARENT: Final = 19
@@ -57,13 +60,19 @@ class CpeWorker:
         self.capacities = CapacityBook()
         self.closed = ClosedFlows()
         self.sessions: dict[int, CpeSession] = {}
-        self.counts = {"flows_total": 0, "direct_total": 0, "reset_total": 0, "accept_errors": 0, "refused": 0}
+        self.counts = {
+            "flows_total": 0, "direct_total": 0, "reset_total": 0, "accept_errors": 0, "refused": 0, "malformed": 0,
+        }  # fmt: skip
         self.bytes_down = 0
         self.bytes_up = 0
         self._pools: dict[tuple[str, tuple[int, ...]], Pool] = {}
         self._heard: dict[str, float] = {}
         self._answered: dict[str, float] = {}
         self._trouble: dict[str, tuple[float, str]] = {}
+        self._violations = Notices(
+            lambda **fields: log.warning("gateway broke the protocol", **fields),
+            lambda **fields: log.warning("gateways broke the protocol more often", **fields),
+        )
         self._listeners: list[socket.socket] = []
         self._next_id = (os.getpid() << 32) + 1
         for delay, look in ((TICK_S, self._tick), (TEND_S, self._tend), (SWEEP_S, self._sweep)):
@@ -129,7 +138,6 @@ class CpeWorker:
             "bytes_up": self.bytes_up + sum(up for _, up in live),
             "pool": pools,
             "listening": bool(self._listeners),
-            "malformed": 0,
         }
 
     def flows(self, recent_s: float) -> list[dict[str, Any]]:
@@ -182,6 +190,11 @@ class CpeWorker:
             self._rebuild_policy()
             self.loop.call_in(TROUBLE_RETRY_S, lambda: self._retry(gateway, now))
         self.report({"event": "gateway-failed", "gateway": gateway, "reason": reason})
+
+    def protocol_broken(self, connection: GatewayConnection, reason: str) -> None:
+        """What answers at a gateway's address does not speak Convert: count it and have the log tell of it."""
+        self.counts["malformed"] += 1
+        self._violations.note(connection.remote, "malformed", f"{connection.gateway.name}: {reason}", self.loop.now)
 
     def destination_refused(self, address: str, port: int, reason: str) -> None:
         """A server refused or is silent: for a while its clients shall see that for themselves."""
@@ -278,6 +291,7 @@ class CpeWorker:
         now = time.monotonic()
         for session in list(self.sessions.values()):
             session.sweep(now)
+        self._violations.summarise(now)
 
     def _reconcile_paths(self) -> None:
         """Uplinks changed: first the connections that carry most, then the rest bit by bit, then the pools."""

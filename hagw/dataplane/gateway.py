@@ -17,7 +17,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final, Literal
 
 from hagw.convert import cookie
-from hagw.convert.events import Rejected
+from hagw.convert.events import ProtocolViolation, Rejected
 from hagw.convert.machine import ClientMachine
 from hagw.dataplane.loop import EPOLLIN, EPOLLOUT, Timer
 from hagw.dataplane.mptcp_socket import open_stream
@@ -34,6 +34,7 @@ IP_BIND_ADDRESS_NO_PORT: Final = 24
 OPEN_TIMEOUT_S: Final = 0.6
 OBSERVE_POOL_S: Final = 2.0
 REFILL_BACKOFF_S: Final = 1.0
+BROKE_PROTOCOL: Final = "it broke the Convert protocol"
 
 State = Literal["connecting", "ready", "taken", "dead"]
 # Who is to blame for a connection's end: the gateway said no; nobody answered, which may be the line; one warm
@@ -50,7 +51,7 @@ class GatewayConnection:
 
     __slots__ = (
         "_timer", "_worker", "allowed", "gateway", "initial", "machine", "on_dead", "on_ready", "opened_at", "paths",
-        "sock", "state",
+        "remote", "sock", "state",
     )  # fmt: skip
 
     def __init__(self, worker: "CpeWorker", gateway: GatewayView, uplinks: tuple[int, ...]) -> None:
@@ -65,6 +66,7 @@ class GatewayConnection:
         self.on_dead: Callable[[GatewayConnection, str, Blame], None] | None = None
         remote, slot, local = _route(worker, gateway, uplinks)
         self.initial = slot
+        self.remote = remote
         self.sock = open_stream(socket.AF_INET6 if ":" in remote else socket.AF_INET, worker.congestion_control)
         try:
             bind_to_uplink(self.sock, worker.uplinks.by_slot[slot].interface, local)
@@ -153,6 +155,10 @@ class GatewayConnection:
         for event in self.machine.receive(data):
             if isinstance(event, Rejected):
                 self._died(f"refused by the gateway: error {event.code}", "gateway")
+                return
+            if isinstance(event, ProtocolViolation):
+                self._worker.protocol_broken(self, event.reason)
+                self._died(BROKE_PROTOCOL, "gateway")
                 return
 
     def _timed_out(self) -> None:

@@ -9,10 +9,12 @@ from ipaddress import ip_address, ip_network
 from typing import Any, Final
 
 from hagw.convert import cookie
-from hagw.dataplane.conversion import ConverterSession
+from hagw.dataplane.conversion import BadPeer, ConverterSession
 from hagw.dataplane.flows import ClosedFlows
+from hagw.dataplane.journal import Log
 from hagw.dataplane.loop import ACCEPT_PAUSE_S, EPOLLIN, Loop
 from hagw.dataplane.mptcp_socket import IPPROTO_MPTCP, SubflowReader, tune, widen_receive_buffer
+from hagw.dataplane.notices import Notices
 from hagw.dataplane.relay import BUFFER_BYTES, abort
 from hagw.dataplane.servers import ServerMemory
 from hagw.model.intent import FlowLimits, IPNetwork
@@ -20,6 +22,7 @@ from hagw.model.snapshot import CustomerView, HagSnapshot
 from hagw.pmf.echo import EchoCustomer, Responder
 from hagw.policy.destinations import DestinationRules
 
+log = Log()
 Report = Callable[[dict[str, Any]], None]
 
 ACCEPTS_AN_EVENT: Final = 64
@@ -59,6 +62,14 @@ class HagWorker:
         self._responder: Responder | None = None
         self._errors: dict[str, int] = {}
         self._errors_second = 0
+        self._bad_peers = Notices(
+            lambda **fields: log.warning("peer turned away", **fields),
+            lambda **fields: log.warning("more peers turned away", **fields),
+        )
+        self._idle_peers = Notices(
+            lambda **fields: log.info("idle connection ended", **fields),
+            lambda **fields: log.info("more idle connections ended", **fields),
+        )
         self._listeners: dict[tuple[str, str, int], socket.socket] = {}
         self._next_id = (os.getpid() << 32) + 1
         loop.call_in(SWEEP_S, self._sweep)
@@ -156,6 +167,14 @@ class HagWorker:
         self._errors[source] = count
         return count <= ERRORS_A_SECOND
 
+    def turned_away(self, source: str, kind: BadPeer, reason: str) -> None:
+        """Have the log tell, sooner or later, of a peer that broke the protocol, has no right, or is too many."""
+        self._bad_peers.note(source, kind, reason, self.loop.now)
+
+    def ended_idle(self, source: str, reason: str) -> None:
+        """Have the log tell, sooner or later, of a customer's connection that ended for want of use."""
+        self._idle_peers.note(source, "idle", reason, self.loop.now)
+
     def admit(self, customer: str) -> bool:
         """Count a pending server connection of a customer; False when it has too many."""
         pending = self.pending.get(customer, 0)
@@ -214,18 +233,22 @@ class HagWorker:
                 client, peer = listener.accept()
             except BlockingIOError:
                 return
-            except OSError:
+            except OSError as why:
                 self.counts["accept_errors"] += 1
+                self.turned_away("unknown", "crowded", f"cannot accept: {os.strerror(why.errno or 0)}")
                 self.loop.pause(listener.fileno(), ACCEPT_PAUSE_S)
                 return
             if len(self.sessions) >= self.limits.flows_max:
                 self.counts["accept_errors"] += 1
+                self.turned_away(peer[0], "crowded", "limits.flows_max reached")
                 abort(client)
                 client.close()
                 continue
             if len(self.strangers) >= STRANGERS_MAX:
                 self.counts["accept_errors"] += 1
-                next(iter(self.strangers.values())).give_up("made room for a newcomer")
+                silent = next(iter(self.strangers.values()))
+                self.turned_away(silent.peer[0], "crowded", "made room for a newcomer")
+                silent.give_up("made room for a newcomer")
             client.setblocking(False)
             session = ConverterSession(self, self._next_id, client, (peer[0], peer[1]))
             self._next_id += 1
@@ -261,6 +284,8 @@ class HagWorker:
         for session in list(self.sessions.values()):
             session.sweep(now)
         self.servers.forget_old(now)
+        self._bad_peers.summarise(now)
+        self._idle_peers.summarise(now)
 
 
 def _bound(kind: int, protocol: int, address: str, port: int) -> socket.socket:

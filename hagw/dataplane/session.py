@@ -13,10 +13,10 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final, Literal
 
 from hagw.convert.errors import ErrorCode
-from hagw.convert.events import Connected, Data, Rejected
+from hagw.convert.events import Connected, Data, ProtocolViolation, Rejected
 from hagw.dataplane.direct import DirectDial
 from hagw.dataplane.flows import FlowDocument, cpe_flow
-from hagw.dataplane.gateway import Blame, GatewayConnection
+from hagw.dataplane.gateway import BROKE_PROTOCOL, Blame, GatewayConnection
 from hagw.dataplane.loop import EPOLLIN, EPOLLOUT, Timer
 from hagw.dataplane.relay import Relay, abort
 from hagw.dataplane.sendqueue import SendQueue
@@ -220,9 +220,11 @@ class CpeSession:
                 self._connected(connection, bytes(rest))
             case Rejected() as rejected:
                 self._rejected(connection, rejected)
-            case _:
-                self._worker.gateway_trouble(connection.gateway.name, "it broke the Convert protocol")
-                self._gateway_lost("it broke the Convert protocol")
+            case other:
+                reason = other.reason if isinstance(other, ProtocolViolation) else f"unexpected {type(other).__name__}"
+                self._worker.protocol_broken(connection, reason)
+                self._worker.gateway_trouble(connection.gateway.name, BROKE_PROTOCOL)
+                self._gateway_lost(BROKE_PROTOCOL)
 
     def _connected(self, connection: GatewayConnection, first: bytes) -> None:
         now = self._worker.loop.now

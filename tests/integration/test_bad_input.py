@@ -15,6 +15,7 @@ from hagw.convert.errors import ErrorCode
 from hagw.convert.message import HEADER_SIZE, decode, encode, encode_header
 from hagw.convert.tlv import Connect, Cookie, Error, ExtendedTcpHeader, Info, SupportedTcpExtensions, TcpOption, Tlv
 from hagw.dataplane.mptcp_socket import IPPROTO_MPTCP
+from hagw.lab import gateway
 from hagw.lab.lab import Lab
 
 pytestmark = pytest.mark.netns
@@ -220,3 +221,28 @@ def test_many_half_open_connections_do_not_keep_customers_out(lab: Lab, ends: En
             assert time.monotonic() - began < 1.0
             assert ends.flow_of(port)["path"] == "converted"
     until(lambda: ends.total("hag", "accept_errors") > 0, 1.0)
+
+
+def test_the_log_names_them_within_bounds_and_keeps_secrets(lab: Lab, customer: Cookie) -> None:
+    """After all of the above: who was turned away and why, in a few lines, for thousands of strangers."""
+    for _ in range(6):  # both workers have their share
+        for data in (b"\x02\x01\x22\x63", connect_message(Cookie(bytes(28)))):
+            with stranger(lab) as sock:
+                sock.sendall(data)
+                answer(sock)
+    with stranger(lab) as sock:
+        address = sock.getsockname()[0]
+        until(lambda: "kind=slow" in log_of_hag(lab), MESSAGE_S + 2.0)
+    until(lambda: 'event="more peers turned away"' in log_of_hag(lab), 20.0, every_s=0.2)
+    text = log_of_hag(lab)
+    for kind in ("malformed", "not-authorised", "slow"):
+        assert f'event="peer turned away" source={address} kind={kind} reason=' in text
+    assert text.count('event="peer turned away"') < 30
+    key = yaml.safe_load(lab.config("cpe"))["gateways"][0]["key"]
+    for secret in (key, customer.value.hex(), bytes(28).hex()):
+        assert secret not in text
+
+
+def log_of_hag(lab: Lab) -> str:
+    directory = gateway.node_directory(lab.directory, "hag")
+    return "".join(path.read_text(encoding="utf-8") for path in sorted(directory.glob("run/*.log")))

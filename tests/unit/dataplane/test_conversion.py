@@ -486,6 +486,25 @@ def test_a_gateway_without_descriptors_answers_when_it_has_some_again(rig: Rig) 
     client.reset()
 
 
+def test_bad_peers_are_logged_with_source_kind_and_reason(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:
+    rig.limit(message_s=0.05, warm_idle_s=0.1)
+    for said in (b"GET / HTTP/1.1\r\n", b"\x02\x01\x22\x63", message(mint(key=bytes(32)), Info()), b"\x01"):
+        for _ in range(3):
+            rig.ask(said)
+            turn_for(rig.loop, 0.02)
+    rig.ask(encode_header(HEADER_SIZE + 32 + 20) + mint().encode())
+    until(rig.loop, rig.nothing_left)
+    lines = capsys.readouterr().err.splitlines()
+    told = [line.split(" ", 1)[1] for line in lines]
+    bad, idle = f'level=warning event="peer turned away" source={HAG}', 'level=info event="idle connection ended"'
+    assert told == [
+        f'{bad} kind=malformed reason="wrong magic number"',
+        f'{bad} kind=not-authorised reason="cookie not valid"',
+        f'{bad} kind=slow reason="its message was not complete in time"',
+        f'{idle} source={HAG} kind=idle reason="no request came on a warm connection"',
+    ]
+
+
 @pytest.mark.parametrize("half_closed", [False, True])
 def test_idle_flows_end_in_time(rig: Rig, half_closed: bool) -> None:
     rig.limit(idle_s=100.0, half_closed_s=10.0)

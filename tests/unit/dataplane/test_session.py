@@ -432,6 +432,31 @@ def test_a_converter_that_acknowledges_but_never_answers_is_given_up(rig: Rig) -
     assert rig.server.has_nobody()
 
 
+@pytest.mark.parametrize("asked", [False, True], ids=["unasked", "asked"])
+def test_a_converter_that_talks_rubbish_is_passed_by_and_logged(
+    rig: Rig, asked: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whether it says it to a flow or on a warm connection, which no flow may take after that."""
+    conversation, pool = rig.warm(), rig.pool()
+    if asked:
+        client = rig.open()
+        rig.asked(conversation)
+    conversation.send_all(rig.loop, b"SSH-2.0-OpenSSH_9.2\r\n")
+    until(rig.loop, lambda: rig.events("gateway-failed"))
+    if not asked:
+        assert pool.ready() == 0
+        client = rig.open()
+    accepted = rig.server.accept(rig.loop)
+    client.send_all(rig.loop, b"GET /")
+    until(rig.loop, lambda: accepted.has(b"GET /"))
+    assert [event["reason"] for event in rig.events("gateway-failed")] == ["it broke the Convert protocol"]
+    assert rig.worker.stats()["malformed"] == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    wanted = f'source={HAG} kind=malformed reason="hag: wrong magic number"'
+    assert 'level=warning event="gateway broke the protocol"' in line
+    assert line.endswith(wanted)
+
+
 # --- the client goes away
 
 
