@@ -1,6 +1,7 @@
 """What the tests of the data plane share: a loop driven by the test itself, and pairs of real loopback sockets."""
 
 import contextlib
+import gc
 import os
 import resource
 import select
@@ -164,6 +165,7 @@ class Server:
 @contextlib.contextmanager
 def no_descriptors_left() -> Iterator[None]:
     """Let every attempt to open something fail for want of a descriptor number."""
+    gc.collect()  # what earlier tests left must not give a number back in the middle of this
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     held = [os.open("/dev/null", os.O_RDONLY)]
     highest = max(int(name) for name in os.listdir("/proc/self/fd")) + 1
