@@ -11,6 +11,7 @@ from hagw.cli.clear import clear
 from hagw.cli.daemon import daemon
 from hagw.cli.flows import flows
 from hagw.cli.output import print_error
+from hagw.cli.settings import get, set_
 from hagw.cli.status import status
 from hagw.cli.version import version
 from hagw.errors import HagwError
@@ -24,8 +25,9 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="Hybrid-access gateway: a LAN's plain TCP over DSL, LTE and WiFi at once.",
 )
-for verb in (daemon, status, flows, check, clear, lab.lab, version):
+for verb in (daemon, status, flows, check, get, clear, lab.lab, version):
     app.command()(verb)
+app.command("set")(set_)
 
 
 def run(argv: Sequence[str]) -> int:

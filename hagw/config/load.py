@@ -8,7 +8,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from hagw.config.checks import check_cpe, check_hag
-from hagw.config.schema import ROLES, VERSION, CpeFile, HagFile
+from hagw.config.migrate import MIGRATIONS, Migration, migrate, version_issues
+from hagw.config.schema import ROLES, CpeFile, HagFile
 from hagw.config.suggest import did_you_mean
 from hagw.config.tree import Path, Tree, parse
 from hagw.errors import ConfigError, ConfigIssue
@@ -25,10 +26,14 @@ from hagw.model.intent import (
 )
 
 
-def load(text: str, filename: str) -> Intent:
-    """Parse and check a configuration file's text. Raises ConfigError with every issue, in the order of lines."""
+def load(text: str, filename: str, migrations: tuple[Migration, ...] = MIGRATIONS) -> Intent:
+    """Parse, migrate and check a configuration file's text.
+
+    Raises ConfigError with every issue, in the order of lines, which are those of the file also when it was migrated.
+    """
     tree = parse(text, filename)
-    model = _model(tree)
+    model = _model(tree, migrations)
+    migrate(tree, migrations)
     issues = list((check_cpe if model is CpeFile else check_hag)(tree))
     try:
         file = model.model_validate(tree.root)
@@ -44,23 +49,23 @@ def load(text: str, filename: str) -> Intent:
 
 def load_file(path: FilePath) -> Intent:
     """Read and parse a configuration file. Raises ConfigError, also where it cannot be read."""
+    return load(read_text(path), str(path))
+
+
+def read_text(path: FilePath) -> str:
+    """Return a configuration file's text, its line ends as they are. Raises ConfigError."""
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_bytes().decode()
     except UnicodeDecodeError as error:
         raise ConfigError((ConfigIssue(str(path), None, "", f"not UTF-8 text (byte {error.start})"),)) from None
     except OSError as error:
         raise ConfigError((ConfigIssue(str(path), None, "", f"cannot be read: {error.strerror}"),)) from None
-    return load(text, str(path))
 
 
-def _model(tree: Tree) -> type[CpeFile] | type[HagFile]:
+def _model(tree: Tree, migrations: tuple[Migration, ...]) -> type[CpeFile] | type[HagFile]:
     """Choose the schema; without version and role nothing else could be blamed sensibly."""
-    issues = []
-    version, role = tree.root.get("version"), tree.root.get("role")
-    if "version" not in tree.root:
-        issues.append(tree.issue((), f"version is missing; write `version: {VERSION}`"))
-    elif version != str(VERSION):
-        issues.append(tree.issue(("version",), f"{version!r} is not known; this program reads version {VERSION}"))
+    issues = list(version_issues(tree, migrations))
+    role = tree.root.get("role")
     if "role" not in tree.root:
         issues.append(tree.issue((), "role is missing; write `role: cpe` or `role: hag`"))
     elif not isinstance(role, str) or role not in ROLES:

@@ -20,8 +20,7 @@ from hagw.config.values import (
 from hagw.model.ids import MAX_UPLINKS, PORT_CONTROL, PORT_CONVERT, PORT_PROBE
 from hagw.model.intent import FlowLimits, PoolIntent, ServerMptcp, SteeringMode, UplinkKind
 
-VERSION = 1
-
+Version = Annotated[int, Field(description="version of the format")]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Workers = Annotated[int, Field(ge=0, le=256, description="worker processes; 0 = one a core, at least two")]
 CongestionControl = Annotated[
@@ -143,8 +142,8 @@ class MptcpSection(Section):
 class CpeFile(Section):
     """A file of `role: cpe`."""
 
-    version: int
-    role: Literal["cpe"]
+    version: Version
+    role: Literal["cpe"] = Field(description="what this machine is")
     lan: LanSection = Field(description="the side whose hosts are served")
     uplinks: tuple[UplinkSection, ...] = Field(min_length=1, max_length=MAX_UPLINKS, description="the access lines")
     gateways: tuple[GatewaySection, ...] = Field(min_length=1, max_length=16, description="where to convert")
@@ -186,8 +185,8 @@ class DestinationsSection(Section):
 class HagFile(Section):
     """A file of `role: hag`."""
 
-    version: int
-    role: Literal["hag"]
+    version: Version
+    role: Literal["hag"] = Field(description="what this machine is")
     listen: ListenSection = Field(description="where the gateway is reached")
     customers: tuple[CustomerSection, ...] = Field(min_length=1, description="who may use it")
     destinations: DestinationsSection = DestinationsSection()

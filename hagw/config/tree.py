@@ -5,7 +5,7 @@ minutes of `22:22`. The schema, which knows what it wants, parses the text.
 """
 
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import yaml
 
@@ -16,7 +16,7 @@ Plain = dict[str, "Plain"] | list["Plain"] | str | None
 
 _DEPTH_MAX: Final = 24
 _SIZE_MAX: Final = 4 << 20
-_NULLS: Final = {"", "~", "null", "Null", "NULL"}
+NULLS: Final = {"", "~", "null", "Null", "NULL"}
 
 
 @dataclass(slots=True)
@@ -33,6 +33,33 @@ class Tree:
             if path[:length] in self.lines:
                 return ConfigIssue(self.file, self.lines[path[:length]], show(path), message)
         return ConfigIssue(self.file, None, show(path), message)
+
+    def put(self, path: Path, value: Plain, line: int) -> None:
+        """Set a value that nobody wrote, for migrations: blamed on `line`."""
+        self._parent(path)[path[-1]] = value
+        self.lines[path] = line
+
+    def move(self, path: Path, to: Path) -> None:
+        """Move what is at `path`, with the lines of everything in it, for migrations; mappings on the way are made."""
+        value = self._parent(path).pop(path[-1])
+        line = self.lines[path]
+        for length in range(1, len(to)):
+            around = self._parent(to[:length])
+            if isinstance(around, dict) and to[length - 1] not in around:
+                around[to[length - 1]] = {}
+                self.lines[to[:length]] = line
+        self._parent(to)[to[-1]] = value
+        inside = {known: at for known, at in self.lines.items() if known[: len(path)] == path}
+        for known in inside:
+            del self.lines[known]
+        self.lines |= {to + known[len(path) :]: at for known, at in inside.items()}
+
+    def _parent(self, path: Path) -> Any:
+        """Return the mapping or list that `path` is a place in."""
+        around: Any = self.root
+        for part in path[:-1]:
+            around = around[part]
+        return around
 
 
 def show(path: Path) -> str:
@@ -63,6 +90,15 @@ def parse(text: str, file: str) -> Tree:
     if issues:
         raise ConfigError(tuple(issues))
     return tree
+
+
+def plain_of(node: yaml.Node) -> Plain:
+    """Return a node's value as `parse` does, without its lines; of a key given twice the last."""
+    if isinstance(node, yaml.MappingNode):
+        return {key.value: plain_of(value) for key, value in node.value}
+    if isinstance(node, yaml.SequenceNode):
+        return [plain_of(item) for item in node.value]
+    return _text(node)
 
 
 def _refuse_what_expands(text: str, file: str) -> None:
@@ -127,8 +163,12 @@ def _plain(node: yaml.Node, path: Path, tree: Tree, issues: list[ConfigIssue]) -
             tree.lines[(*path, index)] = item.start_mark.line + 1
         return [_plain(item, (*path, index), tree, issues) for index, item in enumerate(node.value)]
     tree.lines.setdefault(path, node.start_mark.line + 1)
+    return _text(node)
+
+
+def _text(node: yaml.Node) -> str | None:
     text: str = node.value
-    return None if isinstance(node, yaml.ScalarNode) and node.style is None and text in _NULLS else text
+    return None if isinstance(node, yaml.ScalarNode) and node.style is None and text in NULLS else text
 
 
 def _line(event: yaml.Event) -> int | None:

@@ -142,20 +142,22 @@ def _quantity(text: str, wanted: str) -> tuple[float, str]:
     return float(match[1]), match[2]
 
 
-def _scalar(parse: Any, pattern: str | None = None) -> tuple[Any, ...]:
-    """Validate text only: a mapping or a list gets pydantic's own message."""
-    schema: dict[str, Any] = {"type": "string"} if pattern is None else {"type": "string", "pattern": pattern}
+def _scalar(parse: Any, pattern: str | None = None, *, number: bool = False) -> tuple[Any, ...]:
+    """Validate text only: a mapping or a list gets pydantic's own message. `number` = editors accept one as well."""
+    schema: dict[str, Any] = {"type": ["string", "number"] if number else "string"}
+    if pattern is not None:
+        schema["pattern"] = f"^(?:{pattern})$"
     return BeforeValidator(lambda value: parse(value) if isinstance(value, str) else value), WithJsonSchema(schema)
 
 
-Rate = Annotated[int, *_scalar(parse_rate)]
-Duration = Annotated[float, *_scalar(parse_duration)]
+Rate = Annotated[int, *_scalar(parse_rate, number=True)]
+Duration = Annotated[float, *_scalar(parse_duration, number=True)]
 Prefix = Annotated[IPv4Network | IPv6Network, *_scalar(parse_prefix)]
 Address = Annotated[IPv4Address | IPv6Address, *_scalar(parse_address)]
 Address4 = Annotated[IPv4Address, *_scalar(parse_address4)]
 Address6 = Annotated[IPv6Address, *_scalar(parse_address6)]
-Ports = Annotated[tuple[int, int], *_scalar(parse_ports)]
-Name = Annotated[str, *_scalar(parse_name, _NAME.pattern)]
+Ports = Annotated[tuple[int, int], *_scalar(parse_ports, number=True)]
+Name = Annotated[str, *_scalar(parse_name, _NAME.pattern, number=True)]
 Interface = Annotated[str, *_scalar(parse_interface)]
-Key = Annotated[bytes, *_scalar(parse_key, _KEY.pattern)]
+Key = Annotated[bytes, *_scalar(parse_key, _KEY.pattern, number=True)]
 Truth = Annotated[bool, BeforeValidator(lambda value: parse_truth(value) if isinstance(value, str) else value)]
