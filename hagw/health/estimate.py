@@ -11,6 +11,7 @@ _WINDOW_S: Final = 0.2
 _LATELY_S: Final = 0.080
 _LATELY_TURNS: Final = 3
 _UNLIKELY: Final = 1e-5
+_OUTAGE: Final = 12  # questions lost in a row
 
 
 @dataclass(slots=True)
@@ -50,13 +51,22 @@ class RoundTrip:
 
 @dataclass(slots=True)
 class Loss:
-    """Share of questions that stay unanswered, 0..1, over the last twenty or so."""
+    """Share of questions that stay unanswered, 0..1, over the last twenty or so; None = nothing was answered yet.
+
+    Questions that nobody was there to answer, at the start or in an outage, say nothing about the line's loss.
+    """
 
     value: float | None = None
     _seen: int = 0
+    _lost_in_a_row: int = 0
 
     def add(self, lost: bool) -> None:
         """Take the fate of one question."""
+        if lost and self.value is None:
+            return
+        if not lost and self._lost_in_a_row >= _OUTAGE:
+            self.value, self._seen = None, 0
+        self._lost_in_a_row = self._lost_in_a_row + 1 if lost else 0
         self._seen += 1
         weight = max(1 / self._seen, 1 / 20)
         self.value = (self.value or 0.0) * (1 - weight) + (weight if lost else 0.0)

@@ -48,7 +48,13 @@ def kernel(lab: Lab) -> list[str]:
 
 
 def test_start_waits_until_all_lines_are_bonded(bonded: Lab) -> None:
-    assert state(bonded)["state"] == "bonded"
+    status = state(bonded)
+    assert status["state"] == "bonded"
+    uplinks = status["uplinks"]
+    assert isinstance(uplinks, list)
+    assert all((uplink["loss"] or 0.0) < 0.3 for uplink in uplinks), (
+        "echoes that nobody was there to answer are no loss"
+    )
     assert len(bonded.pids("cpe", "daemon")) == len(bonded.pids("hag", "daemon")) == 1
     assert len(bonded.pids("cpe", "worker")) >= 2
 

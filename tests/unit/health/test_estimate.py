@@ -32,6 +32,32 @@ def test_a_lossier_line_is_asked_more_often_before_it_is_judged() -> None:
     assert 7 <= lossy.questions_to_be_sure() <= 10
 
 
+def test_loss_is_unknown_until_somebody_answers() -> None:
+    """A line that is asked about before its gateway listens is no lossy line."""
+    loss = Loss()
+    for _ in range(50):
+        loss.add(True)
+    assert loss.value is None
+    loss.add(False)
+    assert loss.value == 0.0
+    loss.add(True)
+    assert loss.value == pytest.approx(0.5)
+
+
+def test_an_outage_is_no_loss_once_it_is_over() -> None:
+    loss = Loss()
+    for i in range(40):
+        loss.add(i % 10 == 9)
+    ordinary = loss.value
+    for _ in range(30):
+        loss.add(True)
+    assert ordinary is not None
+    assert loss.value is not None
+    assert ordinary < 0.2 < 0.7 < loss.value
+    loss.add(False)
+    assert loss.value == 0.0
+
+
 def test_reception_is_steady_only_while_packets_keep_coming() -> None:
     reception = Reception()
     for i in range(20):
