@@ -281,16 +281,29 @@ class Liveness:
         smoothed = self.round_trip.smoothed_s
         if smoothed is None:
             return _Doubt("first", now, now)
-        if self._sent_since is not None and now - self._asked_at >= self.profile.echo_s:
+        if self._sent_since is not None and now - self._asked_at >= self._renewal_s(now):
             unanswered_s = self.profile.unanswered_s + 1.5 * smoothed
             if now - self._sent_since >= unanswered_s:
-                quiet_since = max(self.reception.last_at or 0.0, self.heard_at or 0.0)
-                asleep = self._sent_since - quiet_since > self.profile.idle_after_s
-                return _Doubt("unanswered", self._sent_since, now, asleep)
+                return _Doubt("unanswered", self._sent_since, now, self._is_asleep(self._sent_since))
         open_since = next((at for at in self._questions.values() if at > self._answered_question_at), None)
         if open_since is not None and now - open_since >= smoothed + max(4 * self.round_trip.variation_s, 0.060):
-            return _Doubt("crossed", open_since, now)
+            if (self.reception.last_at or 0.0) > open_since:
+                return _Doubt("crossed", open_since, now)
+            return _Doubt("unanswered", open_since, now, self._is_asleep(open_since))
         return None
+
+    def _renewal_s(self, now: float) -> float:
+        """Return how soon after a question transmission into silence may raise a doubt again.
+
+        Sooner where it had been receiving steadily: a bulk transfer pauses, is cleared, and dies on resuming.
+        """
+        lately = self.reception.mean_gap_s() is not None and now - (self.reception.last_at or 0.0) < 1.0
+        return self.profile.echo_s * (0.4 if lately else 1.0)
+
+    def _is_asleep(self, since: float) -> bool:
+        """Say whether the line had been idle for so long by then that a modem may sleep."""
+        quiet_since = max(self.reception.last_at or 0.0, self.heard_at or 0.0)
+        return since - quiet_since > self.profile.idle_after_s
 
     def _silence(self, now: float) -> float | None:
         """Return since when it has been silent after steady reception, unless that was asked about and answered."""

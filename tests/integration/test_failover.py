@@ -12,9 +12,7 @@ from hagw.lab.traffic import Stream, Streams
 pytestmark = [pytest.mark.netns, pytest.mark.slow]
 
 LINES = ("dsl", "lte", "wifi")
-# Mid-transfer only. A line broken 0.4 s into an upload gave gaps of 610-680 ms in four of some twenty cases: that is
-# outside the bound, its cause is not known, and nothing here covers it (docs/performance.md).
-WARM_UP_S = 2.0
+WARM_UP_S = 0.4  # still in slow start: the hardest moment to tell a dead line from a pausing sender
 OUTAGE_S = 1.5
 CARRIES_BYTES = 60_000  # more than probes and a join
 

@@ -82,3 +82,36 @@ def test_a_late_answer_makes_the_judge_more_patient() -> None:
     while judge.line.state == "up":
         judge.turns(TURN_S)
     assert judge.now - first >= impatient_s + TURN_S
+
+
+def test_a_line_that_dies_on_resuming_is_found_out_although_its_pause_was_cleared() -> None:
+    judge = Judge()
+    judge.turns(0.04)  # a pause of slow start, nothing sent
+    judge.line.asked(9, judge.now)
+    judge.now += 0.024
+    judge.line.answered(9, 0.024, judge.now)
+    assert not judge.line.doubted
+    judge.turns(0.05, sent=8)  # into the void
+    judge.turns(0.2)
+    assert judge.line.state == "suspect"
+
+
+def test_an_open_question_without_any_packet_since_is_judged_soon() -> None:
+    judge = Judge()
+    judge.turns(0.04)
+    judge.line.asked(9, judge.now)
+    judge.line.asked(10, judge.now + 0.020)  # this one goes into the void
+    judge.now += 0.024
+    judge.line.answered(9, 0.024, judge.now)
+    judge.turns(0.25)
+    assert judge.line.state == "suspect"
+    assert judge.line.reason.startswith("no packet came back")
+
+
+def test_packets_that_arrive_beside_open_questions_give_it_more_time() -> None:
+    judge = Judge()
+    judge.line.asked(9, judge.now)
+    judge.turns(0.3, received=3, sent=3)
+    assert judge.line.state == "up"
+    judge.turns(0.8, received=3, sent=3)
+    assert judge.line.reason.startswith("packets arrive but")
