@@ -23,6 +23,7 @@ from hagw.control.notify import keep_watchdog_calm, notify
 from hagw.control.places import runtime_dir, state_dir
 from hagw.control.reconcile import Reconciler
 from hagw.control.store import Store, namespace_identity
+from hagw.control.table_guard import TableGuard
 from hagw.control.workers import Role, retire_surplus, seat_plan, stop_all, worker_count
 from hagw.errors import HagwError
 from hagw.kernel import preflight
@@ -78,10 +79,12 @@ async def _main(intent: Intent) -> None:
     )
     seats = tuple(seat_plan(role, index, runtime_dir()) for index in range(count))
     gateway = Gateway(intent, __version__, kernel, prober, seats)
-    monitor = Monitor(on_link=prober.link_seen, on_change=gateway.look_again)  # before the first facts are read
+    guard = TableGuard(kernel, gateway.look_again)
+    # Before the first facts are read.
+    monitor = Monitor(on_link=prober.link_seen, on_change=gateway.look_again, on_table=guard.touched)
     await gateway.prepare()
     log.info("kernel state prepared", role=role)
-    observers = (monitor.run(), prober.run()) if role == "cpe" else (monitor.run(),)
+    observers = (monitor.run(), guard.run(), prober.run()) if role == "cpe" else (monitor.run(),)
     await serve(gateway, observers, runtime_dir())
 
 

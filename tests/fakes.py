@@ -7,6 +7,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
+from hagw.control.drift import Drift
 from hagw.control.ports import Interception, UplinkHealths
 from hagw.control.status import StatusInputs
 from hagw.control.workers import WorkerReport
@@ -67,6 +68,9 @@ class FakeKernel:
         steps = int(interception != self.held)
         self.held = interception
         return steps
+
+    def drift(self) -> Drift:
+        return Drift()
 
     async def add_refused(self, address: IPAddress, port: int, timeout_s: float) -> None:
         self.refused.append((address, port, timeout_s))

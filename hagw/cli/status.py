@@ -28,6 +28,9 @@ def status(
             ("GATEWAY", "ADDRESS", "STATE", "RTT", "WARM", "REASON"),
             [_gateway(gateway) for gateway in document["gateways"]],
         )
+    if last := document["drift"]["last"]:
+        times = document["drift"]["repairs"]
+        print(f"kernel state changed by somebody else and repaired: {times}, last {last['at']}: {last['repaired'][0]}")
     print(f"{document['flows_active']} active flows, {len(document['workers'])} workers")
 
 

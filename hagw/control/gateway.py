@@ -105,6 +105,7 @@ class Gateway:
                 workers=self.workers.reports(),
                 interception=self._in_force,
                 trouble=self._trouble,
+                drift=self._kernel.drift(),
             )
         )
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from hagw.control.drift import Drift
 from hagw.model.facts import Facts
 from hagw.model.health import GatewayHealth, UplinkHealth
 from hagw.model.intent import GatewayIntent, IPAddress, UplinkIntent
@@ -31,6 +32,9 @@ class KernelPort(Protocol):
 
     async def reconcile(self, facts: Facts, uplinks: UplinkHealths, interception: Interception) -> int:
         """Make the kernel hold the desired state; return how many steps it took. Raise HagwError when it cannot."""
+
+    def drift(self) -> Drift:
+        """Return what others did to the kernel's state so far."""
 
     async def add_refused(self, address: IPAddress, port: int, timeout_s: float) -> None:
         """Leave connections to this destination unintercepted for `timeout_s`."""

@@ -1,18 +1,20 @@
 """Make the kernel hold the desired state: read, compare, act, read again. Keeps no copy of the kernel's state."""
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, Protocol, TypeVar
 
 import structlog
 
+from hagw.control.drift import Drift
 from hagw.control.ports import Interception
 from hagw.errors import KernelRefused
 from hagw.model.facts import Facts
 from hagw.model.health import UplinkHealth
 from hagw.model.intent import CpeIntent, HagIntent, Intent, IPAddress
-from hagw.model.resources import KernelState, Plan
+from hagw.model.resources import KernelState, NftTable, Plan, Put
 from hagw.plan import cpe, hag
 from hagw.plan.diff import describe, diff
 from hagw.plan.ranking import usable
@@ -36,6 +38,8 @@ class MachinePort(Protocol):
 
     def intercepted(self) -> frozenset[str]: ...
 
+    def restore_table(self) -> bool: ...
+
     def forget_flows(self, slot: int) -> int: ...
 
     def counters(self) -> dict[str, int]: ...
@@ -53,7 +57,11 @@ class Reconciler:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="kernel")
         self._settled: KernelState | None = None  # what was wanted when the kernel last agreed
         self._lines: dict[int, tuple[Any, ...]] = {}  # slot -> what its flows depend on, at the last pass
-        self.drifts = 0
+        self._drift = Drift()
+
+    def drift(self) -> Drift:
+        """Return what others did to the kernel's state so far."""
+        return self._drift
 
     async def facts(self) -> Facts:
         """Read what is true of the uplinks now. Raises KernelRefused."""
@@ -71,6 +79,13 @@ class Reconciler:
         what it held before stays as far as it was not replaced, the nft table always whole.
         """
         return await self._call(lambda machine: self._pass(machine, facts, uplinks, interception))
+
+    async def restore_table(self) -> bool:
+        """Put the nft table back as it was last put, if it is another now; return whether it was.
+
+        Raises KernelRefused. Made for speed: the next pass repairs whatever else is wrong.
+        """
+        return await self._call(self._restore_table)
 
     async def add_refused(self, address: IPAddress, port: int, timeout_s: float) -> None:
         """Leave connections to this destination unintercepted for `timeout_s`. Raises KernelRefused."""
@@ -107,8 +122,13 @@ class Reconciler:
             plan = diff(machine.read(), wanted)
             if not plan:
                 break
-            self._report(plan, wanted, first=not taken)
+            is_drift = not taken and self._settled == wanted
+            if not is_drift:
+                log.info("kernel state changes", steps=[describe(step) for step in plan])
+            began = time.monotonic()
             machine.write(plan)
+            if is_drift:
+                self._repaired(plan, began)
             taken += len(plan)
         else:
             left = diff(machine.read(), wanted)
@@ -118,13 +138,17 @@ class Reconciler:
         self._release_flows(machine, facts, uplinks)
         return taken
 
-    def _report(self, plan: Plan, wanted: KernelState, *, first: bool) -> None:
+    def _restore_table(self, machine: MachinePort) -> bool:
+        began = time.monotonic()
+        if not machine.restore_table():
+            return False
+        self._repaired((Put(NftTable("")),), began)
+        return True
+
+    def _repaired(self, plan: Plan, began: float) -> None:
+        self._drift = self._drift.repaired(plan, time.time(), (time.monotonic() - began) * 1000)
         steps = [describe(step) for step in plan]
-        if first and self._settled == wanted:
-            self.drifts += 1
-            log.warning("kernel state was changed by somebody else", repairs=steps)
-        else:
-            log.info("kernel state changes", steps=steps)
+        log.warning("kernel state was changed by somebody else", repairs=steps, times=self._drift.repairs)
 
     def _release_flows(self, machine: MachinePort, facts: Facts, uplinks: Mapping[str, UplinkHealth]) -> None:
         """Let flows go that are pinned to a line that has ceased to work or has other addresses now.

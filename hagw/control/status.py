@@ -1,11 +1,13 @@
 """The documents of `status --json` and `flows --json`: what others script against, so keys are added, never renamed."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 from typing_extensions import TypedDict  # pydantic, which describes these for OpenAPI, wants it before 3.12
 
+from hagw.control.drift import KINDS, Drift
 from hagw.control.ports import GatewayHealths, Interception, Traffic, UplinkHealths
 from hagw.control.snapshots import UNKNOWN_GATEWAY, UNKNOWN_UPLINK
 from hagw.control.workers import WorkerReport
@@ -57,6 +59,22 @@ class WorkerStatus(TypedDict):
     stats: dict[str, Any]
 
 
+class RepairStatus(TypedDict):
+    """The latest time that somebody else's change was put right; `at` in UTC."""
+
+    at: str
+    repaired: list[str]
+    took_ms: float
+
+
+class DriftStatus(TypedDict):
+    """What others did to the kernel's state since the daemon started; `lost` counts what was gone or changed."""
+
+    repairs: int
+    lost: dict[str, int]
+    last: RepairStatus | None
+
+
 class StatusDocument(TypedDict):
     """`hagw status --json`."""
 
@@ -73,6 +91,7 @@ class StatusDocument(TypedDict):
     flows_active: int
     config_generation: int
     pending_confirm_s: float | None
+    drift: DriftStatus
 
 
 class FlowsDocument(TypedDict):
@@ -97,6 +116,7 @@ class StatusInputs:
     trouble: str = ""
     config_generation: int = 1
     pending_confirm_s: float | None = None
+    drift: Drift = field(default_factory=Drift)
 
 
 def status_document(inputs: StatusInputs) -> StatusDocument:
@@ -118,6 +138,7 @@ def status_document(inputs: StatusInputs) -> StatusDocument:
         flows_active=sum(_count(w.stats.get("flows_active")) for w in inputs.workers),
         config_generation=inputs.config_generation,
         pending_confirm_s=inputs.pending_confirm_s,
+        drift=_drift(inputs.drift),
     )
 
 
@@ -232,6 +253,14 @@ def _worker(report: WorkerReport) -> WorkerStatus:
         snapshot_generation=report.generation,
         stats=report.stats,
     )
+
+
+def _drift(drift: Drift) -> DriftStatus:
+    last = None
+    if drift.last is not None:
+        at = datetime.fromtimestamp(drift.last.at, UTC).isoformat(timespec="milliseconds")
+        last = RepairStatus(at=at, repaired=list(drift.last.steps), took_ms=drift.last.took_ms)
+    return DriftStatus(repairs=drift.repairs, lost=dict(zip(KINDS, drift.lost, strict=True)), last=last)
 
 
 def _count(value: object) -> int:

@@ -3,6 +3,7 @@
 import errno
 import socket
 import struct
+from collections.abc import Callable
 from typing import Final
 
 from hagw.kernel.netlink import NLM_F_ACK, NLM_F_DUMP, NetlinkSocket, attribute, attributes
@@ -30,28 +31,45 @@ def forget(mark: int, mask: int) -> int:
     The next packet of such a flow is new: it is pinned and masqueraded again. A TCP connection that was answered
     keeps its entry: another source address could not continue it, and its line may come back. Raises OSError.
     """
+    return _forget(mark, mask, lambda entry: not _is_answered(entry) or not _is_tcp(entry))
+
+
+def forget_unpinned(mask: int) -> int:
+    """Delete the unanswered entries without a mark of ours; return how many. Raises OSError.
+
+    The next packet of such a flow is new: it is pinned and masqueraded like any other.
+    """
+    return _forget(0, mask, lambda entry: not _is_answered(entry))
+
+
+def _forget(mark: int, mask: int, is_meant: Callable[[bytes], bool]) -> int:
     deleted = 0
     with NetlinkSocket(_NETLINK_NETFILTER) as netlink:
         for family in (socket.AF_INET, socket.AF_INET6):
             wanted = _HEADER.pack(family, 0, 0)
             wanted += attribute(_CTA_MARK, struct.pack(">I", mark)) + attribute(_CTA_MARK_MASK, struct.pack(">I", mask))
             for entry in netlink.request(_GET, wanted, NLM_F_DUMP):
-                if _is_movable(entry) and _is_marked(entry, mark, mask):
+                if is_meant(entry) and _is_marked(entry, mark, mask):
                     deleted += _delete(netlink, entry)
     return deleted
 
 
-def _is_movable(entry: bytes) -> bool:
+def _is_answered(entry: bytes) -> bool:
     found = dict(attributes(entry[_HEADER.size :]))
     status = struct.unpack(">I", found[_CTA_STATUS])[0] if _CTA_STATUS in found else 0
+    return bool(status & _SEEN_REPLY)
+
+
+def _is_tcp(entry: bytes) -> bool:
+    found = dict(attributes(entry[_HEADER.size :]))
     protocol = dict(attributes(dict(attributes(found[_CTA_TUPLE_ORIG]))[_CTA_TUPLE_PROTO]))[_CTA_PROTO_NUM][0]
-    return protocol != socket.IPPROTO_TCP or not status & _SEEN_REPLY
+    return protocol == socket.IPPROTO_TCP
 
 
 def _is_marked(entry: bytes, mark: int, mask: int) -> bool:
     """Check again what the kernel was asked for: deleting the wrong flows would be worse than none."""
     found = dict(attributes(entry[_HEADER.size :]))
-    return _CTA_MARK in found and bool(struct.unpack(">I", found[_CTA_MARK])[0] & mask == mark)
+    return bool(struct.unpack(">I", found.get(_CTA_MARK, bytes(4)))[0] & mask == mark)
 
 
 def _delete(netlink: NetlinkSocket, entry: bytes) -> int:

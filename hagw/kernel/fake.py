@@ -66,6 +66,7 @@ class FakeMachine:
         self.steps_left = steps_left
         self.taken: list[Step] = []
         self.notes: list[str] = []
+        self.table: NftTable | None = None  # as it was last put through this port
 
     def facts(self, intent: Intent) -> Facts:
         """Return the world's facts."""
@@ -106,6 +107,13 @@ class FakeMachine:
         if NftTable("").key in self.world.resources:
             self.world.resources[NftTable("").key] = NftTable("")
 
+    def restore_table(self) -> bool:
+        """Put the table back as it was last put, if it is another now."""
+        if self.table is None or self.world.resources.get(self.table.key) == self.table:
+            return False
+        self.world.resources[self.table.key] = self.table
+        return True
+
     def forget_flows(self, slot: int) -> int:
         """Note that the slot's flows were let go."""
         self.world.forgotten.append(slot)
@@ -137,6 +145,8 @@ class FakeMachine:
                 self.world.limits = resource
             case Route() | Rule() | NftTable():
                 self.world.resources[resource.key] = resource
+                if isinstance(resource, NftTable):
+                    self.table = resource
             case _:
                 assert_never(resource)
 
@@ -148,6 +158,8 @@ class FakeMachine:
                 self._restore_limits()
             case Route() | Rule() | NftTable():
                 self.world.resources.pop(resource.key, None)
+                if isinstance(resource, NftTable):
+                    self.table = None
             case _:
                 assert_never(resource)
 

@@ -99,6 +99,21 @@ class Machine:
         except OSError as error:
             raise KernelRefused(f"interception cannot be stopped: {error}") from error
 
+    def restore_table(self) -> bool:
+        """Put the table back as it was last put, if somebody has changed or removed it; return whether it was so.
+
+        Flows that began meanwhile and were not answered are forgotten: they left as they were, and would go on so.
+        """
+        wanted = self._remembered.table
+        try:
+            if not wanted or self._nft.digest() == self._remembered.table_seen:
+                return False
+            self._save(table=wanted, table_seen=self._nft.replace(wanted))
+            conntrack.forget_unpinned(MARK_MASK)
+        except OSError as error:
+            raise KernelRefused(f"the nft table cannot be put back: {error}") from error
+        return True
+
     def forget_flows(self, slot: int) -> int:
         """Let the unconverted flows pinned to a slot find another line; return how many there were."""
         try:

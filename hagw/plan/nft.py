@@ -2,8 +2,11 @@
 
 What the table does with a packet, in the order of chain `prerouting` (after conntrack, before NAT and routing):
 
-1. From an uplink: a new flow gets that uplink's mark, so that its answers leave where it came in. Nothing else is
-   done with packets from uplinks, nor with those from interfaces that are neither uplink nor LAN.
+1. From an uplink: a new flow gets that uplink's mark, so that its answers leave where it came in. What arrives for
+   a connection that we terminate, and a reset for a host's connection that conntrack does not know, is dropped:
+   while somebody had our table removed, the host's packets went to the server as they were, and the server, which
+   has never heard of them, answers so when the table is back. Nothing else is done with packets from uplinks, nor
+   with those from interfaces that are neither uplink nor LAN.
 2. From the LAN: packets of connections we proxy are delivered locally. They are known by their socket, so a
    connection older than the table, or one in the opposite direction, can never be taken for one.
 3. Flows with a mark go where the mark says, for all their life.
@@ -67,6 +70,7 @@ COUNTERS: Final = (
     "bypassed",
     "refused",
     "orphaned",
+    "strays",
 )
 
 # Never worth intercepting, whatever the machine's own prefixes are: loopback, link-local, multicast, "this network".
@@ -110,6 +114,7 @@ def _prerouting(
 ) -> list[Rule]:
     marks = [uplink_mark(uplink.slot) for uplink in uplinks]
     return [
+        *_strays(uplinks),
         *(_inbound(uplink) for uplink in uplinks),
         [differ(meta("iifname"), lan["match"]["right"]), RETURN],
         [equal(meta("l4proto"), "tcp"), *_settled_socket(), *_deliver()],
@@ -125,6 +130,20 @@ def _prerouting(
         [differ(tcp_flags(), "syn"), within(ct("state"), "new"), marked(CT_MARK, 0), *_pin(MARK_KEEP, "kept")],
         *_pin_best("ipv4", best4),
         *_pin_best("ipv6", best6),
+    ]
+
+
+def _strays(uplinks: list[UplinkIntent]) -> list[Rule]:
+    """Drop what servers answer to packets of LAN hosts that left as they were."""
+    if not uplinks:
+        return []
+    arriving = interfaces([uplink.interface for uplink in uplinks])
+    is_reset = equal({"&": [payload("tcp", "flags"), "rst"]}, "rst")
+    unknown = within(ct("state"), ["invalid", "new", "untracked"])
+    forwarded = differ({"fib": {"result": "type", "flags": ["daddr"]}}, "local")
+    return [
+        [arriving, marked(CT_MARK, MARK_INTERCEPT), *_drop("strays")],
+        [arriving, is_reset, unknown, forwarded, *_drop("strays")],
     ]
 
 
@@ -214,6 +233,10 @@ def _pin_best(protocol: str, best: UplinkIntent | None) -> list[Rule]:
 
 def _pin(mark: int, counter: str) -> Rule:
     return [set_mark(CT_MARK, mark), set_mark(META_MARK, mark), count(counter), ACCEPT]
+
+
+def _drop(counter: str) -> Rule:
+    return [count(counter), {"drop": None}]
 
 
 def _deliver() -> Rule:

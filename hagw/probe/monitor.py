@@ -1,33 +1,51 @@
-"""Kernel events about links, addresses, routes and rules: an interface's link at once, the rest as "look again".
+"""Kernel events: an interface's link and the loss of our nft table at once, the rest as "look again".
 
-Level-triggered: nothing is read out of an event but the state of a link, whose loss cannot wait. When the kernel had
-to drop events (ENOBUFS) everything is to be looked at again, which is what any other event says too.
+Level-triggered: nothing is read out of an event but the state of a link, whose loss cannot wait, and whether our nft
+table was touched. When the kernel had to drop events (ENOBUFS) everything is to be looked at again, which is what any
+other event says too.
 """
 
 import asyncio
-import errno
 import socket
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-QUIET_S: Final = 0.020  # a burst of events is one change
-LONGEST_S: Final = 0.100  # ... but an endless one is told now and then
+from hagw.model.ids import NFT_TABLE
+from hagw.probe.bursts import Bursts, datagrams, subscribed
 
-_GROUPS: Final = (1, 5, 7, 8, 9, 11, 19)  # RTNLGRP_: LINK, IPV4_IFADDR, _ROUTE, _RULE, IPV6_IFADDR, _ROUTE, _RULE
-_SOL_NETLINK: Final = 270
-_NETLINK_ADD_MEMBERSHIP: Final = 1
-_RECEIVE_BYTES: Final = 65536
-_BUFFER_BYTES: Final = 1 << 20
+QUIET_S: Final = 0.020  # a burst of events is one change
+LONGEST_S: Final = 0.320  # ... but an endless one is told now and then
+TABLE_QUIET_S: Final = 0.005
+TABLE_LONGEST_S: Final = 0.040
+
+_LINK_GROUPS: Final = (1,)
+# RTNLGRP_: IPV4_IFADDR, _ROUTE, _RULE, IPV6_IFADDR, _ROUTE, _RULE, IPV4_NETCONF, IPV6_NETCONF (forwarding, rp_filter)
+_OTHER_GROUPS: Final = (5, 7, 8, 9, 11, 19, 24, 25)
+_TABLE_GROUPS: Final = (7,)  # NFNLGRP_NFTABLES
+_NETLINK_NETFILTER: Final = 12
+_LINK_BUFFER_BYTES: Final = 1 << 20
+_OTHER_BUFFER_BYTES: Final = 1 << 17  # small: what is too much in one pause is not worth reading
+_TABLE_BUFFER_BYTES: Final = 1 << 20
 _BATCH: Final = 64
+_DRAIN: Final = 1024
 
 _HEADER: Final = struct.Struct("=IHHII")
 _IFINFO: Final = struct.Struct("=BxHiII")
+_ATTRIBUTE: Final = struct.Struct("=HH")
 _RTM_NEWLINK: Final = 16
 _RTM_DELLINK: Final = 17
 _IFF_UP: Final = 0x1
 _IFF_LOWER_UP: Final = 0x10000
+
+_NFGENMSG_BYTES: Final = 4
+_NFNL_SUBSYS_NFTABLES: Final = 10
+_NFT_MSG_SETELEM: Final = (12, 14)  # new, deleted
+_NFPROTO_INET: Final = 1
+_NFTA_TABLE: Final = 1  # in every kind of message the table's name is the attribute of this number
+_NFTA_SET_ELEM_LIST_SET: Final = 2
+_RUNNING_SETS: Final = frozenset({b"refused4", b"refused6"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,60 +61,62 @@ class LinkSeen:
 class Monitor:
     """Listens in the network namespace of the thread that makes it.
 
-    `on_link` is called as soon as an event is read, `on_change` once a burst has ended.
+    `on_link` and `on_table` (our nft table may be gone or changed) are called as soon as an event is read, `on_change`
+    once a burst has ended. Our own writes are events like any others: looking again and finding nothing ends that.
     """
 
-    def __init__(self, on_link: Callable[[LinkSeen], None], on_change: Callable[[], None]) -> None:
+    def __init__(
+        self, on_link: Callable[[LinkSeen], None], on_change: Callable[[], None], on_table: Callable[[], None]
+    ) -> None:
         self._on_link = on_link
         self._on_change = on_change
-        self._first_at: float | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
-        self._socket.setblocking(False)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_BYTES)
-        self._socket.bind((0, 0))
-        for group in _GROUPS:
-            self._socket.setsockopt(_SOL_NETLINK, _NETLINK_ADD_MEMBERSHIP, group)
+        self._on_table = on_table
+        self._is_due = False
+        self._links = subscribed(socket.NETLINK_ROUTE, _LINK_GROUPS, _LINK_BUFFER_BYTES)
+        self._others = subscribed(socket.NETLINK_ROUTE, _OTHER_GROUPS, _OTHER_BUFFER_BYTES)
+        self._tables = subscribed(_NETLINK_NETFILTER, _TABLE_GROUPS, _TABLE_BUFFER_BYTES)
+        self._changes = Bursts(self._others, self._read_others, first_s=QUIET_S, longest_s=LONGEST_S, lead=True)
+        self._touches = Bursts(
+            self._tables, self._read_tables, first_s=TABLE_QUIET_S, longest_s=TABLE_LONGEST_S, lead=False
+        )
 
     async def run(self) -> None:
         """Listen until cancelled."""
         loop = asyncio.get_running_loop()
-        loop.add_reader(self._socket, self._read)
+        loop.add_reader(self._links, self._read_links)
+        self._changes.start()
+        self._touches.start()
         try:
             await loop.create_future()
         finally:
-            loop.remove_reader(self._socket)
-            self._socket.close()
-            if self._timer is not None:
-                self._timer.cancel()
+            loop.remove_reader(self._links)
+            self._links.close()
+            self._changes.stop()
+            self._touches.stop()
 
-    def _read(self) -> None:
-        for _ in range(_BATCH):
-            try:
-                messages = self._socket.recv(_RECEIVE_BYTES)
-            except BlockingIOError:
-                return
-            except OSError as error:
-                if error.errno != errno.ENOBUFS:
-                    raise
-                messages = b""
-            for seen in links_of(messages):
+    def _read_links(self) -> None:
+        for messages in datagrams(self._links, _BATCH):
+            for seen in links_of(messages or b""):
                 self._on_link(seen)
-            self._tell_later()
+            self._is_due = True
+        if self._is_due:
+            self._changes.begin()
 
-    def _tell_later(self) -> None:
-        loop = asyncio.get_running_loop()
-        now = loop.time()
-        if self._first_at is None:
-            self._first_at = now
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = loop.call_at(min(now + QUIET_S, self._first_at + LONGEST_S), self._tell)
+    def _read_others(self) -> bool:
+        found = sum(1 for _ in datagrams(self._others, _DRAIN)) > 0  # nothing is read out of them
+        if found or self._is_due:
+            self._is_due = False
+            self._on_change()
+        return found
 
-    def _tell(self) -> None:
-        self._first_at = None
-        self._timer = None
-        self._on_change()
+    def _read_tables(self) -> bool:
+        count, is_touched = 0, False
+        for count, messages in enumerate(datagrams(self._tables, _DRAIN), start=1):
+            # Too many to read them all: look at the table instead.
+            is_touched = is_touched or messages is None or count > _BATCH or is_about_our_table(messages)
+        if is_touched:
+            self._on_table()
+        return count > 0
 
 
 def links_of(messages: bytes) -> list[LinkSeen]:
@@ -113,5 +133,34 @@ def links_of(messages: bytes) -> list[LinkSeen]:
                 present = kind == _RTM_NEWLINK
                 up = present and bool(flags & _IFF_UP)
                 found.append(LinkSeen(ifindex, present, up, up and bool(flags & _IFF_LOWER_UP)))
+        offset += (size + 3) & ~3
+    return found
+
+
+def is_about_our_table(messages: bytes) -> bool:
+    """Say whether the nf_tables messages in one datagram tell of our table, its running sets' elements left aside."""
+    offset = 0
+    while offset + _HEADER.size <= len(messages):
+        size, kind = _HEADER.unpack_from(messages, offset)[:2]
+        if size < _HEADER.size or offset + size > len(messages):
+            break
+        begin = offset + _HEADER.size
+        if kind >> 8 == _NFNL_SUBSYS_NFTABLES and size > _HEADER.size and messages[begin] == _NFPROTO_INET:
+            names = _names(messages, begin + _NFGENMSG_BYTES, offset + size)
+            is_running = kind & 0xFF in _NFT_MSG_SETELEM and names.get(_NFTA_SET_ELEM_LIST_SET) in _RUNNING_SETS
+            if names.get(_NFTA_TABLE) == NFT_TABLE.encode() and not is_running:
+                return True
+        offset += (size + 3) & ~3
+    return False
+
+
+def _names(messages: bytes, offset: int, end: int) -> dict[int, bytes]:
+    """Return the first two attributes as text: whose table, and which of its sets."""
+    found: dict[int, bytes] = {}
+    while offset + _ATTRIBUTE.size <= end and len(found) < 2:
+        size, kind = _ATTRIBUTE.unpack_from(messages, offset)
+        if size < _ATTRIBUTE.size or offset + size > end:
+            break
+        found[kind] = messages[offset + _ATTRIBUTE.size : offset + size].rstrip(b"\0")
         offset += (size + 3) & ~3
     return found

@@ -75,7 +75,7 @@ class Cpe:
         self.loop = asyncio.get_running_loop()
         self.prober = Prober(self._uplink, self._gateway, lambda _, at: self.heard.append(at))
         self.prober.update(uplinks(), self.net.facts(), self._gateways)
-        monitor = Monitor(self._link, lambda: self.changes.append(time.monotonic()))
+        monitor = Monitor(self._link, lambda: self.changes.append(time.monotonic()), lambda: None)
         self._tasks = [self.loop.create_task(self.prober.run()), self.loop.create_task(monitor.run())]
         self._ready.set()
         await asyncio.wait(self._tasks, return_when=asyncio.FIRST_EXCEPTION)

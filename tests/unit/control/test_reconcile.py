@@ -14,7 +14,7 @@ from hagw.kernel.fake import FakeMachine, MemoryInMemory, World
 from hagw.model.facts import Facts, UplinkFacts
 from hagw.model.health import UplinkHealth
 from hagw.model.intent import CpeIntent, GatewayIntent, UplinkIntent
-from hagw.model.resources import Plan, Sysctl
+from hagw.model.resources import NftTable, Plan, Sysctl
 from hagw.plan.cpe import desired
 
 LINES = ("dsl", "lte")
@@ -75,7 +75,7 @@ def test_the_desired_state_is_reached_and_then_nothing_is_left_to_do() -> None:
         assert await reconciler.reconcile(facts, UP, ON) == 0
         assert await reconciler.interception() == ON
 
-    assert run(around, story).drifts == 0
+    assert run(around, story).drift().repairs == 0
     assert around.sysctls["net/ipv4/ip_forward"] == "1"
     assert around.forgotten == []
 
@@ -89,8 +89,24 @@ def test_what_somebody_else_changed_is_repaired_and_counted() -> None:
         around.sysctls["net/ipv4/ip_forward"] = "0"
         assert await reconciler.reconcile(FACTS, UP, ON) > 5
 
-    assert run(around, story).drifts == 1
+    assert run(around, story).drift().repairs == 1
     assert around.sysctls["net/ipv4/ip_forward"] == "1"
+
+
+def test_a_lost_table_is_put_back_without_a_pass_and_counted() -> None:
+    around = world()
+
+    async def story(reconciler: Reconciler) -> None:
+        assert not await reconciler.restore_table()
+        await reconciler.reconcile(FACTS, UP, ON)
+        assert not await reconciler.restore_table()
+        table = around.resources.pop(NftTable("").key)
+        assert await reconciler.restore_table()
+        assert around.resources[table.key] == table
+        assert await reconciler.reconcile(FACTS, UP, ON) == 0
+
+    drift = run(around, story).drift()
+    assert (drift.repairs, drift.lost[0]) == (1, 1)
 
 
 def test_flows_leave_a_line_once_when_it_stops_working() -> None:

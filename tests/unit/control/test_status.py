@@ -2,10 +2,12 @@
 
 from dataclasses import replace
 
+from hagw.control.drift import Drift
 from hagw.control.ports import Interception
 from hagw.control.status import flows_document, status_document, verdict
 from hagw.control.workers import WorkerReport
 from hagw.model.health import GatewayHealth, UplinkHealth
+from hagw.model.resources import Drop, NftTable, Put, Rule
 from tests.fakes import ALL_UP, CPE, HAG, STATUS_INPUTS, WORKER
 
 AWAY = WorkerReport(1, None, "ended", "silent for 1.2 s", False, False, 1, None, {})
@@ -81,3 +83,18 @@ def test_flows_are_ordered_newest_first() -> None:
     document = flows_document([{"id": "a", "started_s": 1.0}, {"id": "b", "started_s": 2.0}], (1,))
     assert [flow["id"] for flow in document["flows"]] == ["b", "a"]
     assert (document["schema"], document["incomplete"]) == (1, [1])
+
+
+def test_what_others_changed_is_counted_by_kind_and_the_last_time_is_told() -> None:
+    assert status_document(STATUS_INPUTS)["drift"]["last"] is None
+    rule = Rule(4, 5100, 5190)
+    flushed = tuple(Put(Rule(4, 5102 + number, 5101)) for number in range(20))
+    drift = Drift().repaired((Put(NftTable("")), Put(rule), Drop(Rule(4, 5199, 1))), 0.0, 3.14)
+    drift = drift.repaired(flushed, 1_700_000_000.25, 7.0)
+    shown = status_document(replace(STATUS_INPUTS, drift=drift))["drift"]
+    assert shown["repairs"] == 2
+    assert shown["lost"] == {"table": 1, "routes": 0, "rules": 21, "sysctls": 0, "limits": 0}
+    assert shown["last"] is not None
+    assert shown["last"]["at"] == "2023-11-14T22:13:20.250+00:00"
+    assert shown["last"]["repaired"][-1] == "and 12 more"
+    assert shown["last"]["took_ms"] == 7.0

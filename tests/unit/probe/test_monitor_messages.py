@@ -1,11 +1,11 @@
-"""What rtnetlink messages say about links."""
+"""What rtnetlink messages say about links, and nf_tables messages about our table."""
 
 import struct
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hagw.probe.monitor import LinkSeen, links_of
+from hagw.probe.monitor import LinkSeen, is_about_our_table, links_of
 
 UP, LOWER_UP = 0x1, 0x10000
 
@@ -32,3 +32,31 @@ def test_bridge_ports_and_other_messages_are_passed_over() -> None:
 def test_damaged_messages_end_the_reading(data: bytes) -> None:
     links_of(data)
     assert links_of(message(16, 1, 0) + data)[0].ifindex == 1
+
+
+def table_message(kind: int, table: bytes, second: bytes = b"x", family: int = 1) -> bytes:
+    names = b""
+    for number, name in ((1, table), (2, second)):
+        names += struct.pack("=HH", 5 + len(name), number) + name + bytes(-(5 + len(name)) % 4 + 1)
+    body = struct.pack("=BBH", family, 0, 0) + names
+    return struct.pack("=IHHII", 16 + len(body), 10 << 8 | kind, 0, 0, 0) + body
+
+
+def test_changes_of_our_table_are_recognised() -> None:
+    others = table_message(0, b"filter") + table_message(2, b"hagwx") + table_message(2, b"hagw", family=2)
+    assert not is_about_our_table(others)
+    for kind in (0, 2, 6, 8, 14):
+        assert is_about_our_table(others + table_message(kind, b"hagw"))
+
+
+def test_elements_of_the_running_sets_are_no_change() -> None:
+    for kind in (12, 14):
+        assert not is_about_our_table(table_message(kind, b"hagw", b"refused4"))
+        assert is_about_our_table(table_message(kind, b"hagw", b"bypass4"))
+    assert is_about_our_table(table_message(11, b"hagw", b"refused4"))  # the set itself is gone
+
+
+@given(st.binary(max_size=300))
+def test_damaged_table_messages_end_the_reading(data: bytes) -> None:
+    is_about_our_table(data)
+    assert is_about_our_table(table_message(2, b"hagw") + data)

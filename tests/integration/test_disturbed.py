@@ -1,0 +1,163 @@
+"""Somebody else changes the CPE's network state under load: it is put right quickly, and connections live on."""
+
+import json
+import select
+import socket
+import struct
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from plane_lab import INET, figures, own_lab
+
+from hagw.lab.lab import Lab
+from hagw.lab.traffic import Streams
+
+pytestmark = [pytest.mark.netns, pytest.mark.slow]
+
+TRIALS = 20
+SOL_NETLINK, ADD_MEMBERSHIP = 270, 1
+NEWTABLE, DELTABLE = 10 << 8, 10 << 8 | 2
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    with own_lab("drift") as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def streams(lab: Lab) -> Iterator[Streams]:
+    with Streams(lab) as served:
+        yield served
+
+
+class TableEvents:
+    """What the kernel tells everybody about table `inet hagw` of a node, and when it arrived here."""
+
+    def __init__(self, lab: Lab, node: str = "cpe") -> None:
+        with lab.in_namespace(node):
+            self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 12)
+        self._socket.setsockopt(socket.SOL_SOCKET, 33, 1 << 20)
+        self._socket.bind((0, 0))
+        self._socket.setsockopt(SOL_NETLINK, ADD_MEMBERSHIP, 7)
+
+    def wait(self, kind: int, within_s: float) -> float:
+        """Return when (monotonic) a table message of this kind arrived."""
+        deadline = time.monotonic() + within_s
+        while select.select([self._socket], [], [], max(0.0, deadline - time.monotonic()))[0]:
+            messages = self._socket.recv(65536)
+            at = time.monotonic()
+            if kind in _kinds(messages):
+                return at
+        raise AssertionError(f"no message of kind {kind} within {within_s} s")
+
+    def forget(self) -> None:
+        """Pass over what has arrived so far."""
+        while select.select([self._socket], [], [], 0.0)[0]:
+            self._socket.recv(65536)
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._socket.close()
+
+
+def _kinds(messages: bytes) -> Iterator[int]:
+    offset = 0
+    while offset + 16 <= len(messages):
+        size, kind = struct.unpack_from("=IH", messages, offset)
+        if b"\0hagw\0" in messages[offset + 16 : offset + size] or b"hagw\0" in messages[offset + 20 : offset + 32]:
+            yield kind
+        offset += (size + 3) & ~3
+
+
+@contextmanager
+def table_events(lab: Lab) -> Iterator[TableEvents]:
+    events = TableEvents(lab)
+    try:
+        yield events
+    finally:
+        events.close()
+
+
+def drift(lab: Lab) -> dict[str, Any]:
+    """Return the drift account of the CPE's status."""
+    done = lab.run("cpe", ["hagw", "status", "--json"], capture_output=True, text=True, check=True)
+    found: dict[str, Any] = json.loads(done.stdout)["drift"]
+    return found
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_a_flushed_ruleset_is_back_within_20_ms_and_converted_connections_live_on(
+    lab: Lab, streams: Streams, family: int
+) -> None:
+    before = drift(lab)
+    down, up = streams.download("lan1", INET[family]), streams.upload("lan2", INET[family])
+    time.sleep(1.0)
+    took_ms = []
+    with table_events(lab) as events:
+        for _ in range(TRIALS):
+            events.forget()
+            lab.run("cpe", ["nft", "flush", "ruleset"], check=True)
+            gone = events.wait(DELTABLE, 1.0)
+            took_ms.append(1000 * (events.wait(NEWTABLE, 1.0) - gone))
+            time.sleep(0.25)
+    figures(f"IPv{family}: nft flush ruleset: table back after", "ms", took_ms)
+    end_s = down.elapsed_s()
+    assert down.is_alive()
+    assert up.is_alive()
+    assert down.meter.rate_bps(end_s - 0.5, end_s) > 5e6
+    down.stop(), up.stop()
+    assert max(took_ms) < 20
+    after = drift(lab)
+    assert after["repairs"] >= before["repairs"] + TRIALS
+    assert after["lost"]["table"] >= before["lost"]["table"] + TRIALS
+    assert after["last"]["repaired"] == ["put nft table inet hagw"]
+
+
+@pytest.fixture
+def leaky(lab: Lab) -> Iterator[None]:
+    """Providers that carry what LAN hosts send as it is, both ways: the server sees it, and answers.
+
+    And a CPE that does not find sockets ahead of routing, as routers are tuned: else most packets would not get out.
+    """
+    lab.run("cpe", ["sysctl", "-qw", "net.ipv4.tcp_early_demux=0"], check=True)
+    for isp in ("isp-dsl", "isp-lte", "isp-wifi"):
+        lab.run(isp, ["nft", "flush", "chain", "inet", "isp", "forward"], check=True)
+    hops = (("core", "198.18.11.2", "2001:db8:11::2"), ("isp-dsl", "198.18.1.2", "2001:db8:1::2"))
+    for node, via4, via6 in hops:
+        lab.run(node, ["ip", "route", "add", "192.168.77.0/24", "via", via4], check=True)
+        lab.run(node, ["ip", "route", "add", "fd77::/64", "via", via6], check=True)
+    yield
+    lab.run("cpe", ["sysctl", "-qw", "net.ipv4.tcp_early_demux=1"], check=True)
+    for node, _, _ in hops:
+        lab.run(node, ["ip", "route", "del", "192.168.77.0/24"], check=True)
+        lab.run(node, ["ip", "route", "del", "fd77::/64"], check=True)
+
+
+def counter(lab: Lab, name: str) -> int:
+    """Return the packets that a counter of the CPE's table has counted."""
+    shown = lab.run("cpe", ["nft", "-j", "list", "counter", "inet", "hagw", name], capture_output=True, check=True)
+    found: int = json.loads(shown.stdout)["nftables"][-1]["counter"]["packets"]
+    return found
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_resets_for_packets_that_left_as_they_were_do_not_reach_the_host(
+    lab: Lab, streams: Streams, leaky: None, family: int
+) -> None:
+    """Without the table a host's packets go to the server itself, which has never heard of the connection."""
+    down, up = streams.download("lan1", INET[family]), streams.upload("lan2", INET[family])
+    time.sleep(1.0)
+    strays = 0
+    for _ in range(10):
+        lab.run("cpe", ["nft", "flush", "ruleset"], check=True)
+        time.sleep(0.3)
+        strays += counter(lab, "strays")  # the table is new, it counts from zero
+    print(f"IPv{family}: {strays} packets dropped after 10 flushes")
+    assert strays > 0
+    assert down.is_alive()
+    assert up.is_alive()
+    down.stop(), up.stop()
