@@ -72,6 +72,9 @@ class FakeKernel:
     def drift(self) -> Drift:
         return Drift()
 
+    async def counters(self) -> Mapping[str, int]:
+        return {"allowed": 1, "blocked_input": 2, "blocked_forward": 3}
+
     async def add_refused(self, address: IPAddress, port: int, timeout_s: float) -> None:
         self.refused.append((address, port, timeout_s))
 

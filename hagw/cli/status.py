@@ -31,7 +31,18 @@ def status(
     if last := document["drift"]["last"]:
         times = document["drift"]["repairs"]
         print(f"kernel state changed by somebody else and repaired: {times}, last {last['at']}: {last['repaired'][0]}")
+    if document["firewall"] is not None:
+        print(_firewall(document["firewall"]))
     print(f"{document['flows_active']} active flows, {len(document['workers'])} workers")
+
+
+def _firewall(firewall: dict[str, Any]) -> str:
+    if not firewall["enabled"]:
+        return "firewall: off"
+    return (
+        f"firewall: {number(firewall['blocked_input'])} packets to the gateway and"
+        f" {number(firewall['blocked_forward'])} to the LAN refused, {number(firewall['allowed'])} flows allowed in"
+    )
 
 
 def _uplink(uplink: dict[str, Any]) -> list[str]:

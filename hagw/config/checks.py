@@ -27,6 +27,7 @@ def check_cpe(tree: Tree) -> Iterator[ConfigIssue]:
     yield from _unique(tree, _texts(rules, "name"), "another rule has this name")
     yield from _unique(tree, _texts(rules, "precedence"), "another rule has this precedence", _as_number)
     yield from _steering(tree, rules, [text for _, text in _texts(uplinks, "name")])
+    yield from _firewall(tree, [text for _, text in _texts(uplinks, "name")])
     yield from _pool(tree)
 
 
@@ -78,6 +79,27 @@ def _steering(tree: Tree, rules: list[tuple[Path, dict[str, Plain]]], uplinks: l
             yield tree.issue((*below, "uplinks"), "name at least one uplink, or leave this out for all")
 
 
+def _firewall(tree: Tree, uplinks: list[str]) -> Iterator[ConfigIssue]:
+    section = tree.root.get("firewall")
+    allowed = list(_items(section, "allow", ("firewall",))) if isinstance(section, dict) else []
+    yield from _unique(tree, _texts(allowed, "name"), "another entry has this name")
+    for path, entry in allowed:
+        protocol = entry.get("protocol")
+        has_ports = bool(entry.get("destination_port"))
+        if protocol in ("tcp", "udp") and not has_ports:
+            yield tree.issue((*path, "protocol"), 'name the ports: `destination_port: ["22"]`, all: ["1-65535"]')
+        elif protocol not in ("tcp", "udp", None) and has_ports:
+            yield tree.issue((*path, "destination_port"), f"{protocol} has no ports; leave this out")
+        for at, name in _entries(path, entry, "uplinks"):
+            if name not in uplinks:
+                hint = did_you_mean(name, uplinks)
+                yield tree.issue(at, f"no uplink is called {name!r}{hint}; there are: {', '.join(uplinks)}")
+        sources = {":" in text for _, text in _entries(path, entry, "source")}
+        destinations = {":" in text for _, text in _entries(path, entry, "destination")}
+        if sources and destinations and not sources & destinations:
+            yield tree.issue((*path, "destination"), "source and destination have no address family in common")
+
+
 def _pool(tree: Tree) -> Iterator[ConfigIssue]:
     pool = tree.root.get("pool")
     if not isinstance(pool, dict):
@@ -88,12 +110,12 @@ def _pool(tree: Tree) -> Iterator[ConfigIssue]:
         yield tree.issue(path, f"size_min ({low}) is larger than size_max ({high})")
 
 
-def _items(root: dict[str, Plain], key: str) -> Iterator[tuple[Path, dict[str, Plain]]]:
+def _items(root: dict[str, Plain], key: str, above: Path = ()) -> Iterator[tuple[Path, dict[str, Plain]]]:
     sections = root.get(key)
     if isinstance(sections, list):
         for index, section in enumerate(sections):
             if isinstance(section, dict):
-                yield (key, index), section
+                yield (*above, key, index), section
 
 
 def _texts(sections: Iterable[tuple[Path, dict[str, Plain]]], key: str) -> list[tuple[Path, str]]:

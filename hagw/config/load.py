@@ -185,6 +185,7 @@ def _cpe(file: CpeFile) -> CpeIntent:
             for rule in sorted(file.rules, key=lambda rule: rule.precedence)
         ),
         bypass=file.bypass,
+        firewall=file.firewall.to_intent(),
         workers=file.workers,
         congestion_control=file.congestion_control,
         mptcp_scheduler=file.mptcp.scheduler,

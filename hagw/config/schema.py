@@ -18,7 +18,16 @@ from hagw.config.values import (
     Truth,
 )
 from hagw.model.ids import MAX_UPLINKS, PORT_CONTROL, PORT_CONVERT, PORT_PROBE
-from hagw.model.intent import FlowLimits, PoolIntent, ServerMptcp, SteeringMode, UplinkKind
+from hagw.model.intent import (
+    AllowIntent,
+    FirewallIntent,
+    FirewallProtocol,
+    FlowLimits,
+    PoolIntent,
+    ServerMptcp,
+    SteeringMode,
+    UplinkKind,
+)
 
 Version = Annotated[int, Field(description="version of the format")]
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -97,6 +106,34 @@ class RuleSection(Section):
     steering: SteeringSection
 
 
+class AllowSection(Section):
+    """What may come in from an uplink."""
+
+    name: Name = Field(description="name of the entry")
+    protocol: FirewallProtocol = Field(description="tcp, udp, icmp (echo requests), esp or gre")
+    destination_port: tuple[Ports, ...] = Field(default=(), description="ports, for tcp and udp")
+    source: tuple[Prefix, ...] = Field(default=(), description="prefixes it may come from; anywhere if not given")
+    destination: tuple[Prefix, ...] = Field(
+        default=(), description="prefixes behind the gateway; the gateway itself if not given"
+    )
+    uplinks: tuple[Name, ...] = Field(default=(), description="lines it may come in over; all if not given")
+
+
+class FirewallSection(Section):
+    """What may come in from the uplinks: nothing but answers, unless it is allowed."""
+
+    enabled: Truth = Field(default=True, description="false = hagw lets everything in")
+    allow: tuple[AllowSection, ...] = ()
+
+    def to_intent(self) -> FirewallIntent:
+        """Return the trusted value."""
+        allow = tuple(
+            AllowIntent(each.name, each.protocol, each.destination_port, each.source, each.destination, each.uplinks)
+            for each in self.allow
+        )
+        return FirewallIntent(self.enabled, allow)
+
+
 class PoolSection(Section):
     """Warm connections, per worker, gateway and set of uplinks."""
 
@@ -149,6 +186,7 @@ class CpeFile(Section):
     gateways: tuple[GatewaySection, ...] = Field(min_length=1, max_length=16, description="where to convert")
     rules: tuple[RuleSection, ...] = ()
     bypass: tuple[Prefix, ...] = Field(default=(), description="servers that are always reached directly")
+    firewall: FirewallSection = FirewallSection()
     workers: Workers = 0
     congestion_control: CongestionControl = None
     mptcp: MptcpSection = MptcpSection()

@@ -1,6 +1,7 @@
 """The reconcile loop: whatever happened, look at facts and health again, tell the workers, put the kernel right."""
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import replace
 from ipaddress import ip_address
 from typing import Any
@@ -24,6 +25,7 @@ SETTLE_S = 0.02  # events come in bursts: one pass for all of them
 RETRY_S = (0.5, 1.0, 2.0, 5.0, 15.0)
 MEASURES_S = 2.0  # how stale a worker's view of RTTs may be
 SETTLED_TIMEOUT_S = 3.0
+COUNT_S = 5.0  # how stale the firewall's counts in the status may be; reading them costs 2 ms
 REFUSED_S = 30.0
 REFUSED_QUEUE_MAX = 1024
 
@@ -47,6 +49,7 @@ class Gateway:
         self._facts = Facts(uplinks={})
         self._published: Snapshot | None = None
         self._published_at = 0.0
+        self._counted: Mapping[str, int] = {}
         self._trouble = ""
         self._failures = 0
         self._refused: asyncio.Queue[tuple[str, int]] = asyncio.Queue(maxsize=REFUSED_QUEUE_MAX)
@@ -85,6 +88,8 @@ class Gateway:
             group.create_task(self._reconcile_for_ever())
             group.create_task(self._publish_for_ever())
             group.create_task(self._pass_on_refused())
+            if isinstance(self._intent, CpeIntent):
+                group.create_task(self._count_for_ever())
 
     async def settled(self) -> None:
         """Wait until every worker accepts connections, or SETTLED_TIMEOUT_S: less urgent things may start then."""
@@ -104,6 +109,7 @@ class Gateway:
                 traffic=self._health.rates(),
                 workers=self.workers.reports(),
                 interception=self._in_force,
+                counted=self._counted,
                 trouble=self._trouble,
                 drift=self._kernel.drift(),
             )
@@ -204,6 +210,14 @@ class Gateway:
                 await self._kernel.add_refused(ip_address(address), port, REFUSED_S)
             except (HagwError, ValueError) as why:
                 log.warning("refused destination not noted", address=address, port=port, reason=str(why))
+
+    async def _count_for_ever(self) -> None:
+        while True:
+            try:
+                self._counted = await self._kernel.counters()
+            except HagwError:
+                self._counted = {}  # whoever reconciles says what is wrong
+            await asyncio.sleep(COUNT_S)
 
     async def _publish_for_ever(self) -> None:
         """Have measurements reach the workers also while nothing else changes."""

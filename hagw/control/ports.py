@@ -36,6 +36,9 @@ class KernelPort(Protocol):
     def drift(self) -> Drift:
         """Return what others did to the kernel's state so far."""
 
+    async def counters(self) -> Mapping[str, int]:
+        """Read the packets counted by each of the table's counters."""
+
     async def add_refused(self, address: IPAddress, port: int, timeout_s: float) -> None:
         """Leave connections to this destination unintercepted for `timeout_s`."""
 

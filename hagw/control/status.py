@@ -75,6 +75,15 @@ class DriftStatus(TypedDict):
     last: RepairStatus | None
 
 
+class FirewallStatus(TypedDict):
+    """The base firewall: packets counted since its table was made, null while unknown."""
+
+    enabled: bool
+    allowed: int | None
+    blocked_input: int | None
+    blocked_forward: int | None
+
+
 class StatusDocument(TypedDict):
     """`hagw status --json`."""
 
@@ -88,6 +97,7 @@ class StatusDocument(TypedDict):
     uplinks: list[UplinkStatus]
     gateways: list[GatewayStatus]
     workers: list[WorkerStatus]
+    firewall: FirewallStatus | None
     flows_active: int
     config_generation: int
     pending_confirm_s: float | None
@@ -114,6 +124,7 @@ class StatusInputs:
     workers: tuple[WorkerReport, ...]
     interception: Interception
     trouble: str = ""
+    counted: Mapping[str, int] = field(default_factory=dict)
     config_generation: int = 1
     pending_confirm_s: float | None = None
     drift: Drift = field(default_factory=Drift)
@@ -135,6 +146,7 @@ def status_document(inputs: StatusInputs) -> StatusDocument:
         uplinks=[_uplink(u, inputs) for u in intent.uplinks] if isinstance(intent, CpeIntent) else [],
         gateways=[_gateway(g, inputs) for g in intent.gateways] if isinstance(intent, CpeIntent) else [],
         workers=[_worker(w) for w in inputs.workers],
+        firewall=_firewall(intent, inputs.counted) if isinstance(intent, CpeIntent) else None,
         flows_active=sum(_count(w.stats.get("flows_active")) for w in inputs.workers),
         config_generation=inputs.config_generation,
         pending_confirm_s=inputs.pending_confirm_s,
@@ -232,6 +244,15 @@ def _gateway(gateway: GatewayIntent, inputs: StatusInputs) -> GatewayStatus:
         reason=health.reason,
         rtt_ms=health.rtt_ms,
         pool_ready=sum(pool_ready(w.stats, gateway.name) for w in inputs.workers),
+    )
+
+
+def _firewall(intent: CpeIntent, counted: Mapping[str, int]) -> FirewallStatus:
+    return FirewallStatus(
+        enabled=intent.firewall.enabled,
+        allowed=counted.get("allowed"),
+        blocked_input=counted.get("blocked_input"),
+        blocked_forward=counted.get("blocked_forward"),
     )
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from ipaddress import IPv4Address
 from typing import Any, Final
 
@@ -47,8 +47,8 @@ class Nft:
         """
         wanted = json.loads(text)
         emptied = [{"flush": {"chain": {**_WHERE, "name": chain["name"]}}} for chain in wanted["chains"]]
-        emptied += [{"flush": {"set": {**_WHERE, "name": each["name"]}}} for each in wanted["sets"] if "elem" in each]
-        self._run([{"add": _TABLE}, *_objects(wanted), *emptied, *_contents(wanted)])
+        emptied += [{"flush": {"set": {**_WHERE, "name": each["name"]}}} for each in wanted["sets"] if _is_fixed(each)]
+        self._run([{"add": _TABLE}, *_objects(wanted), *emptied, *_contents(wanted, _is_fixed)])
         return self._shown()
 
     def drop(self) -> None:
@@ -67,7 +67,7 @@ class Nft:
 
     def counters(self) -> dict[str, int]:
         """Return the packets counted by each counter; empty when there is no table."""
-        found = (entry["counter"] for entry in self._list() or () if "counter" in entry)
+        found = (entry["counter"] for entry in self._list({"counters": _TABLE}) or () if "counter" in entry)
         return {counter["name"]: counter["packets"] for counter in found}
 
     def intercepted(self) -> frozenset[str]:
@@ -110,8 +110,8 @@ class Nft:
             raise NftRefused("the table is gone right after it was put")
         return digest
 
-    def _list(self) -> list[dict[str, Any]] | None:
-        code, output, error = self._context.json_cmd({"nftables": [{"list": _TABLE}]})
+    def _list(self, what: dict[str, Any] = _TABLE) -> list[dict[str, Any]] | None:
+        code, output, error = self._context.json_cmd({"nftables": [{"list": what}]})
         if code != 0:
             if _ENOENT_TEXT in error:
                 return None
@@ -135,10 +135,17 @@ def _objects(wanted: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield {"add": {"chain": {**_WHERE, **{key: value for key, value in chain.items() if key != "rules"}}}}
 
 
-def _contents(wanted: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _is_fixed(wanted_set: dict[str, Any]) -> bool:
+    """Tell whether a set holds what was put and nothing else; what has a timeout lives its own life."""
+    return "elem" in wanted_set and "timeout" not in wanted_set
+
+
+def _contents(
+    wanted: dict[str, Any], is_filled: Callable[[dict[str, Any]], bool] = lambda _: True
+) -> Iterator[dict[str, Any]]:
     """Yield the commands that fill sets and chains."""
     for each in wanted["sets"]:
-        if each.get("elem"):
+        if each.get("elem") and is_filled(each):
             yield {"add": {"element": {**_WHERE, "name": each["name"], "elem": each["elem"]}}}
     for chain in wanted["chains"]:
         for rule in chain["rules"]:

@@ -9,6 +9,7 @@ IPNetwork = IPv4Network | IPv6Network
 UplinkKind = Literal["dsl", "ethernet", "pppoe", "wwan", "wifi"]
 SteeringMode = Literal["load-balancing", "direct", "block"]
 ServerMptcp = Literal["off", "auto"]
+FirewallProtocol = Literal["tcp", "udp", "icmp", "esp", "gre"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,29 @@ class RuleIntent:
 
 
 @dataclass(frozen=True, slots=True)
+class AllowIntent:
+    """What may begin a flow from an uplink: to the gateway itself, or to `destinations` wherever they are.
+
+    Ports (inclusive ranges) for tcp and udp only; `icmp` stands for echo requests. Empty `sources` or `uplinks` = any.
+    """
+
+    name: str
+    protocol: FirewallProtocol
+    destination_ports: tuple[tuple[int, int], ...] = ()
+    sources: tuple[IPNetwork, ...] = ()
+    destinations: tuple[IPNetwork, ...] = ()
+    uplinks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FirewallIntent:
+    """The base firewall: nothing comes in from the uplinks but what is allowed."""
+
+    enabled: bool = True
+    allow: tuple[AllowIntent, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class PoolIntent:
     """Warm connections per worker, gateway and set of uplinks."""
 
@@ -91,6 +115,7 @@ class CpeIntent:
     gateways: tuple[GatewayIntent, ...]
     rules: tuple[RuleIntent, ...] = ()
     bypass: tuple[IPNetwork, ...] = ()
+    firewall: FirewallIntent = FirewallIntent()
     workers: int = 0  # 0 = one a core, at least two
     congestion_control: str | None = None  # None = bbr where the kernel has it, else cubic
     mptcp_scheduler: str | None = None  # None = leave the kernel's

@@ -21,6 +21,8 @@ What the table does with a packet, in the order of chain `prerouting` (after con
 
 The sets `refused4` and `refused6` are filled while running and survive when the rules are replaced. Chains hold no
 state of their own: replacing all rules in one transaction is invisible to traffic.
+
+What comes from uplinks to the machine or through it is judged by the chains of `plan/firewall.py`.
 """
 
 import json
@@ -31,6 +33,7 @@ from hagw.model.facts import Facts
 from hagw.model.ids import MARK_INTERCEPT, MARK_KEEP, MARK_MASK, PORT_TPROXY, uplink_mark
 from hagw.model.intent import CpeIntent, UplinkIntent
 from hagw.model.resources import NftTable
+from hagw.plan import firewall
 from hagw.plan.expressions import (
     ACCEPT,
     CT_MARK,
@@ -71,6 +74,7 @@ COUNTERS: Final = (
     "refused",
     "orphaned",
     "strays",
+    *firewall.COUNTERS,
 )
 
 # Never worth intercepting, whatever the machine's own prefixes are: loopback, link-local, multicast, "this network".
@@ -92,11 +96,13 @@ def cpe_table(
     """Build the table. `best4` and `best6` are the uplinks that new unconverted flows are pinned to."""
     uplinks = [uplink for uplink in intent.uplinks if uplink.enabled]
     lan = interfaces(intent.lan_interfaces)
+    ends = firewall.input_jumps(intent.uplinks), firewall.forward_jumps(intent.uplinks)
     chains = [
         chain("intercept", _intercept(intercept4, intercept6)),
+        *firewall.chains(intent.firewall, intent.uplinks),
         hooked("prerouting", "filter", "prerouting", -150, _prerouting(uplinks, lan, best4, best6)),
-        hooked("input", "filter", "input", 0, _input()),
-        hooked("forward", "filter", "forward", -150, _forward(uplinks, facts)),
+        hooked("input", "filter", "input", 0, [*_input(), *ends[0]]),
+        hooked("forward", "filter", "forward", -150, [*_forward(uplinks, facts), *ends[1]]),
         hooked("postrouting", "nat", "postrouting", 100, _postrouting(uplinks, lan)),
     ]
     local = [*facts.local_prefixes, *(ip_network(text) for text in _ALWAYS_LOCAL)]
@@ -104,6 +110,7 @@ def cpe_table(
         *prefix_sets("local", local),
         *prefix_sets("bypass", intent.bypass),
         *(_refused_set(family) for family in (4, 6)),
+        firewall.settling_set(),
     ]
     table = {"counters": list(COUNTERS), "sets": sets, "chains": chains}
     return NftTable(json.dumps(table, separators=(",", ":")))

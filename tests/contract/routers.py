@@ -91,12 +91,19 @@ def machine(topology: Topology, directory: Path) -> Machine:
         return Machine(Store(directory, namespace_identity()))
 
 
-def settle(topology: Topology, port: Machine, *, down: tuple[str, ...] = (), intercept: bool = True) -> KernelState:
+def settle(
+    topology: Topology,
+    port: Machine,
+    *,
+    down: tuple[str, ...] = (),
+    intercept: bool = True,
+    intent: CpeIntent = INTENT,
+) -> KernelState:
     """Bring the CPE to the desired state; the lines named in `down` are unhealthy."""
     health = {name: UplinkHealth("down" if name in down else "up") for name in ("a", "b")}
     with topology.cpe.entered():
-        facts = port.facts(INTENT)
-        wanted = cpe.desired(INTENT, facts, health, intercept4=intercept, intercept6=intercept)
+        facts = port.facts(intent)
+        wanted = cpe.desired(intent, facts, health, intercept4=intercept, intercept6=intercept)
         port.write(diff(port.read(), wanted))
         assert diff(port.read(), wanted) == ()
     return wanted

@@ -98,3 +98,20 @@ def test_what_others_changed_is_counted_by_kind_and_the_last_time_is_told() -> N
     assert shown["last"]["at"] == "2023-11-14T22:13:20.250+00:00"
     assert shown["last"]["repaired"][-1] == "and 12 more"
     assert shown["last"]["took_ms"] == 7.0
+
+
+def test_the_firewalls_counts_are_shown_for_a_cpe_alone() -> None:
+    assert status_document(STATUS_INPUTS)["firewall"] == {
+        "enabled": True,
+        "allowed": None,
+        "blocked_input": None,
+        "blocked_forward": None,
+    }
+    counted = {"allowed": 1, "blocked_input": 2, "blocked_forward": 3, "pinned": 4}
+    assert status_document(replace(STATUS_INPUTS, counted=counted))["firewall"] == {
+        "enabled": True,
+        "allowed": 1,
+        "blocked_input": 2,
+        "blocked_forward": 3,
+    }
+    assert status_document(replace(STATUS_INPUTS, intent=HAG))["firewall"] is None
