@@ -76,6 +76,7 @@ async def _main(intent: Intent) -> None:
         on_uplink_change=lambda name, health: gateway.uplink_changed(name, health),
         on_gateway_change=lambda name, health: gateway.gateway_changed(name, health),
         on_heard=lambda name, at: gateway.heard(name, at),
+        portal_check=intent.portal_check if isinstance(intent, CpeIntent) else None,
     )
     seats = tuple(seat_plan(role, index, runtime_dir()) for index in range(count))
     gateway = Gateway(intent, __version__, kernel, prober, seats)

@@ -20,7 +20,20 @@ def status(
     print(f"hagw {document['version']} ({document['role']}): {document['state']}. {document['reason']}")
     if document["uplinks"]:
         print_table(
-            ("UPLINK", "KIND", "INTERFACE", "STATE", "RTT", "LOSS", "DOWN", "UP", "BYTES DOWN", "BYTES UP", "REASON"),
+            (
+                "UPLINK",
+                "KIND",
+                "INTERFACE",
+                "STATE",
+                "RTT",
+                "JITTER",
+                "LOSS UP/DOWN",
+                "DOWN",
+                "UP",
+                "BYTES DOWN",
+                "BYTES UP",
+                "REASON",
+            ),
             [_uplink(uplink) for uplink in document["uplinks"]],
         )
     if document["gateways"]:
@@ -46,20 +59,29 @@ def _firewall(firewall: dict[str, Any]) -> str:
 
 
 def _uplink(uplink: dict[str, Any]) -> list[str]:
-    loss = uplink["loss"]
     return [
         uplink["name"],
         uplink["kind"],
         uplink["interface"],
         uplink["state"],
         number(uplink["rtt_ms"], " ms"),
-        number(None if loss is None else loss * 100, " %"),
+        number(uplink["jitter_ms"], " ms"),
+        _loss(uplink),
         rate(uplink["down_bps"]),
         rate(uplink["up_bps"]),
         size(uplink["bytes_down"]),
         size(uplink["bytes_up"]),
         uplink["reason"] or "",
     ]
+
+
+def _loss(uplink: dict[str, Any]) -> str:
+    """Loss by direction where it is known, else of the round trip; - where nothing is."""
+    up, down = uplink["loss_up"], uplink["loss_down"]
+    if up is None or down is None:
+        both = uplink["loss"]
+        return number(None if both is None else both * 100, " %")
+    return f"{number(up * 100)}/{number(down * 100, ' %')}"
 
 
 def _gateway(gateway: dict[str, Any]) -> list[str]:

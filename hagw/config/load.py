@@ -191,6 +191,7 @@ def _cpe(file: CpeFile) -> CpeIntent:
         mptcp_scheduler=file.mptcp.scheduler,
         pool=file.pool.to_intent(),
         limits=file.limits.to_intent(),
+        portal_check=file.portal_check.to_intent(),
     )
 
 

@@ -24,6 +24,7 @@ from hagw.model.intent import (
     FirewallProtocol,
     FlowLimits,
     PoolIntent,
+    PortalIntent,
     ServerMptcp,
     SteeringMode,
     UplinkKind,
@@ -42,6 +43,7 @@ Scheduler = Annotated[
 ]
 _POOL = PoolIntent()
 _LIMITS = FlowLimits()
+_PORTAL = PortalIntent()
 
 
 class Section(BaseModel):
@@ -146,6 +148,19 @@ class PoolSection(Section):
         return PoolIntent(self.size_min, self.size_max, self.idle)
 
 
+class PortalSection(Section):
+    """What to ask for over a line that may be behind a captive portal, and its right answer."""
+
+    enabled: Truth = True
+    url: str | None = Field(default=None, pattern=r"^http://[!-~]{1,500}$", description="asked instead of the gateway")
+    status: int = Field(default=_PORTAL.status, ge=100, le=599, description="the right answer's status")
+    body: str | None = Field(default=None, max_length=1000, description="the right answer's body; any if not given")
+
+    def to_intent(self) -> PortalIntent:
+        """Return the trusted value."""
+        return PortalIntent(self.enabled, self.url, self.status, self.body)
+
+
 class LimitsSection(Section):
     """Bounds on what hosts or customers can make this machine hold."""
 
@@ -192,6 +207,7 @@ class CpeFile(Section):
     mptcp: MptcpSection = MptcpSection()
     pool: PoolSection = PoolSection()
     limits: LimitsSection = LimitsSection()
+    portal_check: PortalSection = PortalSection()
 
 
 class ListenSection(Section):

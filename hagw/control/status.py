@@ -19,7 +19,7 @@ BondState = Literal["bonded", "degraded", "unbonded", "off"]
 
 
 class UplinkStatus(TypedDict):
-    """One access line. Bytes and rates are of IP packets, both null until known."""
+    """One access line. Bytes and rates are of IP packets, both null until known; loss is 0..1."""
 
     name: str
     kind: str
@@ -28,6 +28,11 @@ class UplinkStatus(TypedDict):
     reason: str
     rtt_ms: float | None
     loss: float | None
+    jitter_ms: float | None
+    jitter_up_ms: float | None
+    jitter_down_ms: float | None
+    loss_up: float | None
+    loss_down: float | None
     down_bps: int | None
     up_bps: int | None
     bytes_down: int | None
@@ -227,7 +232,12 @@ def _uplink(uplink: UplinkIntent, inputs: StatusInputs) -> UplinkStatus:
         state=health.state if uplink.enabled else "disabled",
         reason=health.reason if uplink.enabled else "disabled in the configuration",
         rtt_ms=health.rtt_ms,
-        loss=health.loss,
+        loss=_share(health.loss),
+        jitter_ms=health.jitter_ms,
+        jitter_up_ms=health.jitter_up_ms,
+        jitter_down_ms=health.jitter_down_ms,
+        loss_up=_share(health.loss_up),
+        loss_down=_share(health.loss_down),
         down_bps=None if traffic is None else round(traffic.down_bps),
         up_bps=None if traffic is None else round(traffic.up_bps),
         bytes_down=None if traffic is None else traffic.bytes_down,
@@ -282,6 +292,10 @@ def _drift(drift: Drift) -> DriftStatus:
         at = datetime.fromtimestamp(drift.last.at, UTC).isoformat(timespec="milliseconds")
         last = RepairStatus(at=at, repaired=list(drift.last.steps), took_ms=drift.last.took_ms)
     return DriftStatus(repairs=drift.repairs, lost=dict(zip(KINDS, drift.lost, strict=True)), last=last)
+
+
+def _share(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)
 
 
 def _count(value: object) -> int:

@@ -11,9 +11,12 @@ from typing import Final
 from hagw.health.attention import Attention
 from hagw.health.gateway import GatewayWatch
 from hagw.health.liveness import Link, Liveness, Surroundings
-from hagw.health.profile import PROFILES, Profile
+from hagw.health.portal import PortalAnswer, PortalWatch
+from hagw.health.profile import METERED_RETRY_S, Profile, profile_of
+from hagw.health.quality import Quality
 from hagw.model.health import GatewayHealth, UplinkHealth
 from hagw.model.intent import UplinkKind
+from hagw.pmf.echo import Passage
 
 # A turn costs some 300 µs of a shared core, most of it for waking up: quick ones only where milliseconds count.
 ALERT_TURN_S: Final = 0.010  # a line that received steadily has just stopped to, or questions are out
@@ -25,6 +28,8 @@ _WITNESSES: Final = 2
 _WITNESS_AFTER_S: Final = 0.015  # most doubts are gone by then
 _WITNESS_GAP_S: Final = 0.100
 _WITNESS_GAP_MAX_S: Final = 1.0
+_FIRST_ANSWER_S: Final = 1.0
+_AWAY_FOR_LONG_S: Final = 60.0
 _GATEWAY_CHECK_S: Final = 10.0  # an unused gateway beside the one in use
 
 
@@ -36,6 +41,7 @@ class LineSetup:
     kind: UplinkKind
     link: Link
     profile: Profile | None = None
+    metered: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +64,20 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Orders:
-    """What to do after a turn, and in how many seconds to come back."""
+    """What to do after a turn, and in how many seconds to come back; `portal_checks` are lines to ask a page over."""
 
     asks: tuple[Ask, ...]
     again_s: float
+    portal_checks: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
 class _Line:
     liveness: Liveness
+    portal: PortalWatch
+    metered: bool = False
     counters: Counters | None = None
+    quality: Quality = field(default_factory=Quality)
     witnessed_at: float = field(default=-1e9)
 
 
@@ -89,11 +99,12 @@ class Fleet:
         before_lines, before_gateways = self._lines, self._gateways
         self._lines, self._gateways = {}, {}
         for setup in lines:
-            profile = setup.profile or PROFILES[setup.kind]
+            profile = setup.profile or profile_of(setup.kind, setup.metered)
             line = before_lines.get(setup.name)
             if line is None:
-                line = _Line(Liveness(profile, setup.link, at))
-            line.liveness.relink(profile, setup.link, at)
+                line = _Line(Liveness(profile, setup.link, at), PortalWatch(at))
+            line.metered = setup.metered
+            self._relink(line, profile, setup.link, at)
             self._lines[setup.name] = line
         for name in gateways:
             self._gateways[name] = before_gateways.get(name) or GatewayWatch(at)
@@ -102,7 +113,12 @@ class Fleet:
         """Take what the kernel just said about one line's interface."""
         found = self._lines.get(line)
         if found is not None:
-            found.liveness.relink(found.liveness.profile, link, self._attention.at(now))
+            self._relink(found, found.liveness.profile, link, self._attention.at(now))
+
+    def _relink(self, line: _Line, profile: Profile, link: Link, at: float) -> None:
+        if link != line.liveness.link:
+            line.portal.begin_anew(at)
+        line.liveness.relink(profile, link, at)
 
     def asked(self, ask: Ask, question: int, now: float) -> None:
         """Take that an ordered question was sent, or refused by the kernel: unanswered either way."""
@@ -111,11 +127,21 @@ class Fleet:
             self._lines[ask.line].liveness.asked(question, at)
             self._gateways[ask.gateway].asked(ask.line, at)
 
-    def answered(self, ask: Ask, question: int, rtt_s: float, ipv6: bool, offset_s: float, now: float) -> None:
-        """Take an authentic answer; `offset_s` is the gateway's clock minus ours."""
+    def answered(
+        self,
+        ask: Ask,
+        question: int,
+        rtt_s: float,
+        ipv6: bool,
+        offset_s: float,
+        now: float,
+        passage: Passage | None = None,
+    ) -> None:
+        """Take an authentic answer; `offset_s` is the gateway's clock minus ours if both ways took as long."""
         at = self._attention.at(now)
         if ask.line in self._lines and ask.gateway in self._gateways:
             self._lines[ask.line].liveness.answered(question, rtt_s, at)
+            self._lines[ask.line].quality.add(rtt_s, offset_s, passage)
             self._gateways[ask.gateway].answered(rtt_s, ipv6, offset_s, at)
 
     def refused(self, ask: Ask, now: float) -> None:
@@ -135,6 +161,18 @@ class Fleet:
         if gateway in self._gateways:
             self._gateways[gateway].connection_answered(self._attention.at(now))
 
+    def portal_answered(self, line: str, answer: PortalAnswer, now: float) -> None:
+        """Take what asking for a page over a line came to; unclear changes nothing."""
+        found = self._lines.get(line)
+        if found is None or answer.verdict == "unclear":
+            return
+        at = self._attention.at(now)
+        if answer.verdict == "portal":
+            found.portal.seen(found.metered, at)
+            if not found.liveness.evidence.unanswered and found.liveness.portal is None:
+                return  # echoes came through meanwhile
+        found.liveness.seen_portal(answer.where if answer.verdict == "portal" else None, at)
+
     # -- one turn --------------------------------------------------------------------------------------------
 
     def turn(self, now: float, counters: Mapping[str, Counters]) -> Orders:
@@ -149,9 +187,30 @@ class Fleet:
                 asks.extend(Ask(name, gateway) for gateway in self._asked_gateways(target))
         asks.extend(self._witnesses(asks, target, at))
         asks.extend(self._judge_gateways(at, asks))
+        self._keep_one(at)
         again_s = self._again_s(at)
         self._attention.plan(again_s)
-        return Orders(tuple(asks), again_s)
+        return Orders(tuple(asks), again_s, self._portal_checks(at))
+
+    def _keep_one(self, at: float) -> None:
+        """Never leave the home without any line: of those that only look dead, go on using the one heard last."""
+        lines = [line.liveness for line in self._lines.values()]
+        if any(line.state == "up" for line in lines):
+            return
+        open_lines = [line for line in lines if line.is_open]
+        best = max(open_lines, key=lambda line: line.heard_at or 0.0, default=None)
+        if best is not None and (best.heard_at is not None or best.in_state_s(at) >= _FIRST_ANSWER_S):
+            best.keep(at)
+
+    def _portal_checks(self, at: float) -> tuple[str, ...]:
+        found = []
+        for name, line in self._lines.items():
+            liveness, evidence = line.liveness, line.liveness.evidence
+            if not liveness.link.enabled or liveness.link.obstacle() is not None:
+                continue
+            if line.portal.is_due(evidence.unanswered, evidence.unanswered_since, liveness.portal is not None, at):
+                found.append(name)
+        return tuple(found)
 
     def _moved(self, line: _Line, counters: Counters | None) -> tuple[int, int, int]:
         before, line.counters = line.counters, counters or line.counters
@@ -232,7 +291,13 @@ class Fleet:
                 self._rotation += 1
                 first = self._rotation % len(lines)
                 found.extend(Ask(line, name) for line in (lines[first:] + lines[:first])[:_WITNESSES])
-        return [ask for ask in found if ask not in asks]
+        return [ask for ask in found if ask not in asks and not self._is_spared(ask, at)]
+
+    def _is_spared(self, ask: Ask, at: float) -> bool:
+        """Say whether a metered line is asked too often for a gateway that has been away for long."""
+        line, gateway = self._lines[ask.line], self._gateways[ask.gateway]
+        away = gateway.reach == "down" and at - gateway.down_at >= _AWAY_FOR_LONG_S and not gateway.is_hurried
+        return line.metered and away and at - line.liveness.evidence.asked_at < METERED_RETRY_S
 
     def _pardon(self, gateway: GatewayWatch, at: float) -> None:
         """Lines that were suspected after the gateway was heard for the last time were suspected in its place."""
@@ -267,16 +332,27 @@ class Fleet:
 
     def uplinks(self) -> dict[str, UplinkHealth]:
         """Return every line's health as of now, by name."""
-        return {name: _uplink_health(line.liveness) for name, line in self._lines.items()}
+        return {name: _uplink_health(line) for name, line in self._lines.items()}
 
     def gateways(self) -> dict[str, GatewayHealth]:
         """Return every gateway's health as of now, by name."""
         return {name: _gateway_health(watch) for name, watch in self._gateways.items()}
 
 
-def _uplink_health(line: Liveness) -> UplinkHealth:
-    round_trip = line.round_trip
-    return UplinkHealth(line.state, line.reason, _ms(round_trip.smoothed_s), line.loss.value, _ms(round_trip.floor_s))
+def _uplink_health(line: _Line) -> UplinkHealth:
+    liveness, quality = line.liveness, line.quality
+    return UplinkHealth(
+        state=liveness.state,
+        reason=liveness.reason,
+        rtt_ms=_ms(liveness.round_trip.smoothed_s),
+        loss=liveness.loss.value,
+        rtt_floor_ms=_ms(liveness.round_trip.floor_s),
+        jitter_ms=_ms(quality.jitter.value_s),
+        jitter_up_ms=_ms(quality.jitter_up.value_s),
+        jitter_down_ms=_ms(quality.jitter_down.value_s),
+        loss_up=quality.loss.up,
+        loss_down=quality.loss.down,
+    )
 
 
 def _gateway_health(gateway: GatewayWatch) -> GatewayHealth:

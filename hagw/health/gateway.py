@@ -16,6 +16,8 @@ SILENT_S: Final = 0.400
 SILENT_BUSY_S: Final = 0.600  # while some line still receives: it may be from the gateway
 _QUESTIONS_MIN: Final = 4
 _RETRY_S: Final = 1.0
+_RETRY_MAX_S: Final = 5.0
+_RETRY_GROWS_S: Final = 60.0  # by a second each: one that stays away is asked less often
 _GOOD: Final = 2
 _HOLD_S: Final = 1.0
 _HOLD_MAX_S: Final = 30.0
@@ -30,6 +32,7 @@ class GatewayWatch:
         self.reach: GatewayReach = "unknown"
         self.reason = "not heard yet"
         self.heard_at: float | None = None
+        self.down_at = now  # when it was last found down
         self.ipv6: bool | None = None
         self.epoch_offset_s = 0.0
         self.round_trip = RoundTrip()
@@ -92,7 +95,8 @@ class GatewayWatch:
     def turn(self, now: float, up_lines: Set[str], receiving: bool, slowest_s: float) -> bool:
         """Judge; return whether it wants a question of its own, over any line (`slowest_s`: a line's round trip)."""
         if self.reach == "down":
-            return self._ask_soon or now - self._asked_at >= _RETRY_S
+            gap_s = min(_RETRY_MAX_S, max(_RETRY_S, (now - self.down_at) / _RETRY_GROWS_S))
+            return self._ask_soon or now - self._asked_at >= gap_s
         if self.heard_at is None:
             return False
         allowed = max(SILENT_BUSY_S if receiving else SILENT_S, 1.5 * slowest_s)
@@ -119,6 +123,7 @@ class GatewayWatch:
 
     def _down(self, reason: str, now: float) -> None:
         self.reach, self.reason = "down", reason
+        self.down_at = now
         self._good = 0
         self._ask_soon = False
         self._refusals = 0

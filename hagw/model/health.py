@@ -12,6 +12,7 @@ class UplinkHealth:
     """`suspect`: subflows are withdrawn at once, reversible, no outage yet. RTT is the smoothed echo RTT.
 
     `rtt_floor_ms` is the line's round trip without load: what it was at best lately, while the other rises with queues.
+    Loss and jitter are of the round trip, and of each direction where the gateway tells what it received.
     """
 
     state: UplinkState
@@ -19,6 +20,11 @@ class UplinkHealth:
     rtt_ms: float | None = None
     loss: float | None = None
     rtt_floor_ms: float | None = None
+    jitter_ms: float | None = None
+    jitter_up_ms: float | None = None
+    jitter_down_ms: float | None = None
+    loss_up: float | None = None
+    loss_down: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

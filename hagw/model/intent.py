@@ -94,6 +94,19 @@ class PoolIntent:
 
 
 @dataclass(frozen=True, slots=True)
+class PortalIntent:
+    """What to ask for over a line that may be behind a captive portal, and its right answer.
+
+    `url` None = port 80 of the gateway's address: no third party is asked. `body` None = any.
+    """
+
+    enabled: bool = True
+    url: str | None = None
+    status: int = 204
+    body: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class FlowLimits:
     """Bounds on what LAN hosts (CPE) or customers (HAG) can make us hold."""
 
@@ -121,6 +134,7 @@ class CpeIntent:
     mptcp_scheduler: str | None = None  # None = leave the kernel's
     pool: PoolIntent = PoolIntent()
     limits: FlowLimits = FlowLimits()
+    portal_check: PortalIntent = PortalIntent()
 
 
 @dataclass(frozen=True, slots=True)

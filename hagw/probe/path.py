@@ -30,6 +30,7 @@ class Endpoints:
     port: int
     line: int
     key: bytes
+    convert_port: int
 
     @property
     def packet_bytes(self) -> int:
@@ -45,8 +46,16 @@ def endpoints(uplink: UplinkIntent, facts: UplinkFacts, gateway: GatewayIntent) 
     for source in sources:
         for destination in gateway.addresses:
             if source is not None and destination.version == source.version:
-                port, line, key = gateway.probe_port, uplink.slot, gateway.key
-                return Endpoints(uplink.interface, facts.ifindex, source, destination, port, line, key)
+                return Endpoints(
+                    interface=uplink.interface,
+                    ifindex=facts.ifindex,
+                    source=source,
+                    destination=destination,
+                    port=gateway.probe_port,
+                    line=uplink.slot,
+                    key=gateway.key,
+                    convert_port=gateway.port,
+                )
     return None
 
 
@@ -58,6 +67,11 @@ class Path:
         self.asker = Asker(ends.key, ends.line, int.from_bytes(os.urandom(8)))
         self.sockets: list[socket.socket] = []
         self._next = 0
+
+    def ask(self, now: float) -> Question:
+        """Return the next question; `send` it at once, by the socket it is numbered for."""
+        self._next = (self._next + 1) % _SOCKETS
+        return self.asker.ask(now, stream=self._next)
 
     def open(self) -> list[socket.socket]:
         """Make the sockets; return those that are new. Raise OSError where device, address or route is missing."""
@@ -79,10 +93,10 @@ class Path:
         for sock in self.sockets:
             sock.close()
         self.sockets = []
+        self.asker.begin_anew()
 
     def send(self, question: Question) -> None:
-        """Send over the next socket. A full queue loses the question like any other; else raise OSError."""
-        self._next = (self._next + 1) % len(self.sockets)
+        """Send the question just asked. A full queue loses it like any other; else raise OSError."""
         try:
             self.sockets[self._next].send(question.datagram)
         except OSError as error:

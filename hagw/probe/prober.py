@@ -13,12 +13,14 @@ from typing import Final
 
 from hagw.health.fleet import Ask, Counters, Fleet, LineSetup, Orders
 from hagw.health.liveness import Link
+from hagw.health.portal import PortalAnswer
 from hagw.model.facts import Facts, UplinkFacts
 from hagw.model.health import GatewayHealth, UplinkHealth
-from hagw.model.intent import GatewayIntent, UplinkIntent
+from hagw.model.intent import GatewayIntent, PortalIntent, UplinkIntent
 from hagw.probe.counters import CounterFile, InterfaceCounters, link_header_bytes
 from hagw.probe.monitor import LinkSeen
 from hagw.probe.path import Endpoints, Path, endpoints
+from hagw.probe.portal import look_for_portal
 
 _DATAGRAM: Final = 256  # larger than any answer: a longer datagram must not look like one
 _BATCH: Final = 32
@@ -68,7 +70,11 @@ class Prober:
         on_uplink_change: Callable[[str, UplinkHealth], None],
         on_gateway_change: Callable[[str, GatewayHealth], None],
         on_heard: Callable[[str, float], None],
+        portal_check: PortalIntent | None = None,
     ) -> None:
+        """Look for captive portals as `portal_check` says, None = never."""
+        self._portal_check = portal_check if portal_check is not None and portal_check.enabled else None
+        self._looking: set[str] = set()
         self._on_uplink_change = on_uplink_change
         self._on_gateway_change = on_gateway_change
         self._on_heard = on_heard
@@ -98,7 +104,10 @@ class Prober:
             self._lines[uplink.name] = line
         self._gateways = tuple(gateways)
         self._interfaces = {line.uplink.interface.encode(): line for line in self._lines.values()}
-        setups = [LineSetup(name, line.uplink.kind, line.link()) for name, line in self._lines.items()]
+        setups = [
+            LineSetup(name, line.uplink.kind, line.link(), metered=line.uplink.metered)
+            for name, line in self._lines.items()
+        ]
         self._fleet.configure(setups, [gateway.name for gateway in gateways], time.monotonic())
         self._replace_paths()
         self._tell()
@@ -150,9 +159,12 @@ class Prober:
         self._loop = asyncio.get_running_loop()
         counters = CounterFile()
         try:
-            while True:
-                orders = self._turn(counters)
-                await self._pause(orders.again_s)
+            async with asyncio.TaskGroup() as group:
+                while True:
+                    orders = self._turn(counters)
+                    for line in orders.portal_checks:
+                        self._look_for_portal(group, line)
+                    await self._pause(orders.again_s)
         finally:
             counters.close()
             for path in self._paths.values():
@@ -193,6 +205,25 @@ class Prober:
                 line.counters = _without_own(found, line)
                 _rate(found, line, now)
 
+    # -- captive portals -------------------------------------------------------------------------------------
+
+    def _look_for_portal(self, group: asyncio.TaskGroup, line: str) -> None:
+        """Ask for the page over the first gateway's address family; one request a line at a time."""
+        ends = next((p.ends for ask, p in self._paths.items() if ask.line == line), None)
+        if self._portal_check is not None and ends is not None and line not in self._looking:
+            self._looking.add(line)
+            group.create_task(self._ask_page(line, ends, self._portal_check))
+
+    async def _ask_page(self, line: str, ends: Endpoints, page: PortalIntent) -> None:
+        try:
+            answer: PortalAnswer = await look_for_portal(ends, page)
+        finally:
+            self._looking.discard(line)
+        if any(ask.line == line and path.ends == ends for ask, path in self._paths.items()):
+            self._fleet.portal_answered(line, answer, time.monotonic())
+            self._tell()
+            self._wake()
+
     # -- questions and answers -------------------------------------------------------------------------------
 
     def _send(self, ask: Ask) -> None:
@@ -201,7 +232,7 @@ class Prober:
         if path is None or line is None:
             return
         now = time.monotonic()
-        question = path.asker.ask(now)
+        question = path.ask(now)
         self._fleet.asked(ask, question.sequence, now)
         try:
             for sock in path.open():
@@ -247,7 +278,7 @@ class Prober:
         line.own_rx += 1
         line.own_rx_bytes += path.ends.packet_bytes
         offset_s = echo.wall_s + echo.rtt_s / 2 - time.time()
-        self._fleet.answered(ask, echo.sequence, echo.rtt_s, echo.ipv6, offset_s, now)
+        self._fleet.answered(ask, echo.sequence, echo.rtt_s, echo.ipv6, offset_s, now, echo.passage)
         self._heard(ask.gateway, now)
         if self._fleet.is_hurried():
             self._wake()

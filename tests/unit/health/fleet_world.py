@@ -64,8 +64,8 @@ class World:
         self._deaf: list[Callable[[], None]] = []
         self._states: dict[str, str] = dict.fromkeys(lines, "") | {"gw": ""}
 
-    def configure(self) -> None:
-        setups = [LineSetup(name, line.kind, line.link) for name, line in self.lines.items()]
+    def configure(self, metered: tuple[str, ...] = ()) -> None:
+        setups = [LineSetup(n, line.kind, line.link, metered=n in metered) for n, line in self.lines.items()]
         self.fleet.configure(setups, ["gw"], self.now)
 
     def hiccup(self, seconds: float, *, whole_machine: bool) -> None:

@@ -3,7 +3,7 @@
 import pytest
 from fleet_world import SimLine, World
 
-from hagw.health.liveness import Link
+from hagw.health.liveness import KEPT, Link
 
 DEMO = {
     "dsl": {"kind": "dsl", "delay_s": 0.012, "packets_per_s": 1300.0},
@@ -248,6 +248,82 @@ def test_there_is_always_a_line_to_use() -> None:
     for line in world.lines.values():
         line.heal()
     world.until(lambda: {world.state(name) for name in world.lines} == {"up"}, 4.0)
+
+
+def test_the_last_line_is_kept_and_says_why() -> None:
+    world = demo("download")
+    world.run(1.0)
+    for name in ("dsl", "wifi", "lte"):
+        world.lines[name].blackhole()
+        world.run(1.0)
+        assert "up" in {world.state(n) for n in world.lines}
+    for _ in range(300):
+        world.run(0.1)
+        assert "up" in {world.state(n) for n in world.lines}
+
+
+def test_a_lone_line_that_swallows_everything_stays_in_use() -> None:
+    world = demo(None, names=("dsl",))
+    dsl = world.lines["dsl"]
+    dsl.blackhole()
+    for _ in range(600):
+        dsl.tx += 1
+        world.run(0.01)
+    health = world.fleet.uplinks()["dsl"]
+    assert (health.state, health.reason) == ("up", KEPT)
+    dsl.heal()
+    world.run(5.0)
+    assert world.fleet.uplinks()["dsl"].reason == ""
+
+
+def test_a_suspect_line_is_used_again_when_the_last_good_one_loses_its_carrier() -> None:
+    world = demo("download", names=("dsl", "lte"))
+    world.lines["lte"].blackhole()
+    world.until(lambda: world.state("lte") == "suspect", 1.0)
+    world.run(1.0)
+    world.fleet.link_changed("dsl", Link(carrier=False), world.now)
+    world.run(0.1)
+    health = world.fleet.uplinks()["lte"]
+    assert (health.state, health.reason) == ("up", KEPT)
+    world.fleet.link_changed("dsl", Link(), world.now)
+    world.until(lambda: world.state("dsl") == "up" and world.state("lte") == "suspect", 5.0)
+
+
+def test_a_line_just_back_is_verified_although_it_is_the_only_one_with_a_carrier() -> None:
+    world = World(1, dsl=SimLine(kind="dsl"))
+    world.run(0.01)
+    assert world.state("dsl") == "up"
+
+
+def test_a_metered_line_costs_little_while_it_idles_and_while_it_is_dead() -> None:
+    world = World(1, dsl=SimLine(kind="dsl"), lte=SimLine(kind="wwan", delay_s=0.025))
+    world.configure(metered=("lte",))
+    world.run(600.0)
+    world.asks.clear()
+    world.run(1800.0)
+    assert sum(ask.line == "lte" for _, ask in world.asks) <= 8
+    world.lines["lte"].blackhole()
+    world.lines["lte"].load = "chat"
+    world.run(1200.0)
+    assert world.state("lte") == "down"
+    world.asks.clear()
+    world.run(600.0)
+    assert sum(ask.line == "lte" for _, ask in world.asks) <= 600 / 15 + 1
+
+
+def test_a_gateway_that_stays_away_costs_a_metered_line_little() -> None:
+    world = World(1, dsl=SimLine(kind="dsl"), lte=SimLine(kind="wwan", delay_s=0.025))
+    world.configure(metered=("lte",))
+    world.run(5.0)
+    world.gateway_alive = False
+    world.lines["dsl"].load = "download"
+    world.run(600.0)
+    assert world.reach() == "down"
+    world.asks.clear()
+    world.run(600.0)
+    assert sum(ask.line == "lte" for _, ask in world.asks) <= 600 / 15 + 1
+    world.gateway_alive = True
+    world.until(lambda: world.reach() == "up", 6.0)
 
 
 def test_a_lone_line_is_not_blamed_for_a_dead_gateway() -> None:
