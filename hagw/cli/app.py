@@ -9,6 +9,7 @@ from hagw.cli import lab
 from hagw.cli.check import check
 from hagw.cli.clear import clear
 from hagw.cli.daemon import daemon
+from hagw.cli.doctor import doctor
 from hagw.cli.flows import flows
 from hagw.cli.output import print_error
 from hagw.cli.settings import get, set_
@@ -25,7 +26,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="Hybrid-access gateway: a LAN's plain TCP over DSL, LTE and WiFi at once.",
 )
-for verb in (daemon, status, flows, check, get, clear, lab.lab, version):
+for verb in (daemon, status, flows, check, doctor, get, clear, lab.lab, version):
     app.command()(verb)
 app.command("set")(set_)
 

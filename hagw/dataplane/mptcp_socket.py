@@ -122,6 +122,14 @@ class SubflowReader:
         """Return all subflows the kernel still lists, those that are closing or dead included."""
         return tuple(_subflow(*row) for row in self._rows(sock))
 
+    def read_at_once(self, sock: socket.socket) -> int:
+        """Return how many subflows one call tells of. Raise OSError where the kernel lacks MPTCP_FULL_INFO."""
+        return len(self._read_full(sock.fileno()))
+
+    def read_in_parts(self, sock: socket.socket) -> tuple[SubflowInfo, ...]:
+        """Return all subflows by the older calls. Raise OSError where the kernel lacks them."""
+        return tuple(_subflow(*row) for row in self._read_pair(sock.fileno()))
+
     def _rows(self, sock: socket.socket) -> list[_Row]:
         try:
             if self._whole:

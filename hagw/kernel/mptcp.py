@@ -21,6 +21,8 @@ _GENL_ID_CTRL: Final = 16
 _CTRL_CMD_GETFAMILY: Final = 3
 _CTRL_ATTR_FAMILY_ID: Final = 1
 _CTRL_ATTR_FAMILY_NAME: Final = 2
+_CTRL_ATTR_OPS: Final = 6
+_CTRL_ATTR_OP_ID: Final = 1
 
 _CMD_SET_LIMITS: Final = 5
 _CMD_GET_LIMITS: Final = 6
@@ -28,6 +30,7 @@ _CMD_SET_FLAGS: Final = 7
 _CMD_REMOVE: Final = 9
 _CMD_SUBFLOW_CREATE: Final = 10
 _CMD_SUBFLOW_DESTROY: Final = 11
+PER_CONNECTION: Final = {"remove": _CMD_REMOVE, "create": _CMD_SUBFLOW_CREATE, "destroy": _CMD_SUBFLOW_DESTROY}
 
 _ATTR_ADDR: Final = 1
 _ATTR_RCV_ADD_ADDRS: Final = 2
@@ -133,6 +136,14 @@ class PathManager:
             + attribute(_ATTR_SUBFLOWS, _U32.pack(limits.subflows)),
         )
 
+    def missing_commands(self) -> tuple[str, ...]:
+        """Return which per-connection commands this kernel does not list for its path manager."""
+        listed = {
+            _U32.unpack(dict(attributes(operation))[_CTRL_ATTR_OP_ID])[0]
+            for _, operation in attributes(self._described(b"mptcp_pm\0").get(_CTRL_ATTR_OPS, b""))
+        }
+        return tuple(name for name, number in PER_CONNECTION.items() if number not in listed)
+
     def close(self) -> None:
         """Close the socket; harmless when it is closed already."""
         self._netlink.close()
@@ -147,10 +158,14 @@ class PathManager:
         return self._netlink.request(self._family, _COMMAND.pack(command, 1, 0) + payload, NLM_F_ACK)
 
     def _resolve(self, family: bytes) -> int:
+        number: int = _U16.unpack(self._described(family)[_CTRL_ATTR_FAMILY_ID])[0]
+        return number
+
+    def _described(self, family: bytes) -> dict[int, bytes]:
+        """Return the attributes by which generic netlink describes a family."""
         payload = _COMMAND.pack(_CTRL_CMD_GETFAMILY, 1, 0) + attribute(_CTRL_ATTR_FAMILY_NAME, family)
         answer = self._netlink.request(_GENL_ID_CTRL, payload, NLM_F_ACK)[0]
-        number: int = _U16.unpack(dict(attributes(answer[_COMMAND.size :]))[_CTRL_ATTR_FAMILY_ID])[0]
-        return number
+        return dict(attributes(answer[_COMMAND.size :]))
 
 
 def _token(token: int) -> bytes:

@@ -51,6 +51,10 @@ ADDRESS_ID_V4_BASE: Final = 0  # + slot
 ADDRESS_ID_V6_BASE: Final = 100  # + slot
 
 
+# Line numbers in echoes: slots, and from here on those of an examination: its questions must not be counted as theirs.
+ECHO_LINE_EXAMINED_BASE: Final = 128  # + slot
+
+
 def address_id(slot: int, ipv6: bool) -> int:
     """MPTCP address id of the uplink's IPv4 or IPv6 address."""
     return slot + (ADDRESS_ID_V6_BASE if ipv6 else ADDRESS_ID_V4_BASE)
