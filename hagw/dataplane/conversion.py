@@ -30,7 +30,6 @@ from hagw.dataplane.mptcp_socket import open_stream, token_of
 from hagw.dataplane.relay import Relay, abort
 from hagw.dataplane.sendqueue import SendQueue
 from hagw.dataplane.servers import RACE_S
-from hagw.dataplane.synack import syn_ack_options
 
 if TYPE_CHECKING:
     from hagw.dataplane.hag import HagWorker
@@ -287,7 +286,7 @@ class ConverterSession:
             for option, value in KEEPALIVE:
                 sock.setsockopt(socket.IPPROTO_TCP, option, value)
         self._queue.begin(self.client)
-        reply = machine.accept(syn_ack_options(server))
+        reply = machine.accept(self._worker.syn_acks.options(server))
         self._machine = None
         self._reply_bytes = len(reply)
         self.state = "relaying"

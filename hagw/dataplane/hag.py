@@ -17,6 +17,7 @@ from hagw.dataplane.mptcp_socket import IPPROTO_MPTCP, SubflowReader, tune, wide
 from hagw.dataplane.notices import Notices
 from hagw.dataplane.relay import BUFFER_BYTES, abort
 from hagw.dataplane.servers import ServerMemory
+from hagw.dataplane.synack import SynAcks
 from hagw.model.intent import FlowLimits, IPNetwork
 from hagw.model.snapshot import CustomerView, HagSnapshot
 from hagw.pmf.echo import EchoCustomer, Responder
@@ -49,6 +50,7 @@ class HagWorker:
         self.rules = DestinationRules((), (), frozenset())
         self.limits = FlowLimits()
         self.servers = ServerMemory()
+        self.syn_acks = SynAcks()
         self.closed = ClosedFlows()
         self.sessions: dict[int, ConverterSession] = {}
         self.pending: dict[str, int] = {}
@@ -102,6 +104,7 @@ class HagWorker:
             self._responder = Responder(echoes, ipv6_egress=snapshot.ipv6_egress)
         else:
             self._responder.reconfigure(echoes, ipv6_egress=snapshot.ipv6_egress)
+        self.syn_acks.open()
         self._listen(snapshot)
 
     def heard(self, gateway: str, at: float) -> None:
@@ -117,6 +120,7 @@ class HagWorker:
         """Reset whatever is left."""
         for session in list(self.sessions.values()):
             session.give_up("the gateway is stopping")
+        self.syn_acks.close()
 
     def stats(self) -> dict[str, Any]:
         """Return the counters of the control protocol's pong."""
@@ -273,8 +277,9 @@ class HagWorker:
                 continue  # no route back, or an ICMP error of an earlier reply
 
     def _tick(self) -> None:
-        """Look at the connections that carry bulk."""
+        """Look at the connections that carry bulk, and at what servers answered."""
         self.loop.call_in(TICK_S, self._tick)
+        self.syn_acks.look()
         for session in list(self.sessions.values()):
             session.look(self.loop.now)
 
