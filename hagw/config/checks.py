@@ -5,6 +5,7 @@ Works on the plain tree and shrugs at what the schema refuses anyway, so that on
 
 from collections.abc import Callable, Iterable, Iterator
 
+from hagw.config.check_uplinks import check_uplinks
 from hagw.config.suggest import did_you_mean
 from hagw.config.tree import Path, Plain, Tree
 from hagw.config.values import parse_address
@@ -19,6 +20,7 @@ def check_cpe(tree: Tree) -> Iterator[ConfigIssue]:
     yield from _unique(tree, _texts(uplinks, "name"), "another uplink has this name")
     yield from _unique(tree, _texts(uplinks, "interface"), "another uplink has this interface")
     yield from _interfaces(tree, uplinks)
+    yield from check_uplinks(tree, uplinks)
     gateways = list(_items(tree.root, "gateways"))
     yield from _unique(tree, _texts(gateways, "name"), "another gateway has this name")
     addresses = [found for path, section in gateways for found in _entries(path, section, "addresses")]

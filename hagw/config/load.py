@@ -159,7 +159,7 @@ def _cpe(file: CpeFile) -> CpeIntent:
             UplinkIntent(
                 name=up.name,
                 kind=up.kind,
-                interface=up.interface,
+                interface=up.interface or "",
                 slot=slot,
                 enabled=up.enabled,
                 metered=up.metered,
@@ -168,6 +168,11 @@ def _cpe(file: CpeFile) -> CpeIntent:
                 rate_up_bps=up.rate_up,
                 gateway4=up.gateway4,
                 gateway6=up.gateway6,
+                match=None if up.match is None else up.match.to_intent(),
+                addressing=up.address,
+                addresses=up.addresses,
+                mtu=up.mtu,
+                probing=up.probe,
             )
             for slot, up in enumerate(file.uplinks, start=1)
         ),

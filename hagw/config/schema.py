@@ -10,8 +10,11 @@ from hagw.config.values import (
     Address6,
     Duration,
     Interface,
+    InterfaceGlob,
     Key,
+    Mac,
     Name,
+    OwnAddress,
     Ports,
     Prefix,
     Rate,
@@ -19,12 +22,15 @@ from hagw.config.values import (
 )
 from hagw.model.ids import MAX_UPLINKS, PORT_CONTROL, PORT_CONVERT, PORT_PROBE
 from hagw.model.intent import (
+    Addressing,
     AllowIntent,
     FirewallIntent,
     FirewallProtocol,
     FlowLimits,
+    InterfaceMatch,
     PoolIntent,
     PortalIntent,
+    ProbeStyle,
     ServerMptcp,
     SteeringMode,
     UplinkKind,
@@ -58,12 +64,25 @@ class LanSection(Section):
     interfaces: tuple[Interface, ...] = Field(min_length=1, description="interfaces that LAN hosts are behind")
 
 
+class MatchSection(Section):
+    """What an interface is known by where its name is not certain; all that is given must fit."""
+
+    name: InterfaceGlob | None = Field(default=None, description="pattern of its name, such as wwan*")
+    mac: Mac | None = Field(default=None, description="its hardware's address")
+    driver: InterfaceGlob | None = Field(default=None, description="its driver, as `ethtool -i` names it; a pattern")
+
+    def to_intent(self) -> InterfaceMatch:
+        """Return the trusted value."""
+        return InterfaceMatch(self.name, self.mac, self.driver)
+
+
 class UplinkSection(Section):
     """One access line."""
 
     name: Name = Field(description="name of the line, used in rules and in every report")
     kind: UplinkKind = Field(description="kind of access")
-    interface: Interface = Field(description="network interface of the line")
+    interface: Interface | None = Field(default=None, description="network interface of the line, or give `match`")
+    match: MatchSection | None = Field(default=None, description="how to know its interface, instead of `interface`")
     enabled: Truth = Field(default=True, description="false = configured but not used")
     metered: Truth = Field(default=False, description="true = bytes cost money: used last among equals")
     cost: int = Field(default=0, ge=0, le=1000, description="lower is preferred")
@@ -71,6 +90,12 @@ class UplinkSection(Section):
     rate_up: Rate | None = Field(default=None, description="rate of IP bytes from us; learnt if not given")
     gateway4: Address4 | None = Field(default=None, description="IPv4 router; from the main table if not given")
     gateway6: Address6 | None = Field(default=None, description="IPv6 router; from the main table if not given")
+    address: Addressing = Field(
+        default="dhcp", description="dhcp: as the system configures it; static: hagw sets `addresses`; ra: IPv6 by RA"
+    )
+    addresses: tuple[OwnAddress, ...] = Field(default=(), description="with `address: static`: one a family at most")
+    mtu: int | None = Field(default=None, ge=1280, le=9216, description="set on the interface; left alone if not given")
+    probe: ProbeStyle = Field(default="normal", description="normal, gentle (asks less) or fast (asks more)")
 
 
 class GatewaySection(Section):

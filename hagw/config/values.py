@@ -4,12 +4,22 @@ Every parser raises ValueError whose message says what is allowed; secrets are n
 """
 
 import re
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import (
+    IPv4Address,
+    IPv4Interface,
+    IPv4Network,
+    IPv6Address,
+    IPv6Interface,
+    IPv6Network,
+    ip_address,
+    ip_interface,
+    ip_network,
+)
 from typing import Annotated, Any, Final
 
 from pydantic import BeforeValidator, WithJsonSchema
 
-from hagw.model.intent import IPAddress, IPNetwork
+from hagw.model.intent import IPAddress, IPInterface, IPNetwork
 
 _RATE_UNITS: Final = {"bit/s": 1, "kbit/s": 10**3, "mbit/s": 10**6, "gbit/s": 10**9}
 _RATE_MIN_BPS: Final = 1_000
@@ -19,6 +29,8 @@ _DURATION_MAX_S: Final = 30 * 86_400.0
 _QUANTITY: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z/]*)", re.ASCII)
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}", re.ASCII)
 _INTERFACE: Final = re.compile(r"[^\s/:\0]{1,15}")
+_GLOB: Final = re.compile(r"[^\s/:\0]{1,32}")
+_MAC: Final = re.compile(r"[0-9A-Fa-f]{2}(?:[:-][0-9A-Fa-f]{2}){5}", re.ASCII)
 _KEY: Final = re.compile(r"[0-9A-Fa-f]{64}", re.ASCII)
 _PORTS: Final = re.compile(r"(\d{1,5})(?:\s*-\s*(\d{1,5}))?", re.ASCII)
 _TRUTH: Final = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
@@ -90,6 +102,39 @@ def parse_address6(text: str) -> IPv6Address:
     return address
 
 
+def parse_own_address(text: str) -> IPInterface:
+    """Return an address that an interface can have, with the length of its network's prefix."""
+    wanted = f"{text!r} is not an address with the length of its prefix, such as 192.0.2.10/24 or 2001:db8::10/64"
+    if "/" not in text:
+        raise ValueError(wanted)
+    try:
+        found = ip_interface(text)
+    except ValueError:
+        raise ValueError(wanted) from None
+    network, ip = found.network, found.ip
+    if ip.is_multicast or ip.is_loopback or ip.is_unspecified or ip.is_link_local:
+        raise ValueError(f"{ip} cannot be the address of an uplink")
+    if network.num_addresses > 2 and (
+        ip == network.network_address or (ip.version == 4 and ip == network.broadcast_address)
+    ):
+        raise ValueError(f"{ip} stands for the whole network {network}, it is not a machine's address")
+    return found
+
+
+def parse_mac(text: str) -> str:
+    """Return a MAC address in lower case with colons."""
+    if not _MAC.fullmatch(text):
+        raise ValueError(f"{text!r} is not a MAC address such as 02:00:5e:10:00:01")
+    return text.lower().replace("-", ":")
+
+
+def parse_interface_glob(text: str) -> str:
+    """Return a pattern for names of interfaces, with * ? and [..]."""
+    if not _GLOB.fullmatch(text):
+        raise ValueError(f"{text!r} is not a pattern for an interface's name, such as wwan*")
+    return text
+
+
 def parse_ports(text: str) -> tuple[int, int]:
     """Return an inclusive port range from "443" or "8000-8100"."""
     match = _PORTS.fullmatch(text)
@@ -156,8 +201,11 @@ Prefix = Annotated[IPv4Network | IPv6Network, *_scalar(parse_prefix)]
 Address = Annotated[IPv4Address | IPv6Address, *_scalar(parse_address)]
 Address4 = Annotated[IPv4Address, *_scalar(parse_address4)]
 Address6 = Annotated[IPv6Address, *_scalar(parse_address6)]
+OwnAddress = Annotated[IPv4Interface | IPv6Interface, *_scalar(parse_own_address)]
 Ports = Annotated[tuple[int, int], *_scalar(parse_ports, number=True)]
 Name = Annotated[str, *_scalar(parse_name, _NAME.pattern, number=True)]
 Interface = Annotated[str, *_scalar(parse_interface)]
+InterfaceGlob = Annotated[str, *_scalar(parse_interface_glob)]
+Mac = Annotated[str, *_scalar(parse_mac, _MAC.pattern)]
 Key = Annotated[bytes, *_scalar(parse_key, _KEY.pattern, number=True)]
 Truth = Annotated[bool, BeforeValidator(lambda value: parse_truth(value) if isinstance(value, str) else value)]

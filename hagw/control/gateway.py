@@ -19,6 +19,7 @@ from hagw.model.facts import Facts
 from hagw.model.health import GatewayHealth, UplinkHealth
 from hagw.model.intent import CpeIntent, Intent
 from hagw.model.snapshot import Snapshot
+from hagw.uplinks.interfaces import resolved
 
 FULL_PASS_S = 60.0  # drift is found and repaired at least this often
 SETTLE_S = 0.02  # events come in bursts: one pass for all of them
@@ -102,7 +103,7 @@ class Gateway:
         """Return the status document."""
         return status_document(
             StatusInputs(
-                intent=self._intent,
+                intent=resolved(self._intent, self._facts) if isinstance(self._intent, CpeIntent) else self._intent,
                 version=self._version,
                 uplinks=self._health.uplinks(),
                 gateways=self._health.gateways(),

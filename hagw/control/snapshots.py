@@ -91,7 +91,7 @@ def _uplink(up: UplinkIntent, found: UplinkFacts, health: UplinkHealth) -> Uplin
     return UplinkView(
         slot=up.slot,
         name=up.name,
-        interface=up.interface,
+        interface=found.interface or up.interface,
         ifindex=found.ifindex,
         address4=str(found.address4) if found.address4 is not None and is_routed4 else None,
         address6=str(found.address6) if found.address6 is not None and is_routed6 else None,

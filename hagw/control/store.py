@@ -3,10 +3,10 @@
 import json
 import os
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args
 
-from hagw.model.remembered import Remembered, RememberedLimits, RememberedSysctl
-from hagw.model.resources import MptcpLimits
+from hagw.model.remembered import Remembered, RememberedLimits, RememberedLink, RememberedSysctl
+from hagw.model.resources import LinkProperty, MptcpLimits
 
 _SCHEMA: Final = 1
 
@@ -67,6 +67,10 @@ def _document(remembered: Remembered) -> dict[str, Any]:
         "limits": None if limits is None else _limits_document(limits),
         "table": remembered.table,
         "table_seen": remembered.table_seen,
+        "links": [
+            {"device": device, "name": name, "previous": known.previous, "written": list(known.written)}
+            for (device, name), known in remembered.links.items()
+        ],
     }
 
 
@@ -80,6 +84,12 @@ def _parse(document: dict[str, Any]) -> Remembered:
         limits=None if limits is None else _parse_limits(limits),
         table=str(document["table"]),
         table_seen=str(document["table_seen"]),
+        links={
+            (str(each["device"]), name): RememberedLink(int(each["previous"]), tuple(each["written"]))
+            for each in document.get("links", ())
+            for name in get_args(LinkProperty)
+            if each["name"] == name
+        },
     )
 
 

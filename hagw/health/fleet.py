@@ -12,10 +12,10 @@ from hagw.health.attention import Attention
 from hagw.health.gateway import GatewayWatch
 from hagw.health.liveness import Link, Liveness, Surroundings
 from hagw.health.portal import PortalAnswer, PortalWatch
-from hagw.health.profile import METERED_RETRY_S, Profile, profile_of
+from hagw.health.profile import METERED_RETRY_S, Profile, profile_of, styled
 from hagw.health.quality import Quality
 from hagw.model.health import GatewayHealth, UplinkHealth
-from hagw.model.intent import UplinkKind
+from hagw.model.intent import ProbeStyle, UplinkKind
 from hagw.pmf.echo import Passage
 
 # A turn costs some 300 µs of a shared core, most of it for waking up: quick ones only where milliseconds count.
@@ -42,6 +42,7 @@ class LineSetup:
     link: Link
     profile: Profile | None = None
     metered: bool = False
+    style: ProbeStyle = "normal"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,7 @@ class Fleet:
         before_lines, before_gateways = self._lines, self._gateways
         self._lines, self._gateways = {}, {}
         for setup in lines:
-            profile = setup.profile or profile_of(setup.kind, setup.metered)
+            profile = setup.profile or styled(profile_of(setup.kind, setup.metered), setup.style)
             line = before_lines.get(setup.name)
             if line is None:
                 line = _Line(Liveness(profile, setup.link, at), PortalWatch(at))

@@ -35,11 +35,12 @@ class Link:
     admin_up: bool = True
     carrier: bool = True
     address: bool = True
+    absence: str = ""  # why the interface is not present, where that is known
 
     def obstacle(self) -> str | None:
         """Return why the line cannot work now, None = nothing is in the way."""
         if not self.present:
-            return "the interface does not exist"
+            return self.absence or "the interface does not exist"
         if not self.admin_up:
             return "the interface is switched off"
         if not self.carrier:

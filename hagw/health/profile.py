@@ -8,9 +8,9 @@ under 500 ms leaves about 250 ms for finding out; loaded queues add 100-200 ms t
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Final
+from typing import Final, assert_never
 
-from hagw.model.intent import UplinkKind
+from hagw.model.intent import ProbeStyle, UplinkKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,3 +65,17 @@ def profile_of(kind: UplinkKind, metered: bool) -> Profile:
     """Return the thresholds of a kind of line; a metered one is asked less often while idle and while it is dead."""
     profile = PROFILES[kind]
     return replace(profile, heartbeat_s=METERED_HEARTBEAT_S, retry_max_s=METERED_RETRY_S) if metered else profile
+
+
+def styled(profile: Profile, style: ProbeStyle) -> Profile:
+    """Return the thresholds with the owner's wish about how much to ask; how long an answer may take stays."""
+    match style:
+        case "normal":
+            return profile
+        case "gentle":
+            heartbeat_s = max(300.0, profile.heartbeat_s)
+            return replace(profile, heartbeat_s=heartbeat_s, echo_s=1.0, echo_bytes=16_384, retry_max_s=15.0)
+        case "fast":
+            return replace(profile, heartbeat_s=10.0, echo_s=0.1)
+        case _:
+            assert_never(style)

@@ -1,18 +1,20 @@
 """Read what is true of the machine: lines, addresses, gateways, connected networks, kernel features."""
 
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from socket import AF_INET, AF_INET6
 from typing import Any, Final
 
 from hagw.kernel import sysctl
+from hagw.kernel.links import describe_links
 from hagw.kernel.rtnl import Rtnl
 from hagw.model.facts import Facts, UplinkFacts
-from hagw.model.ids import TABLE_MAIN
+from hagw.model.ids import ADDRESS_PROTOCOL, TABLE_MAIN
 from hagw.model.intent import CpeIntent, Intent, IPAddress, IPNetwork, UplinkIntent
 from hagw.plan.cpe import BRIDGE_SYSCTLS
+from hagw.uplinks import interfaces
 
 OPTIONAL_SYSCTLS: Final = (
     "net/mptcp/pm_type",
@@ -58,9 +60,15 @@ class FactsReader:
         if ipv6:
             routes += [route for route in self._netlink.dump("routes", family=AF_INET6) if _is_main(route)]
         defaults = sorted(_defaults(routes), key=lambda route: route.metric)
-        uplinks = intent.uplinks if isinstance(intent, CpeIntent) else ()
+        uplinks: dict[str, UplinkFacts] = {}
+        for uplink, found in _found(intent, links):
+            if isinstance(found, interfaces.Missing):
+                uplinks[uplink.name] = UplinkFacts(uplink.name, None, problem=found.why)
+            else:
+                link = links[found.interface]
+                uplinks[uplink.name] = _uplink(uplink, found.interface, link, addresses, defaults, ipv6)
         return Facts(
-            uplinks={up.name: _uplink(up, links.get(up.interface), addresses, defaults, ipv6) for up in uplinks},
+            uplinks=uplinks,
             local_prefixes=_local_prefixes(addresses, routes),
             congestion_controls=self._congestion_controls(intent.congestion_control or "bbr"),
             mptcp_schedulers=mptcp_schedulers(),
@@ -84,14 +92,26 @@ class FactsReader:
         return found
 
 
-def _uplink(uplink: UplinkIntent, link: Any, addresses: list[Any], defaults: list[_Default], ipv6: bool) -> UplinkFacts:
-    if link is None:
-        return UplinkFacts(uplink.name, None)
+def _found(
+    intent: Intent, links: dict[str, Any]
+) -> Iterator[tuple[UplinkIntent, interfaces.Found | interfaces.Missing]]:
+    """Yield a CPE's uplinks with their interfaces."""
+    if isinstance(intent, CpeIntent):
+        needs_driver = any(up.match is not None and up.match.driver is not None for up in intent.uplinks)
+        found = interfaces.find(intent, describe_links(links, with_drivers=needs_driver))
+        yield from ((uplink, found[uplink.name]) for uplink in intent.uplinks)
+
+
+def _uplink(
+    uplink: UplinkIntent, interface: str, link: Any, addresses: list[Any], defaults: list[_Default], ipv6: bool
+) -> UplinkFacts:
     ifindex: int = link["index"]
     mine = [address for address in addresses if address["index"] == ifindex]
     point_to_point = bool(link["flags"] & _IFF_POINTOPOINT)
-    address4 = next(iter(_usable4(mine)), None)
-    address6 = _best6(mine) if ipv6 else None
+    # Ours are there as soon as the desired state is reached: one pass is enough for them and their routes.
+    own = {each.version: each.ip for each in uplink.addresses}
+    address4 = own.get(4) or next(iter(_usable4(mine)), None)
+    address6 = (own.get(6) or _best6(mine)) if ipv6 else None
     default4 = next((route for route in defaults if route.ifindex == ifindex and route.family == AF_INET), None)
     default6 = next((route for route in defaults if route.ifindex == ifindex and route.family == AF_INET6), None)
     gateway4 = uplink.gateway4 or (default4.gateway if default4 else None)
@@ -101,15 +121,25 @@ def _uplink(uplink: UplinkIntent, link: Any, addresses: list[Any], defaults: lis
         ifindex=ifindex,
         admin_up=bool(link["flags"] & _IFF_UP),
         carrier=link.get_attr("IFLA_CARRIER") != 0,
-        address4=address4,
-        address6=address6,
+        address4=address4 if isinstance(address4, IPv4Address) else None,
+        address6=address6 if isinstance(address6, IPv6Address) else None,
         gateway4=gateway4 if isinstance(gateway4, IPv4Address) else None,
         gateway6=gateway6 if isinstance(gateway6, IPv6Address) else None,
         onlink4=gateway4 is None and (default4 is not None or point_to_point),
         onlink6=gateway6 is None and (default6 is not None or point_to_point),
-        mtu=link.get_attr("IFLA_MTU") or 1500,
-        accepts_ra=_accepts_ra(uplink.interface),
+        mtu=uplink.mtu or link.get_attr("IFLA_MTU") or 1500,
+        accepts_ra=_accepts_ra(interface),
+        interface=interface,
+        mtu_min=link.get_attr("IFLA_MIN_MTU") or 0,
+        mtu_max=link.get_attr("IFLA_MAX_MTU") or 0,
+        foreign_addresses=frozenset(_foreign(mine)),
     )
+
+
+def _foreign(addresses: Iterable[Any]) -> Iterator[IPAddress]:
+    for address in addresses:
+        if address.get_attr("IFA_PROTO") != ADDRESS_PROTOCOL:
+            yield ip_address(address.get_attr("IFA_LOCAL") or address.get_attr("IFA_ADDRESS"))
 
 
 def _usable4(addresses: Iterable[Any]) -> list[IPv4Address]:

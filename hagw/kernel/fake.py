@@ -10,11 +10,14 @@ from hagw.errors import KernelRefused
 from hagw.kernel.memory import Memory
 from hagw.model.facts import Facts
 from hagw.model.intent import Intent, IPAddress
-from hagw.model.remembered import Remembered, RememberedLimits, RememberedSysctl
+from hagw.model.remembered import Remembered, RememberedLimits, RememberedLink, RememberedSysctl
 from hagw.model.resources import (
+    Address,
     Drop,
     KernelState,
     Key,
+    LinkProperty,
+    LinkSetting,
     MptcpLimits,
     NftTable,
     Plan,
@@ -35,7 +38,8 @@ class World:
 
     sysctls: dict[str, str] = field(default_factory=dict)
     limits: MptcpLimits = field(default_factory=lambda: MptcpLimits(2, 0))
-    resources: dict[Key, Resource] = field(default_factory=dict)  # routes, rules and the table
+    links: dict[tuple[str, LinkProperty], int] = field(default_factory=dict)  # (device, property) -> value
+    resources: dict[Key, Resource] = field(default_factory=dict)  # addresses, routes, rules and the table
     facts: Facts = field(default_factory=lambda: Facts(uplinks={}))
     refused: set[tuple[IPAddress, int]] = field(default_factory=set)
     forgotten: list[int] = field(default_factory=list)
@@ -77,7 +81,8 @@ class FakeMachine:
         known = self._remembered
         sysctls = [Sysctl(name, self.world.sysctls[name]) for name in known.sysctls if name in self.world.sysctls]
         limits = [] if known.limits is None else [self.world.limits]
-        return {**state_of(*sysctls, *limits), **self.world.resources}
+        links = [LinkSetting(*key, self.world.links[key]) for key in known.links if key in self.world.links]
+        return {**state_of(*sysctls, *limits, *links), **self.world.resources}
 
     def write(self, plan: Plan) -> None:
         """Take the steps in order."""
@@ -143,7 +148,11 @@ class FakeMachine:
                 self.world.sysctls[name] = value
             case MptcpLimits():
                 self.world.limits = resource
-            case Route() | Rule() | NftTable():
+            case LinkSetting(device, name, value):
+                if (device, name) not in self.world.links:
+                    raise KernelRefused(f"there is no {device}")
+                self.world.links[(device, name)] = value
+            case Address() | Route() | Rule() | NftTable():
                 self.world.resources[resource.key] = resource
                 if isinstance(resource, NftTable):
                     self.table = resource
@@ -156,7 +165,9 @@ class FakeMachine:
                 self._restore_sysctl(name)
             case MptcpLimits():
                 self._restore_limits()
-            case Route() | Rule() | NftTable():
+            case LinkSetting(device, name):
+                self._restore_link((device, name))
+            case Address() | Route() | Rule() | NftTable():
                 self.world.resources.pop(resource.key, None)
                 if isinstance(resource, NftTable):
                     self.table = None
@@ -166,6 +177,7 @@ class FakeMachine:
     def _remember(self, plan: Plan) -> None:
         sysctls = dict(self._remembered.sysctls)
         limits = self._remembered.limits
+        links = dict(self._remembered.links)
         for step in plan:
             match step:
                 case Put(Sysctl(name, value)) if name in self.world.sysctls:
@@ -174,9 +186,12 @@ class FakeMachine:
                 case Put(MptcpLimits() as wanted):
                     before = RememberedLimits(self.world.limits, ()) if limits is None else limits
                     limits = replace(before, written=(*before.written, wanted))
+                case Put(LinkSetting(device, prop, value)) if (device, prop) in self.world.links:
+                    link = links.get((device, prop), RememberedLink(self.world.links[(device, prop)], ()))
+                    links[(device, prop)] = replace(link, written=(*link.written, value))
                 case _:
                     pass
-        self._keep(replace(self._remembered, sysctls=sysctls, limits=limits))
+        self._keep(replace(self._remembered, sysctls=sysctls, limits=limits, links=links))
 
     def _restore_sysctl(self, name: str) -> None:
         sysctls = dict(self._remembered.sysctls)
@@ -187,6 +202,16 @@ class FakeMachine:
             elif self.world.sysctls.get(name) != known.previous:
                 self.notes.append(f"{name} was set by somebody else")
             self._keep(replace(self._remembered, sysctls=sysctls))
+
+    def _restore_link(self, key: tuple[str, LinkProperty]) -> None:
+        links = dict(self._remembered.links)
+        known = links.pop(key, None)
+        if known is not None:
+            if self.world.links.get(key) in known.written:
+                self.world.links[key] = known.previous
+            elif self.world.links.get(key) != known.previous:
+                self.notes.append(f"{key[1]} of {key[0]} was set by somebody else")
+            self._keep(replace(self._remembered, links=links))
 
     def _restore_limits(self) -> None:
         known = self._remembered.limits

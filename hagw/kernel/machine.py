@@ -5,7 +5,9 @@ from typing import assert_never
 
 from hagw.errors import KernelRefused
 from hagw.kernel import conntrack, sysctl
+from hagw.kernel.addresses import Addresses
 from hagw.kernel.facts import FactsReader
+from hagw.kernel.links import Links
 from hagw.kernel.memory import Memory
 from hagw.kernel.mptcp import PathLimits, PathManager
 from hagw.kernel.nft import Nft, NftRefused
@@ -15,8 +17,10 @@ from hagw.model.ids import MARK_MASK, uplink_mark
 from hagw.model.intent import Intent, IPAddress
 from hagw.model.remembered import Remembered, RememberedLimits
 from hagw.model.resources import (
+    Address,
     Drop,
     KernelState,
+    LinkSetting,
     MptcpLimits,
     NftTable,
     Plan,
@@ -39,6 +43,8 @@ class Machine:
         try:
             self._remembered = memory.load()
             self._routing = Routing()
+            self._links = Links()
+            self._addresses = Addresses()
             self._facts = FactsReader()
             self._nft = Nft()
         except OSError as error:
@@ -56,6 +62,7 @@ class Machine:
         """Read all resources of ours that the kernel has."""
         try:
             found: list[Resource] = [*sysctl.read_known(self._remembered.sysctls), *self._routing.read()]
+            found += [*self._links.read_known(self._remembered.links), *self._addresses.read()]
             if self._remembered.limits is not None:
                 found.append(_read_limits())
             digest = self._nft.digest()
@@ -131,6 +138,8 @@ class Machine:
     def close(self) -> None:
         """Close all sockets; the kernel's state stays."""
         self._routing.close()
+        self._links.close()
+        self._addresses.close()
         self._facts.close()
 
     def _take(self, step: Step) -> None:
@@ -148,6 +157,10 @@ class Machine:
                 sysctl.write(resource)
             case MptcpLimits(subflows, accepted):
                 _write_limits(PathLimits(subflows, accepted))
+            case LinkSetting():
+                self._links.put(resource)
+            case Address():
+                self._addresses.put(resource)
             case Route():
                 self._routing.put_route(resource)
             case Rule():
@@ -163,6 +176,10 @@ class Machine:
                 self._restore_sysctl(name)
             case MptcpLimits():
                 self._restore_limits(resource)
+            case LinkSetting():
+                self._restore_link(resource)
+            case Address():
+                self._addresses.drop(resource)
             case Route():
                 self._routing.drop_route(resource)
             case Rule():
@@ -189,6 +206,7 @@ class Machine:
         """Note the present values of everything the plan overwrites for the first time."""
         sysctls = dict(self._remembered.sysctls)
         limits = self._remembered.limits
+        links = dict(self._remembered.links)
         for step in plan:
             match step:
                 case Put(Sysctl() as wanted):
@@ -198,9 +216,13 @@ class Machine:
                 case Put(MptcpLimits() as wanted):
                     before = RememberedLimits(_read_limits(), ()) if limits is None else limits
                     limits = replace(before, written=tuple(dict.fromkeys((*before.written, wanted))))
+                case Put(LinkSetting(device, name) as wanted):
+                    link = self._links.remember(wanted, links.get((device, name)))
+                    if link is not None:
+                        links[(device, name)] = link
                 case _:
                     pass
-        after = replace(self._remembered, sysctls=sysctls, limits=limits)
+        after = replace(self._remembered, sysctls=sysctls, limits=limits, links=links)
         if after != self._remembered:
             self._keep(after, durable=True)
 
@@ -213,6 +235,16 @@ class Machine:
         if note is not None:
             self.notes.append(note)
         self._keep(replace(self._remembered, sysctls=sysctls), durable=False)
+
+    def _restore_link(self, present: LinkSetting) -> None:
+        links = dict(self._remembered.links)
+        known = links.pop((present.device, present.name), None)
+        if known is None:
+            return
+        note = self._links.restore(present, known)
+        if note is not None:
+            self.notes.append(note)
+        self._keep(replace(self._remembered, links=links), durable=False)
 
     def _restore_limits(self, present: MptcpLimits) -> None:
         known = self._remembered.limits

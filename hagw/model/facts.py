@@ -8,7 +8,10 @@ from hagw.model.intent import IPAddress, IPNetwork
 
 @dataclass(frozen=True, slots=True)
 class UplinkFacts:
-    """An uplink's interface as the kernel shows it. Addresses are global ones; None = the family is not usable."""
+    """An uplink's interface as the kernel shows it. Addresses are global ones; None = the family is not usable.
+
+    An address or MTU that hagw itself is to set counts as there: it is, as soon as the desired state is reached.
+    """
 
     name: str
     ifindex: int | None  # None = the interface does not exist
@@ -22,6 +25,11 @@ class UplinkFacts:
     onlink6: bool = False
     mtu: int = 1500
     accepts_ra: bool = False  # the kernel itself takes default routes from router advertisements here
+    interface: str = ""  # the interface's name; "" = as in the configuration
+    problem: str = ""  # why there is no interface, where that needs saying
+    mtu_min: int = 0  # what the driver can do
+    mtu_max: int = 0  # 0 = it does not say
+    foreign_addresses: frozenset[IPAddress] = frozenset()  # on the interface, but not set by us
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,7 @@ PRIORITY_OWN_BEST: Final = 5181  # iif lo: the best uplink
 PRIORITIES: Final = range(5100, 5200)
 
 ROUTE_PROTOCOL: Final = 104  # RTPROT_* of every route and rule we add; unassigned in rt_protos
+ADDRESS_PROTOCOL: Final = 104  # IFAPROT_* of every address we add; the kernel itself uses 1 to 3
 NFT_FAMILY: Final = "inet"
 NFT_TABLE: Final = "hagw"
 

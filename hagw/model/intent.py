@@ -1,20 +1,36 @@
 """What the owner wants: the parsed configuration of either role. Built by `hagw.config`, trusted everywhere else."""
 
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 from typing import Literal
 
 IPAddress = IPv4Address | IPv6Address
 IPNetwork = IPv4Network | IPv6Network
+IPInterface = IPv4Interface | IPv6Interface
 UplinkKind = Literal["dsl", "ethernet", "pppoe", "wwan", "wifi"]
 SteeringMode = Literal["load-balancing", "direct", "block"]
+Addressing = Literal["dhcp", "static", "ra"]
+ProbeStyle = Literal["normal", "gentle", "fast"]
 ServerMptcp = Literal["off", "auto"]
 FirewallProtocol = Literal["tcp", "udp", "icmp", "esp", "gre"]
 
 
 @dataclass(frozen=True, slots=True)
+class InterfaceMatch:
+    """What an uplink's interface is known by instead of its name; all that is given must fit."""
+
+    name: str | None = None  # glob
+    mac: str | None = None  # lower case; the permanent address where the hardware has one
+    driver: str | None = None  # glob
+
+
+@dataclass(frozen=True, slots=True)
 class UplinkIntent:
-    """One access line. Rates are hints in bit/s of IP bytes; None = learn. Gateways: None = from the main table."""
+    """One access line. Rates are hints in bit/s of IP bytes; None = learn. Gateways: None = from the main table.
+
+    `interface` "" = whichever `match` fits: `hagw.uplinks.interfaces` finds its name. `addresses` are ours to set, with
+    `addressing` "static" only, at most one a family; so is the `mtu`.
+    """
 
     name: str
     kind: UplinkKind
@@ -27,6 +43,11 @@ class UplinkIntent:
     rate_up_bps: int | None = None
     gateway4: IPv4Address | None = None
     gateway6: IPv6Address | None = None
+    match: InterfaceMatch | None = None
+    addressing: Addressing = "dhcp"
+    addresses: tuple[IPInterface, ...] = ()
+    mtu: int | None = None  # None = as the system has it
+    probing: ProbeStyle = "normal"
 
 
 @dataclass(frozen=True, slots=True)

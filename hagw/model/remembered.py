@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from hagw.model.resources import MptcpLimits
+from hagw.model.resources import LinkProperty, MptcpLimits
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,14 @@ class RememberedLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class RememberedLink:
+    """A property of an interface before our first write, and all values that may be ours."""
+
+    previous: int
+    written: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Remembered:
     """Everything remembered about one network namespace since it exists.
 
@@ -39,3 +47,4 @@ class Remembered:
     limits: RememberedLimits | None = None
     table: str = ""
     table_seen: str = ""
+    links: Mapping[tuple[str, LinkProperty], RememberedLink] = field(default_factory=dict)  # (device, property)

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from hagw.model.intent import IPAddress
+from hagw.model.intent import IPAddress, IPInterface
 
 Family = Literal[4, 6]
+LinkProperty = Literal["mtu", "up"]
 Key = tuple[str | int | None, ...]
 
 
@@ -37,6 +38,33 @@ class MptcpLimits:
     def key(self) -> Key:
         """There is one in a network namespace."""
         return ("limits",)
+
+
+@dataclass(frozen=True, slots=True)
+class LinkSetting:
+    """A property of an interface under our control: its mtu, or that it is up (1). Put back like a sysctl."""
+
+    device: str
+    name: LinkProperty
+    value: int
+
+    @property
+    def key(self) -> Key:
+        """Identify the property."""
+        return ("link", self.device, self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """An address of an uplink that hagw itself configures, with the length of its prefix."""
+
+    device: str
+    address: IPInterface
+
+    @property
+    def key(self) -> Key:
+        """Identify the address: another length is another address."""
+        return ("address", self.device, str(self.address))
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +115,7 @@ class NftTable:
         return ("nft",)
 
 
-Resource = Sysctl | MptcpLimits | Route | Rule | NftTable
+Resource = Sysctl | MptcpLimits | LinkSetting | Address | Route | Rule | NftTable
 KernelState = Mapping[Key, Resource]
 
 

@@ -1,6 +1,7 @@
 """What the kernel of a CPE must hold, given what the owner wants and what is true of the lines."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Final
 
 from hagw.model.facts import Facts
@@ -21,9 +22,20 @@ from hagw.model.ids import (
     uplink_table,
 )
 from hagw.model.intent import CpeIntent, UplinkIntent
-from hagw.model.resources import Family, KernelState, Resource, Route, Rule, Sysctl, state_of
+from hagw.model.resources import (
+    Address,
+    Family,
+    KernelState,
+    LinkSetting,
+    Resource,
+    Route,
+    Rule,
+    Sysctl,
+    state_of,
+)
 from hagw.plan.nft import cpe_table
 from hagw.plan.ranking import routable, usable
+from hagw.uplinks.interfaces import resolved
 
 BRIDGE_SYSCTLS: Final = ("net/bridge/bridge-nf-call-iptables", "net/bridge/bridge-nf-call-ip6tables")
 FAMILIES: Final[tuple[Family, ...]] = (4, 6)
@@ -38,10 +50,12 @@ def desired(
     intercept6: bool,
 ) -> KernelState:
     """Return the state. Without interception everything is forwarded, pinned to the best uplink that works."""
+    intent = resolved(intent, facts)
+    intent = replace(intent, uplinks=tuple(uplink for uplink in intent.uplinks if uplink.interface))
     best = {family: next(iter(usable(intent, facts, health, family)), None) for family in FAMILIES}
     families: tuple[Family, ...] = FAMILIES if facts.ipv6 else (4,)
     table = cpe_table(intent, facts, best4=best[4], best6=best[6], intercept4=intercept4, intercept6=intercept6)
-    resources: list[Resource] = [*_sysctls(intent, facts), table]
+    resources: list[Resource] = [*_sysctls(intent, facts), *_links(intent, facts), table]
     for family in families:
         resources += _common(family)
         for uplink in intent.uplinks:
@@ -80,6 +94,23 @@ def _route(uplink: UplinkIntent, facts: Facts, family: Family, table: int) -> Ro
     return Route(family, table, uplink.interface, via=fact.gateway4 if family == 4 else fact.gateway6)
 
 
+def _links(intent: CpeIntent, facts: Facts) -> Iterator[LinkSetting | Address]:
+    """Yield what the owner has hagw itself configure on the uplinks' interfaces."""
+    for uplink in intent.uplinks:
+        fact = facts.uplinks.get(uplink.name)
+        if not uplink.enabled or fact is None or fact.ifindex is None:
+            continue
+        # What the driver refuses would keep everything behind it from being done.
+        if uplink.mtu is not None and fact.mtu_min <= uplink.mtu <= (fact.mtu_max or uplink.mtu):
+            yield LinkSetting(uplink.interface, "mtu", uplink.mtu)
+        if uplink.addressing == "static":
+            yield LinkSetting(uplink.interface, "up", 1)
+        for address in uplink.addresses:
+            # One that somebody else has set is used as it is, and stays theirs.
+            if address.ip not in fact.foreign_addresses and (address.version == 4 or facts.ipv6):
+                yield Address(uplink.interface, address)
+
+
 def _sysctls(intent: CpeIntent, facts: Facts) -> Iterator[Sysctl]:
     yield Sysctl("net/mptcp/enabled", "1")
     # The path manager of a socket is chosen when it is made; ours are told about paths one by one.
@@ -114,10 +145,13 @@ def _uplink_sysctls(uplink: UplinkIntent, facts: Facts) -> Iterator[Sysctl]:
     # Packets arrive on every line, the main table knows one default. The kernel takes the larger of this and
     # conf/all, and 2 (loose) is the largest: this alone decides.
     yield Sysctl(f"net/ipv4/conf/{uplink.interface}/rp_filter", "2")
+    if uplink.addressing == "static":
+        # Else removing an address takes along those that were added to its network later, whoever added them.
+        yield Sysctl(f"net/ipv4/conf/{uplink.interface}/promote_secondaries", "1")
     if not facts.ipv6:
         return
     # A line that goes down and comes back has its addresses at once, not after DAD and the next advertisement.
     yield Sysctl(f"net/ipv6/conf/{uplink.interface}/keep_addr_on_down", "1")
-    if fact.accepts_ra:
+    if fact.accepts_ra or uplink.addressing == "ra":
         # 2 = also while forwarding, which we switch on. Where somebody else handles advertisements it stays 0.
         yield Sysctl(f"net/ipv6/conf/{uplink.interface}/accept_ra", "2")

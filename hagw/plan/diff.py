@@ -10,9 +10,11 @@ added before their predecessors are removed: an uplink is never without its rout
 from typing import Final, assert_never
 
 from hagw.model.resources import (
+    Address,
     Drop,
     KernelState,
     Key,
+    LinkSetting,
     MptcpLimits,
     NftTable,
     Plan,
@@ -27,7 +29,7 @@ from hagw.model.resources import (
 # Switching forwarding on makes the kernel forget what it learnt from router advertisements, except on interfaces
 # whose accept_ra is 2 by then; switching it off comes before accept_ra goes back.
 _AFTER_OTHER_SYSCTLS: Final = ("net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding")
-STAGES: Final = ("sysctl", "forwarding", "limits", "route", "rule", "nft")
+STAGES: Final = ("sysctl", "forwarding", "limits", "link", "address", "route", "rule", "nft")
 
 
 def diff(actual: KernelState, desired: KernelState) -> Plan:
@@ -87,6 +89,10 @@ def _stage(resource: Resource) -> str:
             return "forwarding" if name in _AFTER_OTHER_SYSCTLS else "sysctl"
         case MptcpLimits():
             return "limits"
+        case LinkSetting():
+            return "link"
+        case Address():
+            return "address"
         case Route():
             return "route"
         case Rule():
@@ -103,6 +109,10 @@ def _describe(resource: Resource) -> str:
             return f"sysctl {name}={value}"
         case MptcpLimits(subflows, accepted):
             return f"mptcp limits subflows={subflows} add_addr_accepted={accepted}"
+        case LinkSetting(device, name, value):
+            return f"link {device} {name}={value}"
+        case Address(device, address):
+            return f"address {address} dev {device}"
         case Route():
             via = f" via {resource.via}" if resource.via else ""
             return f"route{resource.family} {resource.kind} default{via} dev {resource.device} table {resource.table}"

@@ -8,7 +8,7 @@ import asyncio
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from hagw.health.fleet import Ask, Counters, Fleet, LineSetup, Orders
@@ -21,6 +21,7 @@ from hagw.probe.counters import CounterFile, InterfaceCounters, link_header_byte
 from hagw.probe.monitor import LinkSeen
 from hagw.probe.path import Endpoints, Path, endpoints
 from hagw.probe.portal import look_for_portal
+from hagw.uplinks.interfaces import resolve
 
 _DATAGRAM: Final = 256  # larger than any answer: a longer datagram must not look like one
 _BATCH: Final = 32
@@ -56,6 +57,7 @@ class _Line:
         return Link(
             enabled=self.uplink.enabled,
             present=facts.ifindex is not None,
+            absence=facts.problem,
             admin_up=facts.admin_up,
             carrier=facts.carrier,
             address=facts.address4 is not None or facts.address6 is not None,
@@ -95,7 +97,7 @@ class Prober:
         """Take uplinks, their facts and the gateways (most preferred first) as they are now; state is kept."""
         before = self._lines
         self._lines = {}
-        for uplink in uplinks:
+        for uplink in (resolve(each, facts) for each in uplinks):
             found = facts.uplinks.get(uplink.name) or UplinkFacts(uplink.name, None)
             line = before.get(uplink.name)
             if line is None or line.facts.ifindex != found.ifindex:  # another interface counts from zero
@@ -105,7 +107,7 @@ class Prober:
         self._gateways = tuple(gateways)
         self._interfaces = {line.uplink.interface.encode(): line for line in self._lines.values()}
         setups = [
-            LineSetup(name, line.uplink.kind, line.link(), metered=line.uplink.metered)
+            LineSetup(name, line.uplink.kind, line.link(), metered=line.uplink.metered, style=line.uplink.probing)
             for name, line in self._lines.items()
         ]
         self._fleet.configure(setups, [gateway.name for gateway in gateways], time.monotonic())
@@ -118,7 +120,7 @@ class Prober:
         for name, line in self._lines.items():
             if line.facts.ifindex == seen.ifindex:
                 link = line.link()
-                link = Link(link.enabled, seen.present, seen.admin_up, seen.carrier, link.address)
+                link = replace(link, present=seen.present, admin_up=seen.admin_up, carrier=seen.carrier)
                 self._fleet.link_changed(name, link, time.monotonic())
                 self._tell()
                 self._wake()

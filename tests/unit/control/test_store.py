@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from hagw.control.store import Store, namespace_identity
-from hagw.model.remembered import Remembered, RememberedLimits, RememberedSysctl
+from hagw.model.remembered import Remembered, RememberedLimits, RememberedLink, RememberedSysctl
 from hagw.model.resources import MptcpLimits
 
 FULL = Remembered(
@@ -13,6 +13,7 @@ FULL = Remembered(
     limits=RememberedLimits(MptcpLimits(2, 0), (MptcpLimits(8, 0),)),
     table='{"chains":[]}',
     table_seen="abc",
+    links={("dsl0", "mtu"): RememberedLink(1500, (1492, 1400)), ("dsl0", "up"): RememberedLink(0, (1,))},
 )
 
 

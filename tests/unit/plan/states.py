@@ -1,13 +1,24 @@
 """Arbitrary intents, facts, health and states, for properties."""
 
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address
 
 from hypothesis import strategies as st
 
 from hagw.model.facts import Facts, UplinkFacts
 from hagw.model.health import UplinkHealth
 from hagw.model.intent import CpeIntent, GatewayIntent, UplinkIntent
-from hagw.model.resources import Key, MptcpLimits, NftTable, Resource, Route, Rule, Sysctl, state_of
+from hagw.model.resources import (
+    Address,
+    Key,
+    LinkSetting,
+    MptcpLimits,
+    NftTable,
+    Resource,
+    Route,
+    Rule,
+    Sysctl,
+    state_of,
+)
 
 GATEWAY = GatewayIntent("hag", (IPv4Address("198.51.100.10"),), 5124, 5124, "home", bytes(32))
 NAMES = ("dsl", "lte", "wifi")
@@ -21,6 +32,9 @@ def intents(draw: st.DrawFn) -> CpeIntent:
     names = draw(st.lists(st.sampled_from(NAMES), unique=True, max_size=3))
     uplinks = tuple(
         UplinkIntent(
+            addressing=draw(st.sampled_from(("dhcp", "static", "ra"))),
+            addresses=draw(st.just(()) | st.tuples(addresses4.map(lambda address: IPv4Interface((address, 24))))),
+            mtu=draw(st.none() | st.just(1400)),
             name=name,
             kind="dsl",
             interface=f"{name}0",
@@ -73,6 +87,8 @@ resources: st.SearchStrategy[Resource] = st.one_of(
         st.sampled_from("012"),
     ),
     st.builds(MptcpLimits, st.integers(0, 8), st.integers(0, 8)),
+    st.builds(LinkSetting, st.sampled_from(("dsl0", "lte0")), st.sampled_from(("mtu", "up")), st.integers(0, 2)),
+    st.builds(Address, st.just("dsl0"), addresses4.map(lambda address: IPv4Interface((address, 24)))),
     st.builds(Route, families, st.integers(5101, 5103), st.sampled_from(("dsl0", "lte0")), st.none() | addresses4),
     st.builds(Rule, families, st.integers(5100, 5103), st.integers(5101, 5102), st.none() | st.integers(1, 2)),
     st.builds(NftTable, st.sampled_from(("", "one", "two"))),

@@ -13,7 +13,7 @@ from states import GATEWAY, all_facts, healths, intents
 from hagw.model.facts import Facts, UplinkFacts
 from hagw.model.health import UplinkHealth
 from hagw.model.ids import PRIORITIES, TABLE_BEST, uplink_table
-from hagw.model.intent import CpeIntent, UplinkIntent
+from hagw.model.intent import CpeIntent, InterfaceMatch, UplinkIntent
 from hagw.model.resources import NftTable, Route, Rule, Sysctl
 from hagw.plan.cpe import desired
 from hagw.plan.ranking import usable
@@ -115,3 +115,29 @@ def _mangled(value: dict[str, object]) -> dict[str, object]:
         assert masked == {"&": [mangle["key"], 0xC0FFFFFF]}
         assert bits & ~0x3F000000 == 0
     return value
+
+
+def test_an_mtu_beyond_the_driver_is_not_tried() -> None:
+    for mtu, is_set in ((1400, True), (1500, True), (1501, False), (1300, False)):
+        line = replace(THREE.uplinks[0], mtu=mtu)
+        fact = replace(UP, ifindex=3, mtu_min=1400, mtu_max=1500)
+        state = desired(
+            replace(THREE, uplinks=(line,)), Facts({line.name: fact}), {}, intercept4=False, intercept6=False
+        )
+        assert (("link", line.interface, "mtu") in state) is is_set
+
+
+def test_a_line_without_an_interface_leaves_no_trace() -> None:
+    lost = replace(THREE.uplinks[0], interface="", match=InterfaceMatch(name="x*"))
+    facts = Facts({lost.name: UplinkFacts(lost.name, None, problem="no interface has name x*")})
+    state = desired(replace(THREE, uplinks=(lost,)), facts, {}, intercept4=True, intercept6=True)
+    nobody = desired(replace(THREE, uplinks=()), Facts({}), {}, intercept4=True, intercept6=True)
+    assert state == nobody
+
+
+def test_advertisements_are_taken_where_the_owner_wants_them() -> None:
+    line = replace(THREE.uplinks[0], addressing="ra")
+    facts = Facts({line.name: replace(UP, ifindex=3, accepts_ra=False)})
+    state = desired(replace(THREE, uplinks=(line,)), facts, {}, intercept4=False, intercept6=False)
+    wanted = Sysctl(f"net/ipv6/conf/{line.interface}/accept_ra", "2")
+    assert state[wanted.key] == wanted

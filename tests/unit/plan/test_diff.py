@@ -76,7 +76,8 @@ def test_a_power_failure_after_any_step_is_repaired_and_everything_can_be_cleare
     world = World(
         sysctls={"net/ipv4/ip_forward": "7", "net/ipv6/conf/dsl0/accept_ra": "7", "net/ipv6/conf/all/forwarding": "7"}
     )
-    before = (dict(world.sysctls), world.limits)
+    world.links = {(device, name): 7 for device in ("dsl0", "lte0") for name in ("mtu", "up")}
+    before = (dict(world.sysctls), world.limits, dict(world.links))
     memory = MemoryInMemory()
     FakeMachine(memory, world).write(diff({}, first))
     dying = FakeMachine(memory, world, steps_left=steps)
@@ -90,7 +91,7 @@ def test_a_power_failure_after_any_step_is_repaired_and_everything_can_be_cleare
         again = FakeMachine(memory, world)
         again.write(diff(again.read(), wanted))
         assert again.read() == wanted
-    assert (world.sysctls, world.limits) == before
+    assert (world.sysctls, world.limits, world.links) == before
     assert not world.resources
 
 
