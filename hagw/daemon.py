@@ -14,9 +14,11 @@ from typing import Any
 import structlog
 
 from hagw import __version__
-from hagw.config.load import load_file
 from hagw.control.clear import close_gate, restore
+from hagw.control.door import answers
 from hagw.control.gateway import Gateway
+from hagw.control.inforce import Archive, InForce, take_up
+from hagw.control.inforce import adopt as put_in_force
 from hagw.control.instance import only_instance
 from hagw.control.logs import set_up_logs
 from hagw.control.notify import keep_watchdog_calm, notify
@@ -24,6 +26,8 @@ from hagw.control.places import runtime_dir, state_dir
 from hagw.control.reconcile import Reconciler
 from hagw.control.store import Store, namespace_identity
 from hagw.control.table_guard import TableGuard
+from hagw.control.transaction import Transactions
+from hagw.control.worker_seat import SeatPlan
 from hagw.control.workers import Role, retire_surplus, seat_plan, stop_all, worker_count
 from hagw.errors import HagwError
 from hagw.kernel import preflight
@@ -38,13 +42,17 @@ log = structlog.get_logger("hagw.daemon")
 
 
 def run(config: Path) -> None:
-    """Run the daemon on this configuration until it is told to end. Raise HagwError when it cannot."""
+    """Run the daemon until it is told to end: the generation in force; at the very first start, this configuration.
+
+    Raise HagwError when it cannot.
+    """
     set_up_logs()
-    intent = load_file(config)
-    preflight.check(intent)
     with only_instance(runtime_dir()):
+        archive = Archive(state_dir(), config)
+        in_force = take_up(archive)
+        preflight.check(in_force.intent)
         try:
-            asyncio.run(_main(intent))
+            asyncio.run(_main(archive, in_force))
         except ExceptionGroup as crash:
             log.error("daemon crashed", exc_info=crash)
             raise HagwError("The daemon crashed; its log says where.") from crash
@@ -66,7 +74,18 @@ def _role(intent: Intent) -> Role:
     return "cpe" if isinstance(intent, CpeIntent) else "hag"
 
 
-async def _main(intent: Intent) -> None:
+def adopt(config: Path, file: Path, by: str) -> int:
+    """Have the next daemon run this file; return its generation. Raise ConfigError, or Refused while a daemon runs."""
+    with only_instance(runtime_dir()):
+        return put_in_force(Archive(state_dir(), config), file, by)
+
+
+def _seats(intent: Intent) -> tuple[SeatPlan, ...]:
+    return tuple(seat_plan(_role(intent), index, runtime_dir()) for index in range(worker_count(intent.workers)))
+
+
+async def _main(archive: Archive, in_force: InForce) -> None:
+    intent = in_force.intent
     role = _role(intent)
     count = worker_count(intent.workers)
     if retired := await retire_surplus(runtime_dir(), count):
@@ -78,18 +97,21 @@ async def _main(intent: Intent) -> None:
         on_heard=lambda name, at: gateway.heard(name, at),
         portal_check=intent.portal_check if isinstance(intent, CpeIntent) else None,
     )
-    seats = tuple(seat_plan(role, index, runtime_dir()) for index in range(count))
-    gateway = Gateway(intent, __version__, kernel, prober, seats)
+    gateway = Gateway(intent, __version__, kernel, prober, _seats)
+    transactions = Transactions(gateway, archive, in_force, lambda: answers(runtime_dir() / API_SOCKET))
+    gateway.standing = transactions.standing
     guard = TableGuard(kernel, gateway.look_again)
     # Before the first facts are read.
     monitor = Monitor(on_link=prober.link_seen, on_change=gateway.look_again, on_table=guard.touched)
     await gateway.prepare()
     log.info("kernel state prepared", role=role)
     observers = (monitor.run(), guard.run(), prober.run()) if role == "cpe" else (monitor.run(),)
-    await serve(gateway, observers, runtime_dir())
+    await serve(gateway, transactions, observers, runtime_dir())
 
 
-async def serve(gateway: Gateway, observers: Iterable[Coroutine[Any, Any, None]], runtime_dir: Path) -> None:
+async def serve(
+    gateway: Gateway, transactions: Transactions, observers: Iterable[Coroutine[Any, Any, None]], runtime_dir: Path
+) -> None:
     """Run a prepared gateway and everything around it until SIGTERM or SIGINT."""
     told_to_end = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -98,8 +120,9 @@ async def serve(gateway: Gateway, observers: Iterable[Coroutine[Any, Any, None]]
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(part) for part in observers]
         tasks.append(group.create_task(gateway.run()))
+        tasks.append(group.create_task(transactions.run()))
         tasks.append(group.create_task(keep_watchdog_calm()))
-        tasks.append(group.create_task(_serve_api(gateway, runtime_dir / API_SOCKET)))
+        tasks.append(group.create_task(_serve_api(gateway, transactions, runtime_dir / API_SOCKET)))
         await told_to_end.wait()
         notify("STOPPING=1")
         log.info("daemon ends, workers and kernel state stay")
@@ -107,14 +130,14 @@ async def serve(gateway: Gateway, observers: Iterable[Coroutine[Any, Any, None]]
             task.cancel()
 
 
-async def _serve_api(gateway: Gateway, path: Path) -> None:
+async def _serve_api(gateway: Gateway, transactions: Transactions, path: Path) -> None:
     """Serve the API; imported in a thread, as that takes most of a second and failover must not wait for it."""
     await gateway.settled()
     server = await asyncio.to_thread(_import_server)
     gc.freeze()  # it stays: looking through it took 60 ms of the loop each time, and 0.3 s at the end
     log.info("daemon ready")
     notify("READY=1")
-    await server.serve(gateway, path)
+    await server.serve(gateway, transactions, path)
 
 
 def _import_server() -> Any:

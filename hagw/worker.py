@@ -89,6 +89,7 @@ class Control:
         self._path = path
         self._generation: int | None = None
         self._clients: dict[int, Client] = {}
+        self._stops = 0
         self._stopping = False
         path.unlink(missing_ok=True)
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
@@ -115,14 +116,17 @@ class Control:
             self._loop.stop()
             return
         self._stopping = True
+        self._stops += 1
         self.plane.stop_listening()
-        self._drain(self._loop.now + drain_s)
+        self._drain(self._loop.now + drain_s, self._stops)
 
-    def _drain(self, until: float) -> None:
+    def _drain(self, until: float, stop: int) -> None:
         plane = self.plane
         assert plane is not None
+        if not self._stopping or stop != self._stops:
+            return  # called back meanwhile
         if plane.stats()["flows_active"] and self._loop.now < until:
-            self._loop.call_in(DRAIN_POLL_S, lambda: self._drain(until))
+            self._loop.call_in(DRAIN_POLL_S, lambda: self._drain(until, stop))
             return
         plane.close()
         self._loop.stop()
@@ -133,6 +137,7 @@ class Control:
         assert plane is not None
         match request["op"]:
             case "snapshot" if self.apply is not None:
+                self._stopping = False  # who gets a snapshot is wanted, also one that was draining: it listens again
                 self._generation = self.apply(request["snapshot"])
                 client.send({"op": "applied", "generation": self._generation})
             case "ping":

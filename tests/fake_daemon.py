@@ -4,9 +4,12 @@ import asyncio
 import sys
 from pathlib import Path
 
+from hagw.control.door import answers
 from hagw.control.gateway import Gateway
+from hagw.control.inforce import Archive, InForce
 from hagw.control.instance import only_instance
 from hagw.control.logs import set_up_logs
+from hagw.control.transaction import Transactions
 from hagw.control.worker_seat import SeatPlan
 from hagw.daemon import serve
 from tests.fakes import CPE, FAKE_WORKER, FakeHealth, FakeKernel
@@ -23,9 +26,11 @@ def seats(runtime_dir: Path) -> tuple[SeatPlan, ...]:
 
 async def main(runtime_dir: Path) -> None:
     """Serve until told to end."""
-    gateway = Gateway(CPE, "0.1.0", FakeKernel(), FakeHealth(), seats(runtime_dir))
+    gateway = Gateway(CPE, "0.1.0", FakeKernel(), FakeHealth(), lambda _: seats(runtime_dir))
+    archive = Archive(runtime_dir / "state", runtime_dir / "hagw.yaml")
+    transactions = Transactions(gateway, archive, InForce(1, "", CPE), lambda: answers(runtime_dir / "hagw.sock"))
     await gateway.prepare()
-    await serve(gateway, (), runtime_dir)
+    await serve(gateway, transactions, (), runtime_dir)
 
 
 if __name__ == "__main__":

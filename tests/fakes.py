@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from hagw.control.drift import Drift
-from hagw.control.ports import Interception, UplinkHealths
+from hagw.control.ports import Interception, Preview, UplinkHealths
 from hagw.control.status import StatusInputs
 from hagw.control.workers import WorkerReport
 from hagw.errors import HagwError
 from hagw.model.facts import Facts, UplinkFacts
 from hagw.model.health import GatewayHealth, UplinkHealth
-from hagw.model.intent import CpeIntent, CustomerIntent, GatewayIntent, HagIntent, IPAddress, UplinkIntent
+from hagw.model.intent import CpeIntent, CustomerIntent, GatewayIntent, HagIntent, Intent, IPAddress, UplinkIntent
+from hagw.model.resources import KernelState
 
 FAKE_WORKER = Path(__file__).parent / "fake_worker.py"
 
@@ -53,6 +54,16 @@ class FakeKernel:
     refused: list[tuple[IPAddress, int, float]] = field(default_factory=list)
     failure: HagwError | None = None
     pass_s: float = 0.0
+    intents: list[Intent] = field(default_factory=list)
+
+    def use(self, intent: Intent) -> None:
+        self.intents.append(intent)
+
+    async def preview(self, intent: Intent, uplinks: UplinkHealths, interception: Interception) -> Preview:
+        return Preview(self.now, {}, {}, ())
+
+    async def state(self) -> KernelState:
+        return {}
 
     async def facts(self) -> Facts:
         return self.now

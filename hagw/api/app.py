@@ -1,4 +1,4 @@
-"""The API's resources: what `hagw status` and `hagw flows` read."""
+"""The API's resources: what `hagw status` and `hagw flows` read; the configuration's are in `config`."""
 
 import asyncio
 import json
@@ -8,6 +8,8 @@ from typing import Annotated, Any, Protocol
 from fastapi import APIRouter, FastAPI, Query, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
+from hagw.api.config import Changed
+from hagw.api.config import resources as config_resources
 from hagw.api.peers import peer_uid
 from hagw.api.problems import add_handlers, problem
 from hagw.control.status import FlowsDocument, StatusDocument
@@ -27,7 +29,7 @@ class Observed(Protocol):
         """Return the flows document, with flows closed up to `recent_s` ago."""
 
 
-def build_app(daemon: Observed, allowed_uids: frozenset[int]) -> FastAPI:
+def build_app(daemon: Observed, changes: Changed, allowed_uids: frozenset[int]) -> FastAPI:
     """Return the application; requests of other uids are answered 403."""
     app = FastAPI(title="hagw", openapi_url=f"{PREFIX}/openapi.json", docs_url=None, redoc_url=None)
     add_handlers(app)
@@ -39,6 +41,7 @@ def build_app(daemon: Observed, allowed_uids: frozenset[int]) -> FastAPI:
         return await call_next(request)
 
     app.include_router(_resources(daemon), prefix=PREFIX)
+    app.include_router(config_resources(changes), prefix=f"{PREFIX}/config")
     return app
 
 

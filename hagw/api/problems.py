@@ -1,20 +1,22 @@
 """Errors as application/problem+json (RFC 9457)."""
 
+from dataclasses import asdict
 from http import HTTPStatus
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from hagw.errors import HagwError
+from hagw.errors import ConfigError, HagwError
 
 MEDIA_TYPE = "application/problem+json"
 
 
-def problem(status: int, detail: str) -> JSONResponse:
+def problem(status: int, detail: str, **more: Any) -> JSONResponse:
     """Return a problem document with the status' standard title."""
-    document = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
+    document = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail, **more}
     return JSONResponse(document, status_code=status, media_type=MEDIA_TYPE)
 
 
@@ -22,6 +24,7 @@ def add_handlers(app: FastAPI) -> None:
     """Have every error of `app` answered as a problem."""
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(ConfigError, _unusable)
     app.add_exception_handler(HagwError, _refused)
     app.add_exception_handler(Exception, _unexpected)
 
@@ -39,6 +42,12 @@ def _invalid(request: Request, error: Exception) -> JSONResponse:
 
 def _refused(request: Request, error: Exception) -> JSONResponse:
     return problem(HTTPStatus.CONFLICT, str(error))
+
+
+def _unusable(request: Request, error: Exception) -> JSONResponse:
+    """Name every mistake in a configuration, with its line."""
+    assert isinstance(error, ConfigError)
+    return problem(HTTPStatus.UNPROCESSABLE_ENTITY, str(error), issues=[asdict(issue) for issue in error.issues])
 
 
 def _unexpected(request: Request, error: Exception) -> JSONResponse:

@@ -9,6 +9,7 @@ from pathlib import Path
 import uvicorn
 
 from hagw.api.app import Observed, build_app
+from hagw.api.config import Changed
 from hagw.api.peers import PeerProtocol
 
 GRACE_S = 2
@@ -24,9 +25,9 @@ class Server(uvicorn.Server):
         yield
 
 
-async def serve(daemon: Observed, path: Path) -> None:
+async def serve(daemon: Observed, changes: Changed, path: Path) -> None:
     """Serve until cancelled. The caller holds the runtime directory: a socket left at `path` is nobody's."""
-    app = build_app(daemon, frozenset({0, os.geteuid()}))
+    app = build_app(daemon, changes, frozenset({0, os.geteuid()}))
     config = uvicorn.Config(
         app,
         http=PeerProtocol,

@@ -6,12 +6,14 @@ import typer
 from typer.main import get_command
 
 from hagw.cli import lab
+from hagw.cli.apply import apply, confirm, rollback
 from hagw.cli.check import check
 from hagw.cli.clear import clear
 from hagw.cli.daemon import daemon
 from hagw.cli.doctor import doctor
 from hagw.cli.flows import flows
 from hagw.cli.output import print_error
+from hagw.cli.plan import diff, history, plan
 from hagw.cli.settings import get, set_
 from hagw.cli.status import status
 from hagw.cli.version import version
@@ -26,7 +28,9 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="Hybrid-access gateway: a LAN's plain TCP over DSL, LTE and WiFi at once.",
 )
-for verb in (daemon, status, flows, check, doctor, get, clear, lab.lab, version):
+LOOKING = (status, flows, doctor, history, diff, get)
+CHANGING = (check, plan, apply, confirm, rollback, clear)
+for verb in (daemon, *LOOKING, *CHANGING, lab.lab, version):
     app.command()(verb)
 app.command("set")(set_)
 

@@ -47,6 +47,19 @@ def status(
     if document["firewall"] is not None:
         print(_firewall(document["firewall"]))
     print(f"{document['flows_active']} active flows, {len(document['workers'])} workers")
+    _configuration(document)
+
+
+def _configuration(document: dict[str, Any]) -> None:
+    """Say what the owner should know of the configuration in force."""
+    number = document["config_generation"]
+    if document["pending_confirm_s"] is not None:
+        left = document["pending_confirm_s"]
+        print(f"Generation {number} is taken back in {left:.0f} s unless you say `hagw confirm`.")
+    if document["config_file_differs"]:
+        print(f"The configuration file is not what is in force (generation {number}): see `hagw diff`.")
+    if document["config_notice"]:
+        print(document["config_notice"])
 
 
 def _firewall(firewall: dict[str, Any]) -> str:

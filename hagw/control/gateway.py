@@ -1,16 +1,21 @@
-"""The reconcile loop: whatever happened, look at facts and health again, tell the workers, put the kernel right."""
+"""The reconcile loop: whatever happened, look at facts and health again, tell the workers, put the kernel right.
+
+Which configuration it works by may change while it runs (`switch`); `hagw.control.transaction` decides that.
+"""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from ipaddress import ip_address
 from typing import Any
 
 import structlog
 
+from hagw.control.condition import Caller, Condition
 from hagw.control.gate import Gate
-from hagw.control.ports import HealthPort, Interception, KernelPort
+from hagw.control.ports import HealthPort, Interception, KernelPort, Preview
 from hagw.control.snapshots import UNKNOWN_GATEWAY, cpe_snapshot, decides_alike, hag_snapshot
+from hagw.control.standing import Standing
 from hagw.control.status import FlowsDocument, StatusDocument, StatusInputs, flows_document, status_document
 from hagw.control.worker_seat import SeatPlan
 from hagw.control.workers import Workers
@@ -19,6 +24,7 @@ from hagw.model.facts import Facts
 from hagw.model.health import GatewayHealth, UplinkHealth
 from hagw.model.intent import CpeIntent, Intent
 from hagw.model.snapshot import Snapshot
+from hagw.plan.ways import forwarding, own_way
 from hagw.uplinks.interfaces import resolved
 
 FULL_PASS_S = 60.0  # drift is found and repaired at least this often
@@ -37,9 +43,14 @@ class Gateway:
     """The control plane of either role, over the ports it is given."""
 
     def __init__(
-        self, intent: Intent, version: str, kernel: KernelPort, health: HealthPort, seats: tuple[SeatPlan, ...]
+        self,
+        intent: Intent,
+        version: str,
+        kernel: KernelPort,
+        health: HealthPort,
+        seats_for: Callable[[Intent], tuple[SeatPlan, ...]],
     ) -> None:
-        self.workers = Workers(seats, on_event=self._take_event, on_change=self.look_again)
+        self.workers = Workers(seats_for(intent), on_event=self._take_event, on_change=self.look_again)
         self._intent = intent
         self._version = version
         self._kernel = kernel
@@ -54,6 +65,10 @@ class Gateway:
         self._trouble = ""
         self._failures = 0
         self._refused: asyncio.Queue[tuple[str, int]] = asyncio.Queue(maxsize=REFUSED_QUEUE_MAX)
+        self._passing = asyncio.Lock()  # a pass works by one intent from its first look to its last step
+        self._seats = seats_for
+        self._switched_to = 0  # the first snapshot made by the present intent
+        self.standing: Callable[[], Standing] = Standing
 
     def look_again(self) -> None:
         """Something changed: have the loop look again. Says nothing of what changed."""
@@ -101,6 +116,7 @@ class Gateway:
 
     def status(self) -> StatusDocument:
         """Return the status document."""
+        standing = self.standing()
         return status_document(
             StatusInputs(
                 intent=resolved(self._intent, self._facts) if isinstance(self._intent, CpeIntent) else self._intent,
@@ -113,7 +129,50 @@ class Gateway:
                 counted=self._counted,
                 trouble=self._trouble,
                 drift=self._kernel.drift(),
+                standing=standing,
             )
+        )
+
+    @property
+    def intent(self) -> Intent:
+        """What is in force now."""
+        return self._intent
+
+    async def preview(self, intent: Intent) -> Preview:
+        """Read what another intent would change in the kernel; changes nothing. Raise HagwError."""
+        return await self._kernel.preview(intent, self._health.uplinks(), self._in_force)
+
+    async def switch(self, intent: Intent) -> int:
+        """Work by another intent from now on: workers, measurements, kernel. Return the kernel's steps.
+
+        Raise HagwError when the kernel does not take it; this intent is in force then too, and retried.
+        """
+        async with self._passing:
+            grows = len(self._seats(intent)) > len(self.workers.reports())
+            self._forget_changed(intent)
+            self._intent = intent
+            self._kernel.use(intent)
+            try:
+                return await self._make_true(is_new=True)
+            except HagwError:
+                self._failures += 1
+                self.look_again()
+                raise
+            finally:
+                self.workers.resize(self._seats(intent))
+                if grows:
+                    log.info("workers added", count=len(self.workers.reports()))
+
+    async def condition(self, caller: Caller | None) -> Condition:
+        """Look whether traffic can flow, and how the caller is reached. Raise HagwError."""
+        state = await self._kernel.state()
+        ready = [w for w in self.workers.reports() if w.is_listening and (w.generation or 0) >= self._switched_to]
+        return Condition(
+            workers=len(ready),
+            workers_wanted=len(self.workers.reports()),
+            gateway=any(health.reach == "up" for health in self._health.gateways().values()),
+            forwarding=forwarding(state),
+            management=None if caller is None else own_way(state, caller.server, caller.client, self._facts),
         )
 
     async def flows(self, recent_s: float) -> FlowsDocument:
@@ -140,23 +199,37 @@ class Gateway:
         return FULL_PASS_S if due is None else max(0.0, due - asyncio.get_running_loop().time())
 
     async def _reconcile(self) -> None:
-        """Make one pass: look at the machine, tell the workers, put the kernel right."""
-        try:
-            await self._read_facts()
-            self._publish()
-            wanted = self._decide()
-            steps = await self._kernel.reconcile(self._facts, self._health.uplinks(), wanted)
-        except HagwError as why:
-            self._failures += 1
-            if str(why) != self._trouble:
-                log.error("kernel state not reached", reason=str(why))
-            self._trouble = str(why)
-            return
+        """Make one pass; a failure is shown and tried again."""
+        async with self._passing:
+            try:
+                await self._make_true()
+            except HagwError as why:
+                self._failures += 1
+                if str(why) != self._trouble:
+                    log.error("kernel state not reached", reason=str(why))
+                self._trouble = str(why)
+
+    async def _make_true(self, *, is_new: bool = False) -> int:
+        """Look at the machine, tell the workers, put the kernel right; return the steps that took. Raise HagwError."""
+        await self._read_facts()
+        self._publish(is_new=is_new)
+        wanted = self._decide()
+        steps = await self._kernel.reconcile(self._facts, self._health.uplinks(), wanted)
         if steps or self._failures:
             log.info("kernel state reached", steps=steps)
         if wanted != self._in_force:
             log.info("interception changed", ipv4=wanted.ipv4, ipv6=wanted.ipv6)
         self._failures, self._trouble, self._in_force = 0, "", wanted
+        return steps
+
+    def _forget_changed(self, intent: Intent) -> None:
+        """Have what was learnt about lines and gateways forgotten where the name now means another one."""
+        before = self._intent
+        if not isinstance(before, CpeIntent) or not isinstance(intent, CpeIntent):
+            return
+        lines = {(u.name, u.kind, u.interface) for u in before.uplinks}
+        same = [u for u in intent.uplinks if (u.name, u.kind, u.interface) in lines]
+        self._health.update(same, self._facts, [g for g in intent.gateways if g in before.gateways])
 
     async def _read_facts(self) -> None:
         self._facts = await self._kernel.facts()
@@ -176,7 +249,7 @@ class Gateway:
             return cpe_snapshot(self._intent, self._facts, self._health.uplinks(), self._health.gateways(), heard_at)
         return hag_snapshot(self._intent, self._facts)
 
-    def _publish(self) -> None:
+    def _publish(self, *, is_new: bool = False) -> None:
         """Give the workers a new snapshot if it decides otherwise, or if its measurements grew stale."""
         now = asyncio.get_running_loop().time()
         snapshot = self._snapshot()
@@ -185,12 +258,14 @@ class Gateway:
         is_known = before is not None and (
             snapshot == replace(before, generation=0) if is_stale else decides_alike(snapshot, before)
         )
-        if is_known:
+        if is_known and not is_new:
             return
         # Grows across daemon restarts too: an adopted worker has seen the generations of our predecessor.
         generation = max(int(now * 100), 0 if before is None else before.generation + 1)
         self._published, self._published_at = replace(snapshot, generation=generation), now
         self.workers.publish(self._published)
+        if is_new:
+            self._switched_to = generation
 
     def _take_event(self, message: dict[str, Any]) -> None:
         match message:

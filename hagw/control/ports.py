@@ -7,7 +7,8 @@ from typing import Protocol
 from hagw.control.drift import Drift
 from hagw.model.facts import Facts
 from hagw.model.health import GatewayHealth, UplinkHealth
-from hagw.model.intent import GatewayIntent, IPAddress, UplinkIntent
+from hagw.model.intent import GatewayIntent, Intent, IPAddress, UplinkIntent
+from hagw.model.resources import KernelState, Plan
 
 UplinkHealths = Mapping[str, UplinkHealth]
 GatewayHealths = Mapping[str, GatewayHealth]
@@ -21,8 +22,27 @@ class Interception:
     ipv6: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What an intent would change in the kernel as it is now."""
+
+    facts: Facts
+    actual: KernelState
+    desired: KernelState
+    plan: Plan
+
+
 class KernelPort(Protocol):
     """The machine's network state: facts out of it, the desired state into it."""
+
+    def use(self, intent: Intent) -> None:
+        """Work by another intent from the next call on."""
+
+    async def preview(self, intent: Intent, uplinks: UplinkHealths, interception: Interception) -> Preview:
+        """Read what this intent would change; writes nothing."""
+
+    async def state(self) -> KernelState:
+        """Read what the kernel holds of ours."""
 
     async def facts(self) -> Facts:
         """Read what is true of the uplinks now."""

@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol, TypeVar
 import structlog
 
 from hagw.control.drift import Drift
-from hagw.control.ports import Interception
+from hagw.control.ports import Interception, Preview
 from hagw.errors import KernelRefused
 from hagw.model.facts import Facts
 from hagw.model.health import UplinkHealth
@@ -62,6 +62,24 @@ class Reconciler:
     def drift(self) -> Drift:
         """Return what others did to the kernel's state so far."""
         return self._drift
+
+    def use(self, intent: Intent) -> None:
+        """Work by another intent from the next call on."""
+        self._intent = intent
+
+    async def preview(self, intent: Intent, uplinks: Mapping[str, UplinkHealth], interception: Interception) -> Preview:
+        """Read what this intent would change; writes nothing. Raises KernelRefused."""
+
+        def look(machine: MachinePort) -> Preview:
+            facts, actual = machine.facts(intent), machine.read()
+            wanted = _desired(intent, facts, uplinks, interception)
+            return Preview(facts, actual, wanted, diff(actual, wanted))
+
+        return await self._call(look)
+
+    async def state(self) -> KernelState:
+        """Read what the kernel holds of ours. Raises KernelRefused."""
+        return await self._call(lambda machine: machine.read())
 
     async def facts(self) -> Facts:
         """Read what is true of the uplinks now. Raises KernelRefused."""
@@ -157,7 +175,9 @@ class Reconciler:
         """
         if not isinstance(self._intent, CpeIntent):
             return
-        now: dict[int, tuple[Any, ...]] = {uplink.slot: () for uplink in self._intent.uplinks}
+        # A line that is no longer configured has ceased to work as well.
+        now: dict[int, tuple[Any, ...]] = {slot: () for slot, line in self._lines.items() if line != ()}
+        now |= {uplink.slot: () for uplink in self._intent.uplinks}
         for family in cpe.FAMILIES:
             for uplink in usable(self._intent, facts, uplinks, family):
                 fact = facts.uplinks[uplink.name]

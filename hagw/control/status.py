@@ -10,11 +10,13 @@ from typing_extensions import TypedDict  # pydantic, which describes these for O
 from hagw.control.drift import KINDS, Drift
 from hagw.control.ports import GatewayHealths, Interception, Traffic, UplinkHealths
 from hagw.control.snapshots import UNKNOWN_GATEWAY, UNKNOWN_UPLINK
+from hagw.control.standing import Standing
 from hagw.control.workers import WorkerReport
 from hagw.model.health import UplinkHealth
 from hagw.model.intent import CpeIntent, GatewayIntent, HagIntent, Intent, UplinkIntent
 
 SCHEMA = 1
+STANDING = Standing()
 BondState = Literal["bonded", "degraded", "unbonded", "off"]
 
 
@@ -107,6 +109,8 @@ class StatusDocument(TypedDict):
     config_generation: int
     pending_confirm_s: float | None
     drift: DriftStatus
+    config_file_differs: bool
+    config_notice: str
 
 
 class FlowsDocument(TypedDict):
@@ -130,9 +134,8 @@ class StatusInputs:
     interception: Interception
     trouble: str = ""
     counted: Mapping[str, int] = field(default_factory=dict)
-    config_generation: int = 1
-    pending_confirm_s: float | None = None
     drift: Drift = field(default_factory=Drift)
+    standing: Standing = STANDING
 
 
 def status_document(inputs: StatusInputs) -> StatusDocument:
@@ -153,8 +156,10 @@ def status_document(inputs: StatusInputs) -> StatusDocument:
         workers=[_worker(w) for w in inputs.workers],
         firewall=_firewall(intent, inputs.counted) if isinstance(intent, CpeIntent) else None,
         flows_active=sum(_count(w.stats.get("flows_active")) for w in inputs.workers),
-        config_generation=inputs.config_generation,
-        pending_confirm_s=inputs.pending_confirm_s,
+        config_generation=inputs.standing.generation,
+        pending_confirm_s=inputs.standing.pending_confirm_s,
+        config_file_differs=inputs.standing.file_differs,
+        config_notice=inputs.standing.notice,
         drift=_drift(inputs.drift),
     )
 

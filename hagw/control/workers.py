@@ -73,17 +73,40 @@ class Workers:
         on_event: Callable[[dict[str, Any]], None],
         on_change: Callable[[], None],
     ) -> None:
-        self._seats = [Seat(plan, on_event=on_event, on_change=on_change) for plan in plans]
+        self._on_event = on_event
+        self._on_change = on_change
+        self._seats = [self._seat(plan) for plan in plans]
+        self._running: dict[int, asyncio.Task[None]] = {}
+        self._group: asyncio.TaskGroup | None = None
+        self._newest: tuple[int, bytes] | None = None
 
     async def run(self) -> None:
         """Keep all seats taken, for ever."""
         async with asyncio.TaskGroup() as group:
-            for seat in self._seats:
-                group.create_task(seat.run())
+            self._group = group
+            try:
+                self._start()
+                await asyncio.get_running_loop().create_future()
+            finally:
+                self._group = None
+
+    def resize(self, plans: tuple[SeatPlan, ...]) -> None:
+        """Have these seats from now on; workers of those that go drain, and end by themselves."""
+        wanted = {plan.index: plan for plan in plans}
+        before = {seat.plan.index: seat for seat in self._seats}
+        self._seats = [before.get(index) or self._seat(plan) for index, plan in wanted.items()]
+        for seat in self._seats:
+            if self._newest is not None and seat.plan.index not in before:
+                seat.offer(*self._newest)
+        self._start()
+        for index, seat in before.items():
+            if index not in wanted:
+                self._retire(seat)
 
     def publish(self, snapshot: Snapshot) -> None:
         """Have every worker apply this snapshot; only the newest reaches one that is slow."""
         line = encode({"op": "snapshot", "snapshot": to_json(snapshot)})
+        self._newest = (snapshot.generation, line)
         for seat in self._seats:
             seat.offer(snapshot.generation, line)
 
@@ -108,6 +131,22 @@ class Workers:
         silent = tuple(s.plan.index for s, answer in zip(self._seats, answers, strict=True) if answer is None)
         return FlowsAnswer(flows, silent)
 
+    def _seat(self, plan: SeatPlan) -> Seat:
+        return Seat(plan, on_event=self._on_event, on_change=self._on_change)
+
+    def _start(self) -> None:
+        """Run the seats that are not yet; before `run` there is nothing to do."""
+        if self._group is not None:
+            for seat in self._seats:
+                if seat.plan.index not in self._running:
+                    self._running[seat.plan.index] = self._group.create_task(seat.run())
+
+    def _retire(self, seat: Seat) -> None:
+        task = self._running.pop(seat.plan.index, None)
+        if task is not None and self._group is not None:
+            task.cancel()
+            self._group.create_task(_retire_after(task, seat.plan.socket))
+
 
 async def retire_surplus(runtime_dir: Path, count: int) -> tuple[int, ...]:
     """Have workers beyond `count` (of an earlier configuration) drain and end by themselves; return their pids."""
@@ -131,6 +170,14 @@ async def stop_all(runtime_dir: Path, drain_s: float = DRAIN_S) -> int:
     for path in paths:
         path.unlink(missing_ok=True)
     return len(found)
+
+
+async def _retire_after(task: "asyncio.Task[None]", path: Path) -> None:
+    """Once nobody watches over the worker at `path` any more, have it drain and end by itself."""
+    await asyncio.wait({task})
+    process = await _dismiss(path, SURPLUS_DRAIN_S)
+    if process is not None:
+        process.close()
 
 
 def _sockets(runtime_dir: Path, first: int) -> list[Path]:

@@ -74,6 +74,7 @@ class FactsReader:
             mptcp_schedulers=mptcp_schedulers(),
             sysctls=frozenset(name for name in OPTIONAL_SYSCTLS if sysctl.read(name) is not None),
             own_addresses=_own_addresses(addresses),
+            interfaces=frozenset(links),
             ipv6_egress=any(route.family == AF_INET6 for route in defaults),
             ipv6=ipv6,
         )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 
-from hagw.errors import ConfigError, ConfigIssue, HagwError
+from hagw.errors import ConfigError, ConfigIssue, HagwError, Refused
 from hagw.lab.processes import Process, end, started_ticks
 from hagw.lab.topology import Topology
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from hagw.lab.lab import Lab
 
 READY_TIMEOUT_S: Final = 20.0
+APPLY_TIMEOUT_S: Final = 60.0
 _READY_STATES: Final = ("bonded",)
 
 
@@ -99,11 +100,12 @@ def start_daemon(lab: "Lab", node: str) -> None:
     lab.spawn(node, "daemon", [sys.executable, "-P", "-m", "hagw", "daemon"])
 
 
-def restart_daemon(lab: "Lab", node: str) -> None:
-    """Replace a node's daemon by a new one; its workers go on meanwhile."""
-    _end_daemon(lab, node)
-    start_daemon(lab, node)
-    wait_ready(lab, node)
+def apply(lab: "Lab", node: str, file: Path, *, offline: bool) -> None:
+    """Have a node's daemon, or offline its next one, work by another configuration. Raise Refused when it does not."""
+    command = ["hagw", "apply", str(file.resolve()), *(["--offline"] if offline else [])]
+    done = lab.run(node, command, capture_output=True, text=True, timeout=APPLY_TIMEOUT_S)
+    if done.returncode != 0:
+        raise Refused("\n".join(line.removeprefix("hagw: ") for line in done.stderr.strip().splitlines()))
 
 
 def stop(lab: "Lab", node: str) -> None:

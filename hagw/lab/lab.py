@@ -198,19 +198,13 @@ class Lab:
         return gateway.read_config(self.directory, self._hagw_node(node).name)
 
     def apply(self, node: str, file: Path) -> None:
-        """Give a node another hagw configuration. Raise ConfigError, and change nothing, if hagw refuses it."""
+        """Give a node another hagw configuration, by `hagw apply`.
+
+        Raise ConfigError or Refused, and change nothing, if hagw refuses it or takes it back.
+        """
         name = self._hagw_node(node).name
         gateway.check_config(file)
-        before = self.config(name)
-        running = bool(self.pids(name, "daemon"))
-        gateway.write_config(self.directory, name, file.read_text(encoding="utf-8"))
-        if running:
-            try:
-                gateway.restart_daemon(self, name)
-            except HagwError:
-                gateway.write_config(self.directory, name, before)
-                gateway.restart_daemon(self, name)
-                raise
+        gateway.apply(self, name, file, offline=not self.pids(name, "daemon"))
 
     def hagw_stop(self, node: str) -> None:
         """Stop a node's hagw and have it put the node back as it was before hagw."""

@@ -43,4 +43,5 @@ class Facts:
     sysctls: frozenset[str] = frozenset()  # optional ones that exist on this kernel, as "net/ipv4/…"
     own_addresses: tuple[IPAddress, ...] = ()
     ipv6_egress: bool = False  # the main table has an IPv6 default route
+    interfaces: frozenset[str] = frozenset()  # all there are; empty = not looked
     ipv6: bool = True  # the kernel has IPv6 and it is not switched off

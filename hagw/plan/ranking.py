@@ -15,7 +15,8 @@ def usable(
 
     A line nobody has judged yet counts as up when it has a carrier. A suspect one comes after all that are up:
     it is used only if nothing better is left. Then cost, unmetered before metered, and the order of the
-    configuration; not the RTT, whose jitter would move new flows and the gateway's own about.
+    configuration (sorting is stable; a slot says nothing of it); not the RTT, whose jitter would move new flows and
+    the gateway's own about.
     """
     found = []
     for uplink in intent.uplinks:
@@ -24,7 +25,7 @@ def usable(
             continue
         state = health[uplink.name].state if uplink.name in health else "up"
         if state in ("up", "suspect"):
-            found.append((state == "suspect", uplink.cost, uplink.metered, uplink.slot, uplink))
+            found.append((state == "suspect", uplink.cost, uplink.metered, uplink))
     return tuple(entry[-1] for entry in sorted(found, key=lambda entry: entry[:-1]))
 
 

@@ -82,13 +82,13 @@ class Policy:
         return Decision("converted", gateway, allowed, name, mode, f"rule {name} bonds {names}")
 
 
-def _preference(uplink: UplinkView) -> tuple[bool, int, bool, float, int]:
-    """Sort key: healthy, cheap, unmetered, quick when unloaded, then in the order of the file.
+def _preference(uplink: UplinkView) -> tuple[bool, int, bool, float]:
+    """Sort key: healthy, cheap, unmetered, quick when unloaded; equal ones stay in the order of the file.
 
     Not the smoothed round trip: it holds our own queues, and after a transfer, when nobody asks, it keeps them.
     """
     rtt = next((rtt for rtt in (uplink.rtt_floor_ms, uplink.rtt_ms) if rtt is not None), 1e9)
-    return uplink.state != "up", uplink.cost, uplink.metered, rtt, uplink.slot
+    return uplink.state != "up", uplink.cost, uplink.metered, rtt
 
 
 def _matches(traffic: TrafficDescriptor, client: IPAddress, server: IPAddress, port: int) -> bool:

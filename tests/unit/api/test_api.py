@@ -35,10 +35,14 @@ class Daemon:
         return flows_document(self._flows, ())
 
 
+class Unchanged:
+    """Transactions that nobody asks for."""
+
+
 @asynccontextmanager
 async def serving(path: Path, daemon: Daemon) -> AsyncIterator[None]:
     async with asyncio.TaskGroup() as group:
-        task = group.create_task(server.serve(daemon, path))
+        task = group.create_task(server.serve(daemon, Unchanged(), path))
         while not path.exists() or not _answers(path):
             await asyncio.sleep(0.01)
         yield
@@ -98,7 +102,7 @@ def test_errors_are_problem_documents(tmp_path: Path) -> None:
 
 
 def test_other_users_are_refused(tmp_path: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr(server, "build_app", lambda daemon, uids: build_app(daemon, frozenset({64000})))
+    monkeypatch.setattr(server, "build_app", lambda one, other, uids: build_app(one, other, frozenset({64000})))
 
     async def scenario() -> None:
         path = tmp_path / "hagw.sock"

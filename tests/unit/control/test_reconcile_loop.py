@@ -33,7 +33,7 @@ class Setup:
         self.health = FakeHealth()
         path = runtime_dir / "worker-0.sock"
         seat = SeatPlan(0, path, (sys.executable, str(FAKE_WORKER), str(path), *moods), runtime_dir / "0.log")
-        self.gateway = Gateway(intent, "0.1.0", self.kernel, self.health, (seat,))
+        self.gateway = Gateway(intent, "0.1.0", self.kernel, self.health, lambda _: (seat,))
 
     async def until(self, condition: Callable[[], object], timeout_s: float = 8.0) -> None:
         async with asyncio.timeout(timeout_s):

@@ -1,0 +1,192 @@
+"""The API's resources below /config: check, plan, apply, confirm, rollback, history, diff."""
+
+import asyncio
+import difflib
+from dataclasses import asdict
+from ipaddress import ip_address
+from typing import Annotated, Any, Final, Protocol
+
+from fastapi import APIRouter, Query, Response
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field, IPvAnyAddress
+
+from hagw.config.load import load
+from hagw.control.condition import Caller
+from hagw.control.generations import Generation
+from hagw.control.standing import Standing
+from hagw.control.transaction import Outcome, Planned, Wish
+from hagw.errors import ConfigError, Refused
+
+SCHEMA: Final = 1
+TEXT_MAX: Final = 1 << 20
+CONFIRM_MAX_S: Final = 86_400.0
+FILE: Final = "file"  # a side of a diff that is no generation
+
+
+class Changed(Protocol):
+    """What the API asks of the daemon's transactions."""
+
+    async def plan(self, wish: Wish) -> Planned: ...
+
+    async def apply(self, wish: Wish) -> Outcome: ...
+
+    async def confirm(self) -> Outcome: ...
+
+    async def rollback(self, generation: int | None, by: str, caller: Caller | None) -> Outcome: ...
+
+    def standing(self) -> Standing: ...
+
+    def text(self, generation: int | None) -> str: ...
+
+    def file_text(self) -> str | None: ...
+
+    def history(self) -> tuple[Generation, ...]: ...
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class CallerBody(_Body):
+    """The remote session behind a request, as SSH_CONNECTION tells it."""
+
+    client: IPvAnyAddress
+    server: IPvAnyAddress
+
+    def to_caller(self) -> Caller:
+        """Return it as the control plane wants it."""
+        return Caller(ip_address(str(self.client)), ip_address(str(self.server)))
+
+
+class TextBody(_Body):
+    """A configuration; `filename` is for messages. `text` null = the configuration file as it is now."""
+
+    text: Annotated[str, Field(max_length=TEXT_MAX)] | None = None
+    filename: Annotated[str, Field(max_length=4096)] = "configuration"
+    caller: CallerBody | None = None
+
+
+class ApplyBody(TextBody):
+    """`write_file`: the text is not the configuration file's, which shall get it once it is committed."""
+
+    confirm_within_s: Annotated[float, Field(gt=0, le=CONFIRM_MAX_S)] | None = None
+    by: Annotated[str, Field(max_length=64)] = ""
+    note: Annotated[str, Field(max_length=256)] = ""
+    write_file: bool = True
+
+
+class RollbackBody(_Body):
+    """`generation` null = what waits for its confirmation, else the one in force before."""
+
+    generation: Annotated[int, Field(gt=0)] | None = None
+    by: Annotated[str, Field(max_length=64)] = ""
+    caller: CallerBody | None = None
+
+
+def resources(daemon: Changed) -> APIRouter:
+    """Return the resources; who may ask is the application's business."""
+    router = APIRouter()
+
+    @router.get("")
+    async def config() -> Response:
+        return _answer({**_standing(daemon.standing()), "text": daemon.text(None)})
+
+    @router.post("/check")
+    async def check(body: TextBody) -> Response:
+        try:
+            await asyncio.to_thread(load, _text(daemon, body), body.filename)
+        except ConfigError as why:
+            return _answer({"ok": False, "issues": [asdict(issue) for issue in why.issues]})
+        return _answer({"ok": True, "issues": []})
+
+    @router.post("/plan")
+    async def plan(body: TextBody) -> Response:
+        planned = await daemon.plan(_wish(daemon, body))
+        return _answer(
+            {
+                "changes": list(planned.changes),
+                "steps": list(planned.steps),
+                "obstacles": list(planned.obstacles),
+            }
+        )
+
+    @router.post("/apply")
+    async def apply(body: ApplyBody) -> Response:
+        wish = _wish(daemon, body)
+        return _answer(_outcome(await daemon.apply(wish)))
+
+    @router.post("/confirm")
+    async def confirm() -> Response:
+        return _answer(_outcome(await daemon.confirm()))
+
+    @router.post("/rollback")
+    async def rollback(body: RollbackBody) -> Response:
+        caller = None if body.caller is None else body.caller.to_caller()
+        return _answer(_outcome(await daemon.rollback(body.generation, body.by or "somebody", caller)))
+
+    @router.get("/history")
+    async def history() -> Response:
+        known = await asyncio.to_thread(daemon.history)
+        return _answer({**_standing(daemon.standing()), "generations": [_generation(each) for each in known]})
+
+    @router.get("/diff")
+    async def diff(a: Annotated[str, Query()] = "", b: Annotated[str, Query()] = FILE) -> Response:
+        (name_a, text_a), (name_b, text_b) = _side(daemon, a), _side(daemon, b)
+        lines = difflib.unified_diff(text_a.splitlines(), text_b.splitlines(), name_a, name_b, lineterm="")
+        text = "\n".join(lines)
+        return _answer({"a": name_a, "b": name_b, "equal": text_a == text_b, "diff": text + "\n" if text else ""})
+
+    return router
+
+
+def _answer(values: dict[str, Any]) -> JSONResponse:
+    return JSONResponse({"schema": SCHEMA, **values})
+
+
+def _wish(daemon: Changed, body: TextBody) -> Wish:
+    caller = None if body.caller is None else body.caller.to_caller()
+    if not isinstance(body, ApplyBody):
+        return Wish(_text(daemon, body), body.filename, caller=caller)
+    return Wish(
+        _text(daemon, body),
+        body.filename,
+        by=body.by,
+        note=body.note,
+        confirm_within_s=body.confirm_within_s,
+        write_file=body.write_file and body.text is not None,
+        caller=caller,
+    )
+
+
+def _text(daemon: Changed, body: TextBody) -> str:
+    text = daemon.file_text() if body.text is None else body.text
+    if text is None:
+        raise Refused("The configuration file cannot be read.")
+    return text
+
+
+def _side(daemon: Changed, which: str) -> tuple[str, str]:
+    """Return name and text of a diff's side: a generation's number, the file, or (empty) what is in force."""
+    if which == FILE:
+        return "the file", daemon.file_text() or ""
+    if which and not which.isdecimal():
+        raise Refused(f"{which!r} is neither a generation's number nor `{FILE}`.")
+    number = int(which) if which else daemon.standing().generation
+    return f"generation {number}", daemon.text(number)
+
+
+def _standing(standing: Standing) -> dict[str, Any]:
+    return {
+        "generation": standing.generation,
+        "pending_confirm_s": standing.pending_confirm_s,
+        "file_differs": standing.file_differs,
+        "notice": standing.notice,
+    }
+
+
+def _outcome(outcome: Outcome) -> dict[str, Any]:
+    return {**asdict(outcome), "changes": list(outcome.changes)}
+
+
+def _generation(generation: Generation) -> dict[str, Any]:
+    return {**asdict(generation), "slots": dict(generation.slots)}

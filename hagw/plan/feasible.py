@@ -1,0 +1,58 @@
+"""Plans that cannot work on this machine as it is: refused before anything is touched, each with its reason."""
+
+from collections.abc import Iterator
+
+from hagw.model.facts import Facts
+from hagw.model.intent import CpeIntent, Intent, UplinkIntent
+
+
+def impossibilities(present: Intent, wanted: Intent, facts: Facts) -> tuple[str, ...]:
+    """Return why `wanted` cannot be put in force instead of `present`; `facts` are those of `wanted`.
+
+    What is in force already and only unplugged just now is no obstacle: uplinks come and go.
+    """
+    if type(present) is not type(wanted):
+        roles = [_role(intent) for intent in (present, wanted)]
+        return (f"the running daemon is a {roles[0]} and cannot become a {roles[1]}: end it and `hagw clear` first",)
+    if not isinstance(present, CpeIntent) or not isinstance(wanted, CpeIntent):
+        return ()
+    return (*_missing(present, wanted, facts), *_shared(wanted, facts), *_useless(present, wanted))
+
+
+def _missing(present: CpeIntent, wanted: CpeIntent, facts: Facts) -> Iterator[str]:
+    known = {uplink.interface for uplink in present.uplinks if uplink.enabled}
+    for uplink in wanted.uplinks:
+        if uplink.enabled and uplink.interface not in known and _ifindex(uplink, facts) is None:
+            yield (
+                f"uplink {uplink.name}: there is no interface {uplink.interface}; plug it in first, or configure the"
+                " uplink with `enabled: false` until it is there"
+            )
+    for name in wanted.lan_interfaces:
+        if facts.interfaces and name not in facts.interfaces and name not in present.lan_interfaces:
+            yield f"lan: there is no interface {name}"
+
+
+def _shared(wanted: CpeIntent, facts: Facts) -> Iterator[str]:
+    """Yield uplinks that are one interface under two names, as by an alternative name or a match."""
+    seen: dict[int, UplinkIntent] = {}
+    for uplink in wanted.uplinks:
+        ifindex = _ifindex(uplink, facts)
+        if ifindex is None:
+            continue
+        if ifindex in seen:
+            yield f"uplinks {seen[ifindex].name} and {uplink.name} are the same interface, {uplink.interface}"
+        seen.setdefault(ifindex, uplink)
+
+
+def _useless(present: CpeIntent, wanted: CpeIntent) -> Iterator[str]:
+    if any(uplink.enabled for uplink in present.uplinks) and not any(uplink.enabled for uplink in wanted.uplinks):
+        yield "no uplink would be left in use: the whole house would be offline"
+
+
+def _ifindex(uplink: UplinkIntent, facts: Facts) -> int | None:
+    found = facts.uplinks.get(uplink.name)
+    return None if found is None else found.ifindex
+
+
+def _role(intent: Intent) -> str:
+    return "cpe" if isinstance(intent, CpeIntent) else "hag"
