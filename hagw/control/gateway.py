@@ -227,8 +227,8 @@ class Gateway:
         before = self._intent
         if not isinstance(before, CpeIntent) or not isinstance(intent, CpeIntent):
             return
-        lines = {(u.name, u.kind, u.interface) for u in before.uplinks}
-        same = [u for u in intent.uplinks if (u.name, u.kind, u.interface) in lines]
+        lines = {(u.name, u.kind, u.interface, u.match) for u in before.uplinks}
+        same = [u for u in intent.uplinks if (u.name, u.kind, u.interface, u.match) in lines]
         self._health.update(same, self._facts, [g for g in intent.gateways if g in before.gateways])
 
     async def _read_facts(self) -> None:

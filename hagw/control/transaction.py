@@ -26,9 +26,10 @@ from hagw.control.ports import Preview
 from hagw.control.standing import Standing
 from hagw.errors import HagwError, Refused
 from hagw.model.intent import Intent
+from hagw.model.resources import Drop
 from hagw.plan.feasible import impossibilities
 from hagw.plan.slots import inherit_slots, slots_of
-from hagw.plan.ways import own_way
+from hagw.plan.ways import is_address, own_way
 from hagw.plan.words import changes, steps
 
 CHECK_TIMEOUT_S: Final = 5.0  # a new gateway or worker may take this long to show that it works
@@ -374,6 +375,8 @@ async def _serve(act: Callable[[], Awaitable[Any]], answer: "asyncio.Future[Any]
 
 
 def _cuts_off(preview: Preview, caller: Caller) -> tuple[str, ...]:
+    if any(isinstance(step, Drop) and is_address(step.resource, caller.server) for step in preview.plan):
+        return (f"it would cut your own session: you are connected to {caller.server}, which would be taken away",)
     now, then = (
         own_way(state, caller.server, caller.client, preview.facts) for state in (preview.actual, preview.desired)
     )

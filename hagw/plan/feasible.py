@@ -20,13 +20,12 @@ def impossibilities(present: Intent, wanted: Intent, facts: Facts) -> tuple[str,
 
 
 def _missing(present: CpeIntent, wanted: CpeIntent, facts: Facts) -> Iterator[str]:
-    known = {uplink.interface for uplink in present.uplinks if uplink.enabled}
+    known = {(uplink.interface, uplink.match) for uplink in present.uplinks if uplink.enabled}
     for uplink in wanted.uplinks:
-        if uplink.enabled and uplink.interface not in known and _ifindex(uplink, facts) is None:
-            yield (
-                f"uplink {uplink.name}: there is no interface {uplink.interface}; plug it in first, or configure the"
-                " uplink with `enabled: false` until it is there"
-            )
+        if uplink.enabled and (uplink.interface, uplink.match) not in known and _ifindex(uplink, facts) is None:
+            found = facts.uplinks.get(uplink.name)
+            why = (found.problem if found is not None else "") or f"there is no interface {uplink.interface}"
+            yield f"uplink {uplink.name}: {why} (plug it in first, or have it `enabled: false` until it is there)"
     for name in wanted.lan_interfaces:
         if facts.interfaces and name not in facts.interfaces and name not in present.lan_interfaces:
             yield f"lan: there is no interface {name}"

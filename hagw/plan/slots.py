@@ -33,10 +33,10 @@ def inherit_slots(intent: Intent, present: Intent) -> Intent:
         return intent
     names = {uplink.name for uplink in intent.uplinks}
     known = slots_of(present)
-    gone = {uplink.interface: uplink.name for uplink in present.uplinks if uplink.name not in names}
+    gone = {(uplink.interface, uplink.match): uplink.name for uplink in present.uplinks if uplink.name not in names}
     for uplink in intent.uplinks:
-        if uplink.name not in known and uplink.interface in gone:
-            known[uplink.name] = known.pop(gone.pop(uplink.interface))
+        if uplink.name not in known and (uplink.interface, uplink.match) in gone:
+            known[uplink.name] = known.pop(gone.pop((uplink.interface, uplink.match)))
     return keep_slots(intent, known)
 
 

@@ -6,7 +6,19 @@ from typing import Any, assert_never
 
 from hagw.model.ids import TABLE_BEST, TABLE_INTERCEPT, TABLE_MAIN, TABLE_UPLINK_BASE
 from hagw.model.intent import CpeIntent, HagIntent, Intent
-from hagw.model.resources import Drop, MptcpLimits, NftTable, Plan, Put, Resource, Route, Rule, Sysctl
+from hagw.model.resources import (
+    Address,
+    Drop,
+    LinkSetting,
+    MptcpLimits,
+    NftTable,
+    Plan,
+    Put,
+    Resource,
+    Route,
+    Rule,
+    Sysctl,
+)
 
 _SECRET = "key"
 _DERIVED = "slot"
@@ -96,6 +108,12 @@ def _put(resource: Resource, names: Mapping[int, str]) -> str:
     match resource:
         case Sysctl(name, value):
             return f"set kernel parameter {_dotted(name)} to {value}"
+        case LinkSetting(device, "up", _):
+            return f"switch {device} on"
+        case LinkSetting(device, name, value):
+            return f"set the {name} of {device} to {value}"
+        case Address(device, address):
+            return f"give {device} the address {address}"
         case MptcpLimits(subflows, accepted):
             return f"let the kernel accept {subflows} subflows a connection and {accepted} announced addresses"
         case Route():
@@ -112,6 +130,10 @@ def _drop(resource: Resource, names: Mapping[int, str]) -> str:
     match resource:
         case Sysctl(name):
             return f"put kernel parameter {_dotted(name)} back to what it was before hagw"
+        case LinkSetting(device, name):
+            return f"put the {name} of {device} back to what it was before hagw"
+        case Address(device, address):
+            return f"take the address {address} from {device}"
         case MptcpLimits():
             return "put the kernel's MPTCP limits back to what they were before hagw"
         case Route():
