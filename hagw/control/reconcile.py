@@ -38,6 +38,8 @@ class MachinePort(Protocol):
 
     def intercepted(self) -> frozenset[str]: ...
 
+    def mend(self) -> Plan: ...
+
     def restore_table(self) -> bool: ...
 
     def forget_flows(self, slot: int) -> int: ...
@@ -137,17 +139,19 @@ class Reconciler:
         wanted = _desired(self._intent, facts, uplinks, interception)
         taken = 0
         for _ in range(PASSES_MAX):
+            began = time.monotonic()
             plan = diff(machine.read(), wanted)
+            mended = machine.mend()
+            is_drift = not taken and self._settled == wanted
+            if plan and not is_drift:
+                log.info("kernel state changes", steps=[describe(step) for step in plan])
+            if plan:
+                machine.write(plan)
+            if mended or (plan and is_drift):
+                self._repaired((*mended, *(plan if is_drift else ())), began)
+            taken += len(plan)
             if not plan:
                 break
-            is_drift = not taken and self._settled == wanted
-            if not is_drift:
-                log.info("kernel state changes", steps=[describe(step) for step in plan])
-            began = time.monotonic()
-            machine.write(plan)
-            if is_drift:
-                self._repaired(plan, began)
-            taken += len(plan)
         else:
             left = diff(machine.read(), wanted)
             if left:

@@ -14,7 +14,7 @@ from typing import Any
 from hagw.dataplane.mptcp_socket import SubflowInfo, SubflowReader, token_of
 from hagw.dataplane.ports import SubflowControl
 from hagw.health.noharm import SubflowSample
-from hagw.model.ids import address_id
+from hagw.model.ids import address_id, other_address_id
 from hagw.model.intent import IPAddress
 from hagw.model.snapshot import UplinkView
 
@@ -33,8 +33,18 @@ class Path:
     loc_id: int
     asked_at: float
     backup: bool = False
+    ifindex: int = 0  # 0 = as it was at the first look
     info: SubflowInfo | None = None
     sampled: tuple[int, int, int] = (0, 0, 0)  # local port, bytes acknowledged, bytes received at the last sample
+
+
+@dataclass(frozen=True, slots=True)
+class _Used:
+    """What an uplink's latest subflow was made with; `known` = our kernel may still have the pair."""
+
+    local: str
+    loc_id: int
+    known: bool = True
 
 
 @dataclass(slots=True)
@@ -80,6 +90,7 @@ class Paths:
         "_retry_at",
         "_sock",
         "_token",
+        "_used",
         "allowed",
         "ipv6",
         "paths",
@@ -104,6 +115,7 @@ class Paths:
         self._retry_at: dict[int, float] = {}
         self._backoff: dict[int, float] = {}
         self._ended: dict[int, Carried] = {}
+        self._used: dict[int, _Used] = {}
         self._opened_at = now
         self.allowed = allowed
         self.ipv6 = remote[0].version == 6
@@ -128,7 +140,7 @@ class Paths:
         for slot in self.allowed:
             local = uplinks.address(slot, self.ipv6)
             path = self.paths.get(slot)
-            if path is not None and path.local != local and (local is not None or self._others_live(slot, uplinks)):
+            if path is not None and self._is_lost(slot, path, uplinks):
                 self._withdraw(slot, path)
                 path = None
             if path is None and local is not None:
@@ -238,10 +250,23 @@ class Paths:
             for slot, path in sorted(self.paths.items())
         ]
 
+    def _is_lost(self, slot: int, path: Path, uplinks: UplinkTable) -> bool:
+        """Say whether a subflow's line is not to be used, or has another address or interface now.
+
+        One that lost its only line stays: nothing would be gained. An interface that was made anew may have the old
+        address; the subflow is bound to the old interface all the same.
+        """
+        local = uplinks.address(slot, self.ipv6)
+        if local is None:
+            return self._others_live(slot, uplinks)
+        ifindex = uplinks.by_slot[slot].ifindex
+        path.ifindex = path.ifindex or ifindex
+        return (path.local, path.ifindex) != (local, ifindex)
+
     def _create(self, slot: int, local: str, ifindex: int, now: float) -> float:
         token = self._token
         assert token is not None
-        loc_id = address_id(slot, self.ipv6)
+        loc_id = self._next_id(slot, local, token)
         try:
             self._control.sf_create(
                 token, ip_address(local), loc_id, self._remote[0], self._remote[1], ifindex, slot in self.withheld
@@ -253,8 +278,27 @@ class Paths:
                 wait = self._next_backoff(slot)
             self._retry_at[slot] = now + wait
             return now + wait
-        self.paths[slot] = Path(local, loc_id, now, slot in self.withheld)
+        self.paths[slot] = Path(local, loc_id, now, slot in self.withheld, ifindex)
+        self._used[slot] = _Used(local, loc_id)
         return now
+
+    def _next_id(self, slot: int, local: str, token: int) -> int:
+        """Return the address id for the uplink's next subflow.
+
+        After a withdrawal it is another one: REMOVE_ADDR travels over another line, and may arrive when the new
+        subflow stands. A subflow that ended by itself leaves its pair of address and id in our kernel, which then
+        takes both again or neither.
+        """
+        first, other = address_id(slot, self.ipv6), other_address_id(slot, self.ipv6)
+        used = self._used.get(slot)
+        if used is None or (used.known and used.local == local):
+            return first if used is None else used.loc_id
+        if used.known:
+            try:
+                self._control.remove(token, used.loc_id)
+            except OSError:
+                pass  # the kernel dropped it already
+        return other if used.loc_id == first else first
 
     def _withdraw(self, slot: int, path: Path) -> None:
         token = self._token
@@ -264,6 +308,7 @@ class Paths:
             self._control.remove(token, path.loc_id)
         except OSError:
             pass  # the kernel dropped the address already
+        self._used[slot] = _Used(path.local, path.loc_id, known=False)
         for info in gone:
             path.info = info
             try:

@@ -112,6 +112,10 @@ class FakeMachine:
         if NftTable("").key in self.world.resources:
             self.world.resources[NftTable("").key] = NftTable("")
 
+    def mend(self) -> Plan:
+        """Do nothing: there is nothing of the system's own here."""
+        return ()
+
     def restore_table(self) -> bool:
         """Put the table back as it was last put, if it is another now."""
         if self.table is None or self.world.resources.get(self.table.key) == self.table:

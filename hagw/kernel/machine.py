@@ -106,6 +106,13 @@ class Machine:
         except OSError as error:
             raise KernelRefused(f"interception cannot be stopped: {error}") from error
 
+    def mend(self) -> Plan:
+        """Put back what is nobody's but must be there: see `Routing.mend`. Call it after `read`; return what it did."""
+        try:
+            return tuple(Put(rule) for rule in self._routing.mend())
+        except OSError as error:
+            raise KernelRefused(f"the system's own rules cannot be put back: {error}") from error
+
     def restore_table(self) -> bool:
         """Put the table back as it was last put, if somebody has changed or removed it; return whether it was so.
 

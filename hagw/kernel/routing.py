@@ -1,4 +1,8 @@
-"""Routes and rules of ours, known by their protocol number. What others made is neither seen nor touched."""
+"""Routes and rules of ours, known by their protocol number. What others made is neither seen nor touched.
+
+But for one case: `ip rule flush` takes the rules along that the system itself begins with, and without them no packet
+finds the main table. Those that were there when we came are put back.
+"""
 
 import errno
 from collections.abc import Iterator
@@ -7,7 +11,17 @@ from socket import AF_INET, AF_INET6, if_nametoindex
 from typing import Any, Final
 
 from hagw.kernel.rtnl import Rtnl
-from hagw.model.ids import MARK_MASK, ROUTE_PROTOCOL, TABLE_BEST, TABLE_INTERCEPT, TABLE_UPLINK_BASE
+from hagw.model.ids import (
+    MARK_MASK,
+    PRIORITY_DEFAULT,
+    PRIORITY_MAIN,
+    ROUTE_PROTOCOL,
+    TABLE_BEST,
+    TABLE_DEFAULT,
+    TABLE_INTERCEPT,
+    TABLE_MAIN,
+    TABLE_UPLINK_BASE,
+)
 from hagw.model.resources import Family, Route, Rule
 
 _AF: Final[dict[Family, int]] = {4: AF_INET, 6: AF_INET6}
@@ -16,6 +30,12 @@ _RTNH_F_ONLINK: Final = 4
 _SCOPE_ANY: Final = 255
 _SUPPRESS_NONE: Final = 0xFFFFFFFF
 _OUR_TABLES: Final = range(TABLE_UPLINK_BASE, max(TABLE_BEST, TABLE_INTERCEPT) + 1)
+_SYSTEM_RULES: Final = (
+    Rule(4, PRIORITY_MAIN, TABLE_MAIN),
+    Rule(4, PRIORITY_DEFAULT, TABLE_DEFAULT),
+    Rule(6, PRIORITY_MAIN, TABLE_MAIN),
+)
+_RTPROT_KERNEL: Final = 2
 _GONE: Final = {errno.ESRCH, errno.ENOENT, errno.ENODEV}
 
 
@@ -24,10 +44,13 @@ class Routing:
 
     def __init__(self) -> None:
         self._netlink = Rtnl()
+        self._system_seen: set[Rule] = set()
+        self._system_found: set[Rule] = set()
 
     def read(self) -> Iterator[Route | Rule]:
         """Yield our routes and rules as the kernel has them."""
         names = {link["index"]: link.get_attr("IFLA_IFNAME") for link in self._netlink.dump("links")}
+        self._system_found = set()
         for family, af in _AF.items():
             for message in self._netlink.dump("routes", family=af):
                 route = _read_route(message, family, names)
@@ -35,8 +58,19 @@ class Routing:
                     yield route
             for message in self._netlink.dump("rules", family=af):
                 rule = _read_rule(message, family)
-                if rule is not None:
+                if message.get_attr("FRA_PROTOCOL") == ROUTE_PROTOCOL:
                     yield rule
+                elif rule in _SYSTEM_RULES:
+                    self._system_found.add(rule)
+        self._system_seen |= self._system_found
+
+    def mend(self) -> tuple[Rule, ...]:
+        """Put back rules of the system's own that an earlier reading found and the latest did not; return them."""
+        lost = tuple(rule for rule in _SYSTEM_RULES if rule in self._system_seen - self._system_found)
+        for rule in lost:
+            self._add_rule({**_rule(rule), "protocol": _RTPROT_KERNEL})
+        self._system_found |= set(lost)
+        return lost
 
     def put_route(self, route: Route) -> None:
         """Add the route, or replace the one in its place. Raises OSError, also where the interface is not there."""
@@ -54,11 +88,7 @@ class Routing:
 
     def put_rule(self, rule: Rule) -> None:
         """Add the rule; one that is there already is fine."""
-        try:
-            self._netlink.change("rule", "add", **_rule(rule))
-        except OSError as error:
-            if error.errno != errno.EEXIST:
-                raise
+        self._add_rule(_rule(rule))
 
     def drop_rule(self, rule: Rule) -> None:
         """Remove the rule; one that is not there is fine."""
@@ -67,6 +97,13 @@ class Routing:
     def close(self) -> None:
         """Close the socket."""
         self._netlink.close()
+
+    def _add_rule(self, request: dict[str, Any]) -> None:
+        try:
+            self._netlink.change("rule", "add", **request)
+        except OSError as error:
+            if error.errno != errno.EEXIST:
+                raise
 
     def _removed(self, command: str, **request: Any) -> bool:
         try:
@@ -110,9 +147,7 @@ def _read_route(message: Any, family: Family, names: dict[int, str]) -> Route | 
     )
 
 
-def _read_rule(message: Any, family: Family) -> Rule | None:
-    if message.get_attr("FRA_PROTOCOL") != ROUTE_PROTOCOL:
-        return None
+def _read_rule(message: Any, family: Family) -> Rule:
     source = message.get_attr("FRA_SRC")
     suppress = message.get_attr("FRA_SUPPRESS_PREFIXLEN")
     return Rule(

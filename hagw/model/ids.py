@@ -42,6 +42,11 @@ PRIORITY_SOURCE_BASE: Final = 5140  # + slot
 PRIORITY_OWN_BEST: Final = 5181  # iif lo: the best uplink
 PRIORITIES: Final = range(5100, 5200)
 
+# The rules every Linux begins with.
+PRIORITY_MAIN: Final = 32766
+PRIORITY_DEFAULT: Final = 32767
+TABLE_DEFAULT: Final = 253
+
 ROUTE_PROTOCOL: Final = 104  # RTPROT_* of every route and rule we add; unassigned in rt_protos
 ADDRESS_PROTOCOL: Final = 104  # IFAPROT_* of every address we add; the kernel itself uses 1 to 3
 NFT_FAMILY: Final = "inet"
@@ -50,6 +55,7 @@ NFT_TABLE: Final = "hagw"
 # MPTCP address ids, per connection: one per local address, 0 is the initial subflow's.
 ADDRESS_ID_V4_BASE: Final = 0  # + slot
 ADDRESS_ID_V6_BASE: Final = 100  # + slot
+ADDRESS_ID_OTHER: Final = MAX_UPLINKS  # + the above
 
 
 # Line numbers in echoes: slots, and from here on those of an examination: its questions must not be counted as theirs.
@@ -59,6 +65,11 @@ ECHO_LINE_EXAMINED_BASE: Final = 128  # + slot
 def address_id(slot: int, ipv6: bool) -> int:
     """MPTCP address id of the uplink's IPv4 or IPv6 address."""
     return slot + (ADDRESS_ID_V6_BASE if ipv6 else ADDRESS_ID_V4_BASE)
+
+
+def other_address_id(slot: int, ipv6: bool) -> int:
+    """The id an uplink's next address has in the same connection: the first one's withdrawal may arrive after it."""
+    return address_id(slot, ipv6) + ADDRESS_ID_OTHER
 
 
 # Ports. No port is assigned to the Convert service (RFC 8803 section 10.1); 5124 is the usual default.

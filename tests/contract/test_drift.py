@@ -128,3 +128,29 @@ def test_reading_over_and_over_leaves_nothing_behind(topology: Topology, tmp_pat
         settle(topology, port, down=down)
     assert queued() == 0
     port.close()
+
+
+@pytest.mark.parametrize("option", ["-4", "-6"])
+def test_the_systems_own_rules_come_back_too(topology: Topology, tmp_path: Path, option: str) -> None:
+    port: Machine = machine(topology, tmp_path)
+    settle(topology, port)
+    rules = topology.cpe.run("ip", option, "rule")
+    topology.cpe.run("ip", option, "rule", "flush")
+    with topology.cpe.entered():
+        port.read()
+        assert len(port.mend()) == (2 if option == "-4" else 1)
+        assert port.mend() == ()
+    settle(topology, port)
+    assert topology.cpe.run("ip", option, "rule") == rules
+    port.close()
+
+
+def test_rules_of_the_system_that_were_not_there_before_are_not_ours_to_put(topology: Topology, tmp_path: Path) -> None:
+    topology.cpe.run("ip", "rule", "del", "priority", "32767")
+    port: Machine = machine(topology, tmp_path)
+    settle(topology, port)
+    with topology.cpe.entered():
+        port.read()
+        assert port.mend() == ()
+    assert "32767" not in topology.cpe.run("ip", "rule")
+    port.close()

@@ -11,7 +11,7 @@ import pytest
 
 from hagw.dataplane.mptcp_socket import IPPROTO_MPTCP, SubflowInfo
 from hagw.dataplane.paths import BACKOFF_MAX_S, JOIN_TIMEOUT_S, RETRY_UNACKED_S, Carried, Paths, UplinkTable
-from hagw.model.ids import address_id
+from hagw.model.ids import address_id, other_address_id
 from hagw.model.intent import IPAddress
 from hagw.model.snapshot import UplinkView
 
@@ -210,7 +210,7 @@ def test_the_line_is_joined_again_at_once_when_it_returns(paths: Paths, kernel: 
     del kernel.subflows["192.0.2.2"]
     kernel.asked()
     assert paths.reconcile(ALL, 41.2) is None
-    assert kernel.asked() == [("create", "192.0.2.2", address_id(2, False), 12, False)]
+    assert kernel.asked() == [("create", "192.0.2.2", other_address_id(2, False), 12, False)]
 
 
 def test_the_last_line_is_kept(paths: Paths, kernel: Kernel) -> None:
@@ -240,7 +240,47 @@ def test_a_new_address_replaces_the_old_one(paths: Paths, kernel: Kernel) -> Non
     assert kernel.asked() == [
         ("remove", address_id(2, False)),
         ("destroy", "192.0.2.2", 41_000),
-        ("create", "192.0.2.22", address_id(2, False), 12, False),
+        ("create", "192.0.2.22", other_address_id(2, False), 12, False),
+    ]
+
+
+def test_ids_take_turns_so_that_a_late_withdrawal_does_not_hit_the_new_subflow(paths: Paths, kernel: Kernel) -> None:
+    made = []
+    for turn in range(4):
+        paths.reconcile(table(DSL, replace(LTE, address4=f"192.0.2.2{turn}")), float(turn))
+        made += [call[2] for call in kernel.asked() if call[0] == "create"]
+    first, other = address_id(2, False), other_address_id(2, False)
+    assert made == [first, other, first, other]
+
+
+def test_an_interface_made_anew_with_the_old_address_needs_a_new_subflow(paths: Paths, kernel: Kernel) -> None:
+    kernel.establish("192.0.2.1", 40_000)
+    kernel.establish("192.0.2.2", 41_000)
+    paths.reconcile(ALL, 0.0)
+    kernel.asked()
+    paths.reconcile(table(replace(DSL, ifindex=21), replace(LTE, ifindex=22), WIFI), 1.0)
+    assert kernel.asked() == [
+        ("remove", 0),
+        ("destroy", "192.0.2.1", 40_000),
+        ("create", "192.0.2.1", address_id(1, False), 21, False),
+        ("remove", address_id(2, False)),
+        ("destroy", "192.0.2.2", 41_000),
+        ("create", "192.0.2.2", other_address_id(2, False), 22, False),
+    ]
+
+
+def test_a_subflow_that_ended_before_its_address_changed_leaves_no_pair_behind(paths: Paths, kernel: Kernel) -> None:
+    """The kernel refuses a known address with another id, and a known id with another address."""
+    paths.reconcile(ALL, 0.0)
+    kernel.establish("192.0.2.2")
+    paths.observe(1.0)
+    del kernel.subflows["192.0.2.2"]
+    paths.observe(2.0)
+    kernel.asked()
+    paths.reconcile(table(DSL, replace(LTE, address4="192.0.2.22"), WIFI), 10.0)
+    assert kernel.asked() == [
+        ("remove", address_id(2, False)),
+        ("create", "192.0.2.22", other_address_id(2, False), 12, False),
     ]
 
 
