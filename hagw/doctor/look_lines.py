@@ -14,6 +14,7 @@ from hagw.model.facts import Facts, UplinkFacts
 from hagw.model.ids import ECHO_LINE_EXAMINED_BASE
 from hagw.model.intent import CpeIntent, GatewayIntent, IPAddress, UplinkIntent
 from hagw.probe.path import Endpoints, Path
+from hagw.uplinks.interfaces import resolved
 
 _TRIES: Final = 3
 _TRY_S: Final = 0.7
@@ -23,11 +24,10 @@ _BUFFER: Final = 256
 
 def look_lines(intent: CpeIntent, facts: Facts) -> tuple[Line, ...]:
     """Look at all lines side by side; takes some seconds where nothing answers."""
-    with ThreadPoolExecutor(max_workers=max(1, len(intent.uplinks))) as threads:
+    uplinks = resolved(intent, facts).uplinks
+    with ThreadPoolExecutor(max_workers=max(1, len(uplinks))) as threads:
         return tuple(
-            threads.map(
-                lambda up: _look(up, facts.uplinks.get(up.name, UplinkFacts(up.name, None)), intent), intent.uplinks
-            )
+            threads.map(lambda up: _look(up, facts.uplinks.get(up.name, UplinkFacts(up.name, None)), intent), uplinks)
         )
 
 

@@ -63,7 +63,7 @@ class FactsReader:
         uplinks: dict[str, UplinkFacts] = {}
         for uplink, found in _found(intent, links):
             if isinstance(found, interfaces.Missing):
-                uplinks[uplink.name] = UplinkFacts(uplink.name, None, problem=found.why)
+                uplinks[uplink.name] = UplinkFacts(uplink.name, None, problem=found.why, candidates=found.candidates)
             else:
                 link = links[found.interface]
                 uplinks[uplink.name] = _uplink(uplink, found.interface, link, addresses, defaults, ipv6)

@@ -27,6 +27,7 @@ class UplinkFacts:
     accepts_ra: bool = False  # the kernel itself takes default routes from router advertisements here
     interface: str = ""  # the interface's name; "" = as in the configuration
     problem: str = ""  # why there is no interface, where that needs saying
+    candidates: tuple[str, ...] = ()  # interfaces of which one may be meant, while there is none
     mtu_min: int = 0  # what the driver can do
     mtu_max: int = 0  # 0 = it does not say
     foreign_addresses: frozenset[IPAddress] = frozenset()  # on the interface, but not set by us

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Network
 from typing import Any, Final, assert_never
 
+from hagw.model.facts import Facts
 from hagw.model.intent import AllowIntent, FirewallIntent, FirewallProtocol, IPAddress, IPNetwork, UplinkIntent
 from hagw.plan.expressions import (
     RETURN,
@@ -77,14 +78,20 @@ def settling_set() -> dict[str, Any]:
     }
 
 
-def input_jumps(uplinks: Iterable[UplinkIntent]) -> list[Rule]:
-    """Return what the chain at the input hook ends with."""
-    return _jump(uplinks, _INPUT)
+def guarded(uplinks: Iterable[UplinkIntent], facts: Facts) -> list[str]:
+    """Return the interfaces that are judged: those of uplinks, and those that might be an uplink's."""
+    candidates = (name for fact in facts.uplinks.values() for name in fact.candidates)
+    return sorted({*(uplink.interface for uplink in uplinks), *candidates})
 
 
-def forward_jumps(uplinks: Iterable[UplinkIntent]) -> list[Rule]:
-    """Return what the chain at the forward hook ends with."""
-    return _jump(uplinks, _FORWARD)
+def input_jumps(names: list[str]) -> list[Rule]:
+    """Return what the chain at the input hook ends with, for the guarded interfaces."""
+    return _jump(names, _INPUT)
+
+
+def forward_jumps(names: list[str]) -> list[Rule]:
+    """Return what the chain at the forward hook ends with, for the guarded interfaces."""
+    return _jump(names, _FORWARD)
 
 
 def admits(firewall: FirewallIntent, uplink: str, protocol: FirewallProtocol, port: int, source: IPAddress) -> bool:
@@ -101,8 +108,8 @@ def admits(firewall: FirewallIntent, uplink: str, protocol: FirewallProtocol, po
     )
 
 
-def _jump(uplinks: Iterable[UplinkIntent], target: str) -> list[Rule]:
-    return [[interfaces(uplink.interface for uplink in uplinks), {"jump": {"target": target}}]]
+def _jump(names: list[str], target: str) -> list[Rule]:
+    return [[interfaces(names), {"jump": {"target": target}}]] if names else []
 
 
 def _needed_by_us() -> list[Rule]:
@@ -128,7 +135,10 @@ def _from_inside() -> list[Rule]:
 
 
 def _allowed(entry: AllowIntent, interface_of: dict[str, str]) -> Iterator[Rule]:
-    where = [interfaces(interface_of[name] for name in entry.uplinks)] if entry.uplinks else []
+    known = [interface_of[name] for name in entry.uplinks if name in interface_of]
+    if entry.uplinks and not known:
+        return  # none of them has an interface now
+    where = [interfaces(known)] if known else []
     for family in _families(entry):
         yield [
             *where,

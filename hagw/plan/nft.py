@@ -96,13 +96,13 @@ def cpe_table(
     """Build the table. `best4` and `best6` are the uplinks that new unconverted flows are pinned to."""
     uplinks = [uplink for uplink in intent.uplinks if uplink.enabled]
     lan = interfaces(intent.lan_interfaces)
-    ends = firewall.input_jumps(intent.uplinks), firewall.forward_jumps(intent.uplinks)
+    guarded = firewall.guarded(intent.uplinks, facts)
     chains = [
         chain("intercept", _intercept(intercept4, intercept6)),
         *firewall.chains(intent.firewall, intent.uplinks),
         hooked("prerouting", "filter", "prerouting", -150, _prerouting(uplinks, lan, best4, best6)),
-        hooked("input", "filter", "input", 0, [*_input(), *ends[0]]),
-        hooked("forward", "filter", "forward", -150, [*_forward(uplinks, facts), *ends[1]]),
+        hooked("input", "filter", "input", 0, [*_input(), *firewall.input_jumps(guarded)]),
+        hooked("forward", "filter", "forward", -150, [*_forward(uplinks, facts), *firewall.forward_jumps(guarded)]),
         hooked("postrouting", "nat", "postrouting", 100, _postrouting(uplinks, lan)),
     ]
     local = [*facts.local_prefixes, *(ip_network(text) for text in _ALWAYS_LOCAL)]

@@ -32,9 +32,10 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """Why an uplink has no interface now."""
+    """Why an uplink has no interface now; `candidates` are those of which one may be meant."""
 
     why: str
+    candidates: tuple[str, ...] = ()
 
 
 def find(intent: CpeIntent, links: Sequence[Link]) -> dict[str, Found | Missing]:
@@ -79,7 +80,9 @@ def _choose(uplink: UplinkIntent, links: Iterable[Link], taken: dict[str, str]) 
         case []:
             return Missing(f"no interface has {describe(uplink.match)}{_made_by(uplink)}")
         case several:
-            return Missing(f"{', '.join(several)} all have {describe(uplink.match)}: make the match narrower")
+            return Missing(
+                f"{', '.join(several)} all have {describe(uplink.match)}: make the match narrower", tuple(several)
+            )
 
 
 def _named(uplink: UplinkIntent, links: Iterable[Link], taken: dict[str, str]) -> Found | Missing:

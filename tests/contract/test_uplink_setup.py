@@ -1,6 +1,7 @@
 """What the owner has hagw configure on uplinks' interfaces, and how interfaces are found, on the real kernel."""
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -211,6 +212,25 @@ def test_a_match_that_fits_several_or_none_says_so(box: Box) -> None:
     assert fibre.problem == "lan0 is a LAN interface already; other0 is uplink other's already"
     box.settle(wanted)
     assert box.facts(intent("match: {name: 'x*'}")).uplinks["fibre"].problem == "no interface has name x*"
+
+
+def test_without_any_interface_the_rest_is_reached_and_what_may_be_a_line_is_guarded(box: Box) -> None:
+    alone = CONFIG.replace("  - {name: other, kind: dsl, interface: other0}\n", "")
+    allow = "firewall: {allow: [{name: ssh, protocol: tcp, destination_port: ['22'], uplinks: [fibre]}]}\n"
+    wanted = load(alone.replace("INTERFACE", "match: {name: '[ow]*'}") + allow, "hagw.yaml")
+    assert isinstance(wanted, CpeIntent)
+    box.settle(wanted)
+    rules = box.inside.run("nft", "list", "table", "inet", "hagw")
+    assert re.search(r'iifname \{ "(other0", "wan0|wan0", "other0)" \} jump uplink_input', rules)
+    assert "dport 22" not in rules
+    box.inside.ip("link del other0")
+    box.settle(wanted)
+    rules = box.inside.run("nft", "list", "table", "inet", "hagw")
+    assert 'iifname "wan0" jump uplink_forward' in rules
+    assert 'iifname "wan0" tcp dport 22' in rules
+    box.inside.ip("link del wan0")
+    box.settle(wanted)
+    assert "jump uplink" not in box.inside.run("nft", "list", "table", "inet", "hagw")
 
 
 def test_a_bridge_with_the_hardwares_address_is_not_taken_for_it(box: Box) -> None:
