@@ -179,6 +179,7 @@ def test_answers_to_nonsense_are_rate_limited(lab: Lab, ends: Ends) -> None:
     assert codes.count(ErrorCode.UNSUPPORTED_VERSION) + codes.count("reset") == 250
 
 
+@pytest.mark.slow
 def test_slow_and_idle_strangers_are_gone_after_five_seconds(lab: Lab, customer: Cookie) -> None:
     with contextlib.ExitStack() as stack:
         began = time.monotonic()
@@ -207,6 +208,7 @@ def test_slow_and_idle_strangers_are_gone_after_five_seconds(lab: Lab, customer:
         assert b" 200 OK" in read_exactly(warm, 100)
 
 
+@pytest.mark.slow
 def test_many_half_open_connections_do_not_keep_customers_out(lab: Lab, ends: Ends) -> None:
     """More strangers than the HAG takes notice of, all silent; a LAN host does not see any of it."""
     with contextlib.ExitStack() as stack:
@@ -223,6 +225,7 @@ def test_many_half_open_connections_do_not_keep_customers_out(lab: Lab, ends: En
     until(lambda: ends.total("hag", "accept_errors") > 0, 1.0)
 
 
+@pytest.mark.slow
 def test_the_log_names_them_within_bounds_and_keeps_secrets(lab: Lab, customer: Cookie) -> None:
     """After all of the above: who was turned away and why, in a few lines, for thousands of strangers."""
     for _ in range(6):  # both workers have their share

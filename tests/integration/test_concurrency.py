@@ -10,7 +10,7 @@ from plane_lab import INET, Echo, Ends, own_lab, pattern, read_exactly, until
 
 from hagw.lab.lab import Lab
 
-pytestmark = pytest.mark.netns
+pytestmark = [pytest.mark.netns, pytest.mark.slow]
 
 CONNECTIONS = 1_000
 BUSY = 100

@@ -58,7 +58,7 @@ def digest(data: bytes) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize("family", [4, 6])
-@pytest.mark.parametrize("size", [*SIZES, 20 * MIB])
+@pytest.mark.parametrize("size", [*SIZES, pytest.param(20 * MIB, marks=pytest.mark.slow)])
 def test_downloads_arrive_intact(lab: Lab, ends: Ends, store: Store, size: int, family: int) -> None:
     with connect(lab, INET[family], 5310) as client:
         client.sendall(f"down {size} {size}\n".encode())
@@ -68,7 +68,10 @@ def test_downloads_arrive_intact(lab: Lab, ends: Ends, store: Store, size: int, 
     assert (flow["path"], flow["server"], flow["bytes_down"]) == ("converted", INET[family], size)
 
 
-@pytest.mark.parametrize(("size", "family"), [*((size, family) for size in SIZES for family in (4, 6)), (20 * MIB, 6)])
+@pytest.mark.parametrize(
+    ("size", "family"),
+    [*((size, family) for size in SIZES for family in (4, 6)), pytest.param(20 * MIB, 6, marks=pytest.mark.slow)],
+)
 def test_uploads_arrive_intact(lab: Lab, ends: Ends, store: Store, size: int, family: int) -> None:
     """The client ends first; the server's answer comes after that."""
     data = pattern(size, size + 1)

@@ -17,7 +17,7 @@ from hagw.pmf.echo import EchoCustomer, Responder
 from hagw.probe.monitor import LinkSeen, Monitor
 from hagw.probe.prober import Prober
 
-pytestmark = pytest.mark.netns
+pytestmark = [pytest.mark.netns, pytest.mark.slow]
 
 
 class Hag:

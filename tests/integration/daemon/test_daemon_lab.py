@@ -27,7 +27,7 @@ def kill(lab: Lab, node: str, process: str, number: signal.Signals, count: int |
     return at
 
 
-@pytest.mark.parametrize("count", [1, None])
+@pytest.mark.parametrize("count", [1, pytest.param(None, marks=pytest.mark.slow)])
 def test_a_killed_worker_is_bridged_and_replaced(lab: Lab, count: int | None) -> None:
     before = set(lab.pids("cpe", "worker"))
     with calling(lab) as calls:
@@ -38,7 +38,7 @@ def test_a_killed_worker_is_bridged_and_replaced(lab: Lab, count: int | None) ->
     wait_state(lab, "bonded")
 
 
-@pytest.mark.parametrize("count", [1, None])
+@pytest.mark.parametrize("count", [1, pytest.param(None, marks=pytest.mark.slow)])
 def test_a_stopped_worker_is_replaced_within_two_seconds(lab: Lab, count: int | None) -> None:
     before = set(lab.pids("cpe", "worker")[:count])
     with calling(lab) as calls:

@@ -13,7 +13,7 @@ from hagw.lab.lab import Lab
 from hagw.lab.link import tcp_payload_share
 from hagw.lab.traffic import Download, Streams, preferring, sha256_of, upload
 
-pytestmark = pytest.mark.netns
+pytestmark = [pytest.mark.netns, pytest.mark.slow]
 
 HAG = {4: "198.51.100.10", 6: "2001:db8:100::10"}
 INET = {4: "203.0.113.10", 6: "2001:db8:113::10"}
