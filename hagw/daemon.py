@@ -67,8 +67,8 @@ def clear() -> tuple[str, ...]:
         machine = Machine(Store(state_dir(), namespace_identity()))
         try:
             close_gate(machine)
-            asyncio.run(stop_all(runtime_dir()))
-            return restore(machine)
+            ended = asyncio.run(stop_all(runtime_dir()))
+            return restore(machine, workers=ended)
         finally:
             machine.close()
 

@@ -91,6 +91,7 @@ class Control:
         self._clients: dict[int, Client] = {}
         self._stops = 0
         self._stopping = False
+        self._until = 0.0
         path.unlink(missing_ok=True)
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         old = os.umask(0o177)
@@ -111,14 +112,16 @@ class Control:
         self._path.unlink(missing_ok=True)
 
     def stop(self, drain_s: float) -> None:
-        """Accept nothing more, give what lives `drain_s` to end, then leave."""
-        if self._stopping or self.plane is None:
+        """Accept nothing more, give what lives `drain_s` to end, then leave; told again, whichever is sooner."""
+        if self.plane is None:
             self._loop.stop()
             return
+        until = self._loop.now + drain_s
+        self._until = min(until, self._until) if self._stopping else until
         self._stopping = True
         self._stops += 1
         self.plane.stop_listening()
-        self._drain(self._loop.now + drain_s, self._stops)
+        self._drain(self._until, self._stops)
 
     def _drain(self, until: float, stop: int) -> None:
         plane = self.plane

@@ -3,11 +3,16 @@
 Needs no daemon and no configuration: what is ours is known by table name, protocol number and what is remembered.
 """
 
-from typing import Protocol
+from typing import Final, Protocol
 
 from hagw.errors import KernelRefused
-from hagw.model.resources import Drop, KernelState, Plan
+from hagw.model.resources import Drop, KernelState, Plan, Sysctl
 from hagw.plan.diff import describe, diff
+
+LOST: Final = (
+    "What was there before hagw is not known any more (kernel.json in the state directory is lost or damaged): "
+    "kernel parameters stay as they are now. A reboot brings those of this machine back."
+)
 
 
 class ClearPort(Protocol):
@@ -27,13 +32,16 @@ def close_gate(kernel: ClearPort) -> None:
     kernel.stop_intercepting()
 
 
-def restore(kernel: ClearPort) -> tuple[str, ...]:
+def restore(kernel: ClearPort, *, workers: int = 0) -> tuple[str, ...]:
     """Remove everything of ours and put back what was there before; return what was left alone, and why.
 
+    `workers` is how many were running: whoever runs has set parameters, so none remembered means that they are lost.
     One step that fails does not keep the others from being taken; raises KernelRefused with all failures then.
     """
     failures = []
-    for step in diff(kernel.read(), {}):
+    found = kernel.read()
+    lost = bool(found or workers) and not any(isinstance(resource, Sysctl) for resource in found.values())
+    for step in diff(found, {}):
         try:
             kernel.write((step,))
         except KernelRefused as failure:
@@ -42,4 +50,4 @@ def restore(kernel: ClearPort) -> tuple[str, ...]:
     if failures or left:
         failures += [f"{describe(Drop(resource))} had no effect" for resource in left.values()]
         raise KernelRefused("not everything could be cleared: " + "; ".join(failures))
-    return tuple(kernel.notes)
+    return (*kernel.notes, *((LOST,) if lost else ()))

@@ -7,7 +7,7 @@ import pytest
 from namespaces import Namespace, run
 from routers import INTENT, SERVER4, Topology, build, machine, settle
 
-from hagw.control.clear import restore
+from hagw.control.clear import LOST, restore
 from hagw.kernel.machine import Machine
 from hagw.model.health import UplinkHealth
 from hagw.plan import cpe
@@ -145,3 +145,17 @@ def test_a_lost_interface_does_not_keep_the_rest_from_being_cleared(topology: To
     assert clear(topology, tmp_path) == ()
     assert dump(topology.cpe)["rule4"] == before_rules
     assert SERVER4 not in "".join(dump(topology.cpe)["nft"])
+
+
+@pytest.mark.parametrize("damage", ["", "{", None], ids=["empty", "cut short", "gone"])
+def test_clear_says_when_what_was_there_before_is_lost(topology: Topology, tmp_path: Path, damage: str | None) -> None:
+    port = machine(topology, tmp_path)
+    settle(topology, port)
+    port.close()
+    file = tmp_path / "kernel.json"
+    if damage is None:
+        file.unlink()
+    else:
+        file.write_text(damage, encoding="utf-8")
+    assert clear(topology, tmp_path) == (LOST,)
+    assert clear(topology, tmp_path) == ()

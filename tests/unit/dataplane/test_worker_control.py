@@ -277,6 +277,18 @@ def test_stop_waits_for_what_lives_as_long_as_it_was_told(rig: Rig) -> None:
     assert not rig.plane.listening
 
 
+@pytest.mark.parametrize(("second_s", "least_s"), [(30.0, 0.25), (0.1, 0.05), (0.0, 0.0)])
+def test_a_second_stop_only_shortens_what_is_left(rig: Rig, second_s: float, least_s: float) -> None:
+    rig.plane.active = 1
+    daemon = rig.daemon()
+    daemon.say({"op": "stop", "drain_s": 0.4})
+    daemon.say({"op": "stop", "drain_s": second_s})
+    began = time.monotonic()
+    rig.loop.run()
+    assert least_s <= time.monotonic() - began < least_s + 0.5
+    assert rig.plane.closed
+
+
 def test_stop_goes_when_nothing_lives(rig: Rig) -> None:
     rig.plane.active = 1
     rig.daemon().say({"op": "stop", "drain_s": 30})
