@@ -61,14 +61,25 @@ def _document(remembered: Remembered) -> dict[str, Any]:
     limits = remembered.limits
     return {
         "sysctls": {
-            name: {"previous": known.previous, "written": list(known.written), "along": dict(known.along)}
+            name: {
+                "previous": known.previous,
+                "written": list(known.written),
+                "along": dict(known.along),
+                "ifindex": known.ifindex,
+            }
             for name, known in remembered.sysctls.items()
         },
         "limits": None if limits is None else _limits_document(limits),
         "table": remembered.table,
         "table_seen": remembered.table_seen,
         "links": [
-            {"device": device, "name": name, "previous": known.previous, "written": list(known.written)}
+            {
+                "device": device,
+                "name": name,
+                "previous": known.previous,
+                "written": list(known.written),
+                "ifindex": known.ifindex,
+            }
             for (device, name), known in remembered.links.items()
         ],
     }
@@ -78,14 +89,18 @@ def _parse(document: dict[str, Any]) -> Remembered:
     limits = document["limits"]
     return Remembered(
         sysctls={
-            str(name): RememberedSysctl(str(known["previous"]), tuple(known["written"]), dict(known["along"]))
+            str(name): RememberedSysctl(
+                str(known["previous"]), tuple(known["written"]), dict(known["along"]), int(known.get("ifindex", 0))
+            )
             for name, known in document["sysctls"].items()
         },
         limits=None if limits is None else _parse_limits(limits),
         table=str(document["table"]),
         table_seen=str(document["table_seen"]),
         links={
-            (str(each["device"]), name): RememberedLink(int(each["previous"]), tuple(each["written"]))
+            (str(each["device"]), name): RememberedLink(
+                int(each["previous"]), tuple(each["written"]), int(each.get("ifindex", 0))
+            )
             for each in document.get("links", ())
             for name in get_args(LinkProperty)
             if each["name"] == name

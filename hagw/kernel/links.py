@@ -38,7 +38,7 @@ class Links:
         if known is not None:
             return replace(known, written=tuple(dict.fromkeys((*known.written, wanted.value))))
         link = self._links().get(wanted.device)
-        return None if link is None else RememberedLink(_value(link, wanted.name), (wanted.value,))
+        return None if link is None else RememberedLink(_value(link, wanted.name), (wanted.value,), link["index"])
 
     def put(self, wanted: LinkSetting) -> None:
         """Write a setting. Raises OSError, also where the interface is not there."""

@@ -11,6 +11,7 @@ from hagw.kernel.links import Links
 from hagw.kernel.memory import Memory
 from hagw.kernel.mptcp import PathLimits, PathManager
 from hagw.kernel.nft import Nft, NftRefused
+from hagw.kernel.renames import follow
 from hagw.kernel.routing import Routing
 from hagw.model.facts import Facts
 from hagw.model.ids import MARK_MASK, uplink_mark
@@ -61,6 +62,7 @@ class Machine:
     def read(self) -> KernelState:
         """Read all resources of ours that the kernel has."""
         try:
+            self._follow()
             found: list[Resource] = [*sysctl.read_known(self._remembered.sysctls), *self._routing.read()]
             found += [*self._links.read_known(self._remembered.links), *self._addresses.read()]
             if self._remembered.limits is not None:
@@ -218,6 +220,7 @@ class Machine:
 
     def _remember(self, plan: Plan) -> None:
         """Note the present values of everything the plan overwrites for the first time."""
+        self._follow()
         sysctls = dict(self._remembered.sysctls)
         limits = self._remembered.limits
         links = dict(self._remembered.links)
@@ -237,6 +240,12 @@ class Machine:
                 case _:
                     pass
         after = replace(self._remembered, sysctls=sysctls, limits=limits, links=links)
+        if after != self._remembered:
+            self._keep(after, durable=True)
+
+    def _follow(self) -> None:
+        """Know interfaces that were renamed since by their names of now."""
+        after = follow(self._remembered)
         if after != self._remembered:
             self._keep(after, durable=True)
 

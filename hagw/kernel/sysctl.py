@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from hagw.kernel.renames import index_of
 from hagw.model.remembered import RememberedSysctl
 from hagw.model.resources import Sysctl
 
@@ -35,7 +36,7 @@ def remember(wanted: Sysctl, known: RememberedSysctl | None) -> RememberedSysctl
     if previous is None:
         return None
     along = {} if previous == wanted.value else _read_all(_changed_along(wanted.name))
-    return RememberedSysctl(previous, (wanted.value,), along)
+    return RememberedSysctl(previous, (wanted.value,), along, index_of(wanted.name))
 
 
 def write(wanted: Sysctl) -> None:

@@ -17,6 +17,7 @@ class RememberedSysctl:
     previous: str
     written: tuple[str, ...]
     along: Mapping[str, str] = field(default_factory=dict)  # name -> value before
+    ifindex: int = 0  # the interface it belongs to, which may get another name; 0 = none
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,7 @@ class RememberedLink:
 
     previous: int
     written: tuple[int, ...]
+    ifindex: int = 0
 
 
 @dataclass(frozen=True, slots=True)

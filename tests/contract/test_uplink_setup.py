@@ -78,6 +78,9 @@ class Box:
                 assert self.port.read() == state
         return state
 
+    def sysctl(self, name: str) -> str:
+        return self.inside.run("sysctl", "-n", name).strip()
+
     def restore(self) -> tuple[str, ...]:
         with self.inside.entered():
             port = Machine(Store(self._directory, namespace_identity()))
@@ -182,6 +185,8 @@ def test_what_the_driver_can_do_is_known(box: Box) -> None:
 )
 def test_a_matched_line_follows_its_interface(box: Box, interface: str) -> None:
     before = box.links()
+    parameters = [f"net.ipv{v}.conf.{{}}.{leaf}" for v, leaf in ((4, "rp_filter"), (6, "keep_addr_on_down"))]
+    values = [box.sysctl(name.format("wan0")) for name in parameters]
     wanted = intent(interface)
     assert box.facts(wanted).uplinks["fibre"].interface == "wan0"
     box.settle(wanted)
@@ -191,9 +196,29 @@ def test_a_matched_line_follows_its_interface(box: Box, interface: str) -> None:
     state = box.settle(wanted)
     assert ("address", "wan7", "192.0.2.10/24") in state
     assert "dev wan7" in box.inside.run("ip", "route", "show", "table", "5101")
-    box.restore()
-    box.inside.ip("link set wan7 down", "link set wan7 name wan0")
-    assert box.links()["wan0"][2] == before["wan0"][2]
+    assert [box.sysctl(name.format("wan7")) for name in parameters] == ["2", "1"]
+    assert box.restore() == ()
+    assert box.links()["wan7"] == before["wan0"]
+    assert [box.sysctl(name.format("wan7")) for name in parameters] == values
+
+
+def test_an_interface_made_anew_is_another_one(box: Box) -> None:
+    box.settle(intent())
+    box.inside.ip("link del wan0")
+    link(box.inside, "wan0", box.isp, "far-wan1")
+    box.inside.ip("link set wan0 mtu 1450")
+    box.settle(intent())
+    assert box.links()["wan0"] == (1400, True, ["192.0.2.10/24", "2001:db8:2::10/64"])
+    assert box.restore() == ()
+    assert box.links()["wan0"] == (1450, True, [])
+
+
+def test_parameters_of_an_interface_that_got_another_name_are_put_back(box: Box) -> None:
+    value = box.sysctl("net.ipv4.conf.other0.rp_filter")
+    box.settle(intent())
+    box.inside.ip("link set other0 down", "link set other0 name another0", "link set another0 up")
+    assert box.restore() == ()
+    assert box.sysctl("net.ipv4.conf.another0.rp_filter") == value
 
 
 def test_a_match_that_fits_several_or_none_says_so(box: Box) -> None:

@@ -9,11 +9,11 @@ from hagw.model.remembered import Remembered, RememberedLimits, RememberedLink, 
 from hagw.model.resources import MptcpLimits
 
 FULL = Remembered(
-    sysctls={"net/ipv4/ip_forward": RememberedSysctl("0", ("1",), {"net/ipv4/conf/dsl0/forwarding": "0"})},
+    sysctls={"net/ipv4/ip_forward": RememberedSysctl("0", ("1",), {"net/ipv4/conf/dsl0/forwarding": "0"}, 7)},
     limits=RememberedLimits(MptcpLimits(2, 0), (MptcpLimits(8, 0),)),
     table='{"chains":[]}',
     table_seen="abc",
-    links={("dsl0", "mtu"): RememberedLink(1500, (1492, 1400)), ("dsl0", "up"): RememberedLink(0, (1,))},
+    links={("dsl0", "mtu"): RememberedLink(1500, (1492, 1400), 7), ("dsl0", "up"): RememberedLink(0, (1,))},
 )
 
 
