@@ -165,7 +165,7 @@ class SubflowReader:
         _DATA_HEADER.pack_into(self._pair, 0, _DATA_HEADER.size, 0, 0, size)
         self._get(fd, option, self._pair)
         # The kernel writes entries of its own size where that is smaller: tcp_info grew after 6.1.
-        _, _, count, stride = _DATA_HEADER.unpack_from(self._pair)
+        _, count, _, stride = _DATA_HEADER.unpack_from(self._pair)
         return self._pair.raw, stride, min(count, _SUBFLOWS_MAX)
 
     def _get(self, fd: int, option: int, buffer: ctypes.Array[ctypes.c_char]) -> None:
