@@ -27,10 +27,13 @@ def check(
 
         print(json_schema(schema), end="")
         return
-    from hagw.config.load import load_file
+    from hagw.config.load import load_file, read_text
+    from hagw.config.rule_warnings import find_warnings
 
     file = file or config_file()
     intent = load_file(file)
+    for doubt in find_warnings(read_text(file), str(file)):
+        print(f"warning: {doubt}", file=sys.stderr)
     if isinstance(intent, CpeIntent):
         uplinks, gateways = len(intent.uplinks), len(intent.gateways)
         print(f"{file} is a valid CPE configuration: {_count(uplinks, 'uplink')}, {_count(gateways, 'gateway')}.")

@@ -6,6 +6,7 @@ Works on the plain tree and shrugs at what the schema refuses anyway, so that on
 from collections.abc import Callable, Iterable, Iterator
 
 from hagw.config.check_uplinks import check_uplinks
+from hagw.config.rule_checks import check_traffic
 from hagw.config.suggest import did_you_mean
 from hagw.config.tree import Path, Plain, Tree
 from hagw.config.values import parse_address
@@ -30,6 +31,7 @@ def check_cpe(tree: Tree) -> Iterator[ConfigIssue]:
     yield from _unique(tree, _texts(rules, "precedence"), "another rule has this precedence", _as_number)
     yield from _steering(tree, rules, [text for _, text in _texts(uplinks, "name")])
     yield from _firewall(tree, [text for _, text in _texts(uplinks, "name")])
+    yield from check_traffic(tree)
     yield from _pool(tree)
 
 

@@ -9,7 +9,8 @@ from pydantic_core import ErrorDetails
 
 from hagw.config.checks import check_cpe, check_hag
 from hagw.config.migrate import MIGRATIONS, Migration, migrate, version_issues
-from hagw.config.schema import ROLES, CpeFile, HagFile
+from hagw.config.rule_checks import check_contradictions
+from hagw.config.schema import ROLES, CpeFile, HagFile, TrafficSection
 from hagw.config.suggest import did_you_mean
 from hagw.config.tree import Path, Tree, parse
 from hagw.errors import ConfigError, ConfigIssue
@@ -42,6 +43,8 @@ def load(text: str, filename: str, migrations: tuple[Migration, ...] = MIGRATION
             _explain(tree, model, details) for details in error.errors(include_url=False) if not _is_echo(details)
         ]
         file = None
+    if isinstance(file, CpeFile):
+        issues += check_contradictions(tree, (_traffic(rule.traffic) for rule in file.rules))
     if issues or file is None:
         raise ConfigError(tuple(sorted(set(issues), key=lambda issue: (issue.line or 0, issue.path, issue.message))))
     return _cpe(file) if isinstance(file, CpeFile) else _hag(file)
@@ -183,7 +186,7 @@ def _cpe(file: CpeFile) -> CpeIntent:
             RuleIntent(
                 name=rule.name,
                 precedence=rule.precedence,
-                traffic=TrafficDescriptor(rule.traffic.source, rule.traffic.destination, rule.traffic.destination_port),
+                traffic=_traffic(rule.traffic),
                 mode=rule.steering.mode,
                 uplinks=rule.steering.uplinks,
             )
@@ -197,6 +200,21 @@ def _cpe(file: CpeFile) -> CpeIntent:
         pool=file.pool.to_intent(),
         limits=file.limits.to_intent(),
         portal_check=file.portal_check.to_intent(),
+    )
+
+
+def _traffic(traffic: TrafficSection) -> TrafficDescriptor:
+    return TrafficDescriptor(
+        sources=traffic.source,
+        destinations=traffic.destination,
+        destination_ports=traffic.destination_port,
+        macs=traffic.source_mac,
+        interfaces=traffic.source_interface,
+        protocols=tuple(number for numbers in traffic.protocol for number in numbers),
+        dscps=traffic.dscp,
+        domains=traffic.domain,
+        applications=traffic.application,
+        times=traffic.time,
     )
 
 

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from hagw.config.rule_values import Domain, Dscp, Protocol, Window
 from hagw.config.values import (
     Address,
     Address4,
@@ -35,6 +36,7 @@ from hagw.model.intent import (
     SteeringMode,
     UplinkKind,
 )
+from hagw.policy.applications import Application
 
 Version = Annotated[int, Field(description="version of the format")]
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -115,6 +117,13 @@ class TrafficSection(Section):
     source: tuple[Prefix, ...] = Field(default=(), description="prefixes of LAN hosts")
     destination: tuple[Prefix, ...] = Field(default=(), description="prefixes of servers")
     destination_port: tuple[Ports, ...] = Field(default=(), description="ports or ranges of servers")
+    source_mac: tuple[Mac, ...] = Field(default=(), description="MAC addresses of LAN hosts")
+    source_interface: tuple[Interface, ...] = Field(default=(), description="LAN interfaces that flows come from")
+    protocol: tuple[Protocol, ...] = Field(default=(), description="IP protocols, by name or number")
+    dscp: tuple[Dscp, ...] = Field(default=(), description="DSCPs of the first packet, by name or number")
+    domain: tuple[Domain, ...] = Field(default=(), description="names of servers; *.example.org is all names below")
+    application: tuple[Application, ...] = Field(default=(), description="sets of ports and names that hagw knows")
+    time: tuple[Window, ...] = Field(default=(), description="hours and weekdays, local time: mon-fri 08:00-18:00")
 
 
 class SteeringSection(Section):
@@ -195,6 +204,7 @@ class LimitsSection(Section):
     connect: Duration = _LIMITS.connect_s
     message: Duration = _LIMITS.message_s
     warm_idle: Duration = _LIMITS.warm_idle_s
+    first_bytes: Duration = _LIMITS.first_bytes_s
     pending_per_customer: int = Field(default=_LIMITS.pending_per_customer, ge=1, le=1_000_000)
 
     def to_intent(self) -> FlowLimits:
@@ -206,6 +216,7 @@ class LimitsSection(Section):
             connect_s=self.connect,
             message_s=self.message,
             warm_idle_s=self.warm_idle,
+            first_bytes_s=self.first_bytes,
             pending_per_customer=self.pending_per_customer,
         )
 

@@ -187,7 +187,7 @@ def _quantity(text: str, wanted: str) -> tuple[float, str]:
     return float(match[1]), match[2]
 
 
-def _scalar(parse: Any, pattern: str | None = None, *, number: bool = False) -> tuple[Any, ...]:
+def scalar(parse: Any, pattern: str | None = None, *, number: bool = False) -> tuple[Any, ...]:
     """Validate text only: a mapping or a list gets pydantic's own message. `number` = editors accept one as well."""
     schema: dict[str, Any] = {"type": ["string", "number"] if number else "string"}
     if pattern is not None:
@@ -195,17 +195,17 @@ def _scalar(parse: Any, pattern: str | None = None, *, number: bool = False) -> 
     return BeforeValidator(lambda value: parse(value) if isinstance(value, str) else value), WithJsonSchema(schema)
 
 
-Rate = Annotated[int, *_scalar(parse_rate, number=True)]
-Duration = Annotated[float, *_scalar(parse_duration, number=True)]
-Prefix = Annotated[IPv4Network | IPv6Network, *_scalar(parse_prefix)]
-Address = Annotated[IPv4Address | IPv6Address, *_scalar(parse_address)]
-Address4 = Annotated[IPv4Address, *_scalar(parse_address4)]
-Address6 = Annotated[IPv6Address, *_scalar(parse_address6)]
-OwnAddress = Annotated[IPv4Interface | IPv6Interface, *_scalar(parse_own_address)]
-Ports = Annotated[tuple[int, int], *_scalar(parse_ports, number=True)]
-Name = Annotated[str, *_scalar(parse_name, _NAME.pattern, number=True)]
-Interface = Annotated[str, *_scalar(parse_interface)]
-InterfaceGlob = Annotated[str, *_scalar(parse_interface_glob)]
-Mac = Annotated[str, *_scalar(parse_mac, _MAC.pattern)]
-Key = Annotated[bytes, *_scalar(parse_key, _KEY.pattern, number=True)]
+Rate = Annotated[int, *scalar(parse_rate, number=True)]
+Duration = Annotated[float, *scalar(parse_duration, number=True)]
+Prefix = Annotated[IPv4Network | IPv6Network, *scalar(parse_prefix)]
+Address = Annotated[IPv4Address | IPv6Address, *scalar(parse_address)]
+Address4 = Annotated[IPv4Address, *scalar(parse_address4)]
+Address6 = Annotated[IPv6Address, *scalar(parse_address6)]
+OwnAddress = Annotated[IPv4Interface | IPv6Interface, *scalar(parse_own_address)]
+Ports = Annotated[tuple[int, int], *scalar(parse_ports, number=True)]
+Name = Annotated[str, *scalar(parse_name, _NAME.pattern, number=True)]
+Interface = Annotated[str, *scalar(parse_interface)]
+InterfaceGlob = Annotated[str, *scalar(parse_interface_glob)]
+Mac = Annotated[str, *scalar(parse_mac, _MAC.pattern)]
+Key = Annotated[bytes, *scalar(parse_key, _KEY.pattern, number=True)]
 Truth = Annotated[bool, BeforeValidator(lambda value: parse_truth(value) if isinstance(value, str) else value)]

@@ -4,6 +4,7 @@ Which configuration it works by may change while it runs (`switch`); `hagw.contr
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from ipaddress import ip_address
@@ -21,14 +22,15 @@ from hagw.control.worker_seat import SeatPlan
 from hagw.control.workers import Workers
 from hagw.errors import HagwError
 from hagw.model.facts import Facts
-from hagw.model.finding import Finding
 from hagw.model.health import GatewayHealth, UplinkHealth
 from hagw.model.intent import CpeIntent, Intent
 from hagw.model.snapshot import Snapshot
 from hagw.plan.ways import forwarding, own_way
+from hagw.policy.schedule import has_hours
 from hagw.uplinks.interfaces import resolved
 
 FULL_PASS_S = 60.0  # drift is found and repaired at least this often
+MINUTE_S = 60.0  # rules with hours begin and end on the full minute
 SETTLE_S = 0.02  # events come in bursts: one pass for all of them
 RETRY_S = (0.5, 1.0, 2.0, 5.0, 15.0)
 MEASURES_S = 2.0  # how stale a worker's view of RTTs may be
@@ -64,17 +66,12 @@ class Gateway:
         self._published_at = 0.0
         self._counted: Mapping[str, int] = {}
         self._trouble = ""
-        self._rivals: tuple[Finding, ...] = ()
         self._failures = 0
         self._refused: asyncio.Queue[tuple[str, int]] = asyncio.Queue(maxsize=REFUSED_QUEUE_MAX)
         self._passing = asyncio.Lock()  # a pass works by one intent from its first look to its last step
         self._seats = seats_for
         self._switched_to = 0  # the first snapshot made by the present intent
         self.standing: Callable[[], Standing] = Standing
-
-    def rivals_seen(self, found: tuple[Finding, ...]) -> None:
-        """Show in the status what interferes with us."""
-        self._rivals = found
 
     def look_again(self) -> None:
         """Something changed: have the loop look again. Says nothing of what changed."""
@@ -134,7 +131,6 @@ class Gateway:
                 interception=self._in_force,
                 counted=self._counted,
                 trouble=self._trouble,
-                rivals=self._rivals,
                 drift=self._kernel.drift(),
                 standing=standing,
             )
@@ -203,7 +199,10 @@ class Gateway:
         if self._failures:
             return RETRY_S[min(self._failures, len(RETRY_S)) - 1]
         due = self._gate.look_again_at()
-        return FULL_PASS_S if due is None else max(0.0, due - asyncio.get_running_loop().time())
+        patience_s = FULL_PASS_S if due is None else max(0.0, due - asyncio.get_running_loop().time())
+        if isinstance(self._intent, CpeIntent) and has_hours(self._intent.rules):
+            patience_s = min(patience_s, MINUTE_S - time.time() % MINUTE_S)
+        return patience_s
 
     async def _reconcile(self) -> None:
         """Make one pass; a failure is shown and tried again."""

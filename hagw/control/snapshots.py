@@ -8,6 +8,7 @@ from hagw.model.facts import Facts, UplinkFacts
 from hagw.model.health import GatewayHealth, UplinkHealth
 from hagw.model.intent import CpeIntent, GatewayIntent, HagIntent, UplinkIntent
 from hagw.model.snapshot import CpeSnapshot, CustomerView, GatewayView, HagSnapshot, Snapshot, UplinkView
+from hagw.policy.schedule import asleep
 
 NO_INTERFACE = UplinkFacts(name="", ifindex=None)
 UNKNOWN_UPLINK = UplinkHealth("down", "not measured yet")
@@ -36,6 +37,7 @@ def cpe_snapshot(
         pool=intent.pool,
         limits=intent.limits,
         congestion_control=congestion_control(intent.congestion_control, facts),
+        asleep=asleep(intent.rules, facts.local_time),
     )
 
 

@@ -8,21 +8,25 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
+from hagw.dataplane import arrival
 from hagw.dataplane.flows import ClosedFlows
 from hagw.dataplane.gateway import Blame, GatewayConnection, Pool
 from hagw.dataplane.journal import Log
 from hagw.dataplane.loop import ACCEPT_PAUSE_S, EPOLLIN, Loop
 from hagw.dataplane.mptcp_socket import SO_RCVBUFFORCE, SubflowReader
+from hagw.dataplane.naming import SERVER_FIRST_PORTS, NameWait, peek
 from hagw.dataplane.notices import Notices
 from hagw.dataplane.paths import UplinkTable
 from hagw.dataplane.ports import SubflowControl
 from hagw.dataplane.relay import BUFFER_BYTES, abort
 from hagw.dataplane.session import CpeSession
 from hagw.health.capacity import CapacityBook
+from hagw.model.flow import FlowKey
 from hagw.model.ids import PORT_TPROXY
 from hagw.model.intent import FlowLimits, PoolIntent
 from hagw.model.snapshot import CpeSnapshot, GatewayView
-from hagw.policy.decide import FlowKey, Policy
+from hagw.policy.decide import Policy, Rules
+from hagw.policy.first_bytes import OTHER, Named, read
 
 log = Log()
 Report = Callable[[dict[str, Any]], None]
@@ -54,6 +58,8 @@ class CpeWorker:
         self.uplinks = UplinkTable()
         self.snapshot: CpeSnapshot | None = None
         self.policy: Policy | None = None
+        self._rules = Rules()
+        self._waiting: set[NameWait] = set()
         self.pool_intent = PoolIntent()
         self.limits = FlowLimits()
         self.congestion_control = "cubic"
@@ -119,6 +125,9 @@ class CpeWorker:
 
     def close(self) -> None:
         """Reset whatever is left."""
+        for waiting in self._waiting:
+            waiting.give_up()
+        self._waiting.clear()
         for session in list(self.sessions.values()):
             session.give_up("the gateway is stopping")
         for pool in self._pools.values():
@@ -228,6 +237,11 @@ class CpeWorker:
             sock.listen(BACKLOG)
             self.loop.add(sock.fileno(), EPOLLIN, partial(self._accept, sock))
             self._listeners.append(sock)
+        self._ask_arrivals()
+
+    def _ask_arrivals(self) -> None:
+        for listener in self._listeners:
+            arrival.ask(listener, self._rules.index.needs_packet, self._rules.index.needs_interface)
 
     def _accept(self, listener: socket.socket, _mask: int) -> None:
         for _ in range(ACCEPTS_AN_EVENT):
@@ -241,17 +255,43 @@ class CpeWorker:
                 return
             client.setblocking(False)
             server = client.getsockname()
-            if len(self.sessions) >= self.limits.flows_max or self.policy is None:
+            busy = len(self.sessions) + len(self._waiting)
+            if busy >= self.limits.flows_max or self.policy is None:
                 self.counts["accept_errors"] += 1
                 abort(client)
                 client.close()
                 continue
-            key = FlowKey(peer[0], peer[1], server[0], server[1])
-            session = CpeSession(self, self._next_id, client, key, self.policy.decide(key))
-            self._next_id += 1
-            self.counts["flows_total"] += 1
-            self.sessions[session.id] = session
-            session.start()
+            self._take(self.policy, client, (peer[0], peer[1]), (server[0], server[1]))
+
+    def _take(self, policy: Policy, client: socket.socket, peer: tuple[str, int], server: tuple[str, int]) -> None:
+        """Begin with a connection: at once, or when its first bytes have told a name that a rule depends on."""
+        index = self._rules.index
+        came = arrival.UNKNOWN
+        if index.needs_packet or index.needs_interface:
+            came = arrival.read(client, index.needs_packet, index.needs_interface)
+        key = FlowKey(*peer, *server, dscp=came.dscp, interface=came.interface, mac=came.mac)
+        if not policy.depends_on_name(key):
+            self._begin(client, key)
+            return
+        found = read(peek(client) or b"")
+        if isinstance(found, Named) or found == OTHER or server[1] in SERVER_FIRST_PORTS:
+            self._begin(client, named(key, found if isinstance(found, Named) else None))
+            return
+        self._waiting.add(
+            NameWait(self.loop, client, self.limits.first_bytes_s, partial(self._named, client, key)),
+        )
+
+    def _named(self, client: socket.socket, key: FlowKey, wait: NameWait, found: Named | None) -> None:
+        self._waiting.discard(wait)
+        self._begin(client, named(key, found))
+
+    def _begin(self, client: socket.socket, key: FlowKey) -> None:
+        assert self.policy is not None
+        session = CpeSession(self, self._next_id, client, key, self.policy.decide(key))
+        self._next_id += 1
+        self.counts["flows_total"] += 1
+        self.sessions[session.id] = session
+        session.start()
 
     # --- periodic looks
 
@@ -318,7 +358,11 @@ class CpeWorker:
             replace(g, reach="down", reason=self._trouble[g.name][1]) if g.name in self._trouble else g
             for g in snapshot.gateways
         )
-        self.policy = Policy(replace(snapshot, gateways=gateways))
+        rules = self._rules.of(snapshot)
+        if rules is not self._rules:
+            self._rules = rules
+            self._ask_arrivals()
+        self.policy = Policy(replace(snapshot, gateways=gateways), rules)
         by_name = {gateway.name: gateway for gateway in snapshot.gateways}
         for (name, _), pool in list(self._pools.items()):
             if name in by_name:
@@ -329,3 +373,8 @@ class CpeWorker:
     def _tend_soon(self) -> None:
         for pool in self._pools.values():
             self.loop.defer(pool.refill)
+
+
+def named(key: FlowKey, found: Named | None) -> FlowKey:
+    """Return the flow with the name its first bytes told."""
+    return key if found is None else replace(key, domain=found.domain, domain_source=found.source)

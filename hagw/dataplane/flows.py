@@ -55,7 +55,6 @@ def cpe_flow(
         by_uplink = {uplinks.by_slot[direct_slot].name: {"down": down, "up": up}}
     return {
         **identity,
-        "domain": None,
         "path": path,
         "gateway": gateway,
         "rule": rule,

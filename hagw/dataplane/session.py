@@ -21,8 +21,9 @@ from hagw.dataplane.loop import EPOLLIN, EPOLLOUT, Timer
 from hagw.dataplane.relay import Relay, abort
 from hagw.dataplane.sendqueue import SendQueue
 from hagw.health.noharm import NoHarmGuard
+from hagw.model.flow import FlowKey
 from hagw.model.snapshot import GatewayView
-from hagw.policy.decide import Decision, FlowKey
+from hagw.policy.decide import Decision
 
 if TYPE_CHECKING:
     from hagw.dataplane.cpe import CpeWorker
@@ -444,7 +445,8 @@ class CpeSession:
         gateway = self.decision.gateway
         return cpe_flow(
             identity={"id": str(self.id), "client": self.key.client, "client_port": self.key.client_port,
-                      "server": self.key.server, "server_port": self.key.server_port},
+                      "server": self.key.server, "server_port": self.key.server_port,
+                      "domain": self.key.domain, "domain_source": self.key.domain_source},
             path=self.path,
             gateway=gateway.name if self.path == "converted" and gateway is not None else None,
             rule=self.decision.rule,

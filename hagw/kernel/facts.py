@@ -1,6 +1,7 @@
 """Read what is true of the machine: lines, addresses, gateways, connected networks, kernel features."""
 
 import socket
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
@@ -10,7 +11,7 @@ from typing import Any, Final
 from hagw.kernel import sysctl
 from hagw.kernel.links import describe_links
 from hagw.kernel.rtnl import Rtnl
-from hagw.model.facts import Facts, UplinkFacts
+from hagw.model.facts import Facts, LocalTime, UplinkFacts
 from hagw.model.ids import ADDRESS_PROTOCOL, TABLE_MAIN
 from hagw.model.intent import CpeIntent, Intent, IPAddress, IPNetwork, UplinkIntent
 from hagw.plan.cpe import BRIDGE_SYSCTLS
@@ -77,6 +78,7 @@ class FactsReader:
             interfaces=frozenset(links),
             ipv6_egress=any(route.family == AF_INET6 for route in defaults),
             ipv6=ipv6,
+            local_time=_local_time(),
         )
 
     def close(self) -> None:
@@ -91,6 +93,11 @@ class FactsReader:
             load_congestion_control(wanted)
             found = congestion_controls()
         return found
+
+
+def _local_time() -> LocalTime:
+    now = time.localtime()
+    return LocalTime(now.tm_wday, now.tm_hour * 60 + now.tm_min)
 
 
 def _found(

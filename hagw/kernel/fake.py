@@ -43,7 +43,6 @@ class World:
     facts: Facts = field(default_factory=lambda: Facts(uplinks={}))
     refused: set[tuple[IPAddress, int]] = field(default_factory=set)
     forgotten: list[int] = field(default_factory=list)
-    doubted: list[int] = field(default_factory=list)
 
 
 class MemoryInMemory:
@@ -127,11 +126,6 @@ class FakeMachine:
     def forget_flows(self, slot: int) -> int:
         """Note that the slot's flows were let go."""
         self.world.forgotten.append(slot)
-        return 0
-
-    def forget_doubtful_flows(self, slot: int) -> int:
-        """Note that those of the slot's flows were let go."""
-        self.world.doubted.append(slot)
         return 0
 
     def counters(self) -> dict[str, int]:

@@ -34,6 +34,14 @@ class UplinkFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class LocalTime:
+    """A weekday (0 = Monday) and minutes since midnight, where the machine is."""
+
+    day: int
+    minute: int
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """All uplinks' facts, by name, and the prefixes of this machine's LAN side and own addresses."""
 
@@ -46,3 +54,4 @@ class Facts:
     ipv6_egress: bool = False  # the main table has an IPv6 default route
     interfaces: frozenset[str] = frozenset()  # all there are; empty = not looked
     ipv6: bool = True  # the kernel has IPv6 and it is not switched off
+    local_time: LocalTime = LocalTime(0, 0)

@@ -63,12 +63,31 @@ class GatewayIntent:
 
 
 @dataclass(frozen=True, slots=True)
+class TimeWindow:
+    """Hours of some weekdays (0 = Monday), in minutes since midnight, local time; the end is not part of it.
+
+    An end that is not after the begin is on the next day: the days are those on which the window begins.
+    """
+
+    days: tuple[int, ...]
+    begin_minute: int
+    end_minute: int
+
+
+@dataclass(frozen=True, slots=True)
 class TrafficDescriptor:
     """Which flows a rule is for; an empty tuple matches everything, all given components must match."""
 
     sources: tuple[IPNetwork, ...] = ()
     destinations: tuple[IPNetwork, ...] = ()
     destination_ports: tuple[tuple[int, int], ...] = ()  # inclusive ranges
+    macs: tuple[str, ...] = ()  # of the LAN host, or of the router that it is behind; lower case
+    interfaces: tuple[str, ...] = ()  # LAN interfaces
+    protocols: tuple[int, ...] = ()  # IANA numbers
+    dscps: tuple[int, ...] = ()  # 0..63, of the first packet
+    domains: tuple[str, ...] = ()  # lower case; "*.example.org" is every name below example.org, not itself
+    applications: tuple[str, ...] = ()  # names of `hagw.policy.applications`
+    times: tuple[TimeWindow, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +157,7 @@ class FlowLimits:
     message_s: float = 5.0  # a stranger's unfinished Convert message
     warm_idle_s: float = 1_800.0  # an authenticated one waiting for its Connect
     pending_per_customer: int = 512
+    first_bytes_s: float = 0.01  # wait for a client's first bytes where a rule needs the server's name
 
 
 @dataclass(frozen=True, slots=True)

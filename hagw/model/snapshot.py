@@ -8,7 +8,7 @@ from ipaddress import ip_address, ip_network
 from typing import Any
 
 from hagw.model.health import GatewayReach, UplinkState
-from hagw.model.intent import FlowLimits, IPAddress, PoolIntent, RuleIntent, ServerMptcp, TrafficDescriptor
+from hagw.model.intent import FlowLimits, IPAddress, PoolIntent, RuleIntent, ServerMptcp, TimeWindow, TrafficDescriptor
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +58,7 @@ class CpeSnapshot:
     pool: PoolIntent
     limits: FlowLimits
     congestion_control: str
+    asleep: tuple[str, ...] = ()  # names of rules outside their hours now
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +109,7 @@ def from_json(document: dict[str, Any]) -> Snapshot:
             pool=_build(PoolIntent, document["pool"]),
             limits=_build(FlowLimits, document["limits"]),
             congestion_control=document["congestion_control"],
+            asleep=tuple(document.get("asleep", ())),
         )
     customers = tuple(_build(CustomerView, c) for c in document["customers"])
     limits = _build(FlowLimits, document["limits"])
@@ -135,14 +137,16 @@ def _build(kind: type[Any], document: dict[str, Any]) -> Any:
 
 def _rule(document: dict[str, Any]) -> RuleIntent:
     traffic = document["traffic"]
+    parsed = {
+        "sources": tuple(ip_network(p) for p in traffic["sources"]),
+        "destinations": tuple(ip_network(p) for p in traffic["destinations"]),
+        "destination_ports": tuple((low, high) for low, high in traffic["destination_ports"]),
+        "times": tuple(_build(TimeWindow, window) for window in traffic.get("times", ())),
+    }
     return RuleIntent(
         name=document["name"],
         precedence=document["precedence"],
-        traffic=TrafficDescriptor(
-            sources=tuple(ip_network(p) for p in traffic["sources"]),
-            destinations=tuple(ip_network(p) for p in traffic["destinations"]),
-            destination_ports=tuple((low, high) for low, high in traffic["destination_ports"]),
-        ),
+        traffic=_build(TrafficDescriptor, {**traffic, **parsed}),
         mode=document["mode"],
         uplinks=tuple(document["uplinks"]),
     )

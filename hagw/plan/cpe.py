@@ -52,33 +52,19 @@ def desired(
     """Return the state. Without interception everything is forwarded, pinned to the best uplink that works."""
     intent = resolved(intent, facts)
     intent = replace(intent, uplinks=tuple(uplink for uplink in intent.uplinks if uplink.interface))
-    best = {family: next(iter(usable(intent, facts, health, family)), None) for family in FAMILIES}
+    able = {family: usable(intent, facts, health, family) for family in FAMILIES}
     families: tuple[Family, ...] = FAMILIES if facts.ipv6 else (4,)
-    table = cpe_table(
-        intent,
-        facts,
-        best4=best[4],
-        best6=best[6],
-        intercept4=intercept4,
-        intercept6=intercept6,
-        healthy=_healthy(intent, facts, health),
-    )
+    table = cpe_table(intent, facts, usable=able, intercept4=intercept4, intercept6=intercept6)
     resources: list[Resource] = [*_sysctls(intent, facts), *_links(intent, facts), table]
     for family in families:
         resources += _common(family)
         for uplink in intent.uplinks:
             if uplink.enabled:
                 resources += _uplink(uplink, facts, family)
-        chosen = best[family]
+        chosen = next(iter(able[family]), None)
         if chosen is not None:
             resources.append(_route(chosen, facts, family, TABLE_BEST))
     return state_of(*resources)
-
-
-def _healthy(intent: CpeIntent, facts: Facts, health: Mapping[str, UplinkHealth]) -> frozenset[str]:
-    """Return the uplinks that can carry something and that nobody doubts."""
-    found = {uplink.name for family in FAMILIES for uplink in usable(intent, facts, health, family)}
-    return frozenset(name for name in found if name not in health or health[name].state == "up")
 
 
 def _common(family: Family) -> Iterator[Resource]:

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 from hagw.model.facts import Facts
 from hagw.model.intent import CpeIntent, Intent, UplinkIntent
-from hagw.plan.offered import refusals
 
 
 def impossibilities(present: Intent, wanted: Intent, facts: Facts) -> tuple[str, ...]:
@@ -16,13 +15,8 @@ def impossibilities(present: Intent, wanted: Intent, facts: Facts) -> tuple[str,
         roles = [_role(intent) for intent in (present, wanted)]
         return (f"the running daemon is a {roles[0]} and cannot become a {roles[1]}: end it and `hagw clear` first",)
     if not isinstance(present, CpeIntent) or not isinstance(wanted, CpeIntent):
-        return refusals(wanted, facts)
-    return (
-        *_missing(present, wanted, facts),
-        *_shared(wanted, facts),
-        *_useless(present, wanted),
-        *refusals(wanted, facts),
-    )
+        return ()
+    return (*_missing(present, wanted, facts), *_shared(wanted, facts), *_useless(present, wanted))
 
 
 def _missing(present: CpeIntent, wanted: CpeIntent, facts: Facts) -> Iterator[str]:

@@ -16,8 +16,8 @@ What the table does with a packet, in the order of chain `prerouting` (after con
 6. What remains of flows older than the table is marked to be left alone. An intercepted connection that has lost
    its socket (its worker died) is reset: the server never heard of it. The IPv4 stack would not do that by itself
    for an address that is not the machine's own.
-7. Everything new is pinned to the best uplink: conntrack remembers it, so that a flow keeps its line and its source
-   address when another line becomes the best one.
+7. Everything new is pinned to an uplink, by the owner's rules (`plan/steer.py`) or to the best one: conntrack remembers
+   it, so that a flow keeps its line and its source address when another line becomes the best one.
 
 The sets `refused4` and `refused6` are filled while running and survive when the rules are replaced. Chains hold no
 state of their own: replacing all rules in one transaction is invisible to traffic.
@@ -33,7 +33,7 @@ from hagw.model.facts import Facts
 from hagw.model.ids import MARK_INTERCEPT, MARK_KEEP, MARK_MASK, PORT_TPROXY, uplink_mark
 from hagw.model.intent import CpeIntent, UplinkIntent
 from hagw.model.resources import NftTable
-from hagw.plan import firewall, own_dns
+from hagw.plan import firewall
 from hagw.plan.expressions import (
     ACCEPT,
     CT_MARK,
@@ -60,6 +60,9 @@ from hagw.plan.expressions import (
     tcp_flags,
     within,
 )
+from hagw.plan.steer import COUNTERS as COUNTERS_OF_STEER
+from hagw.plan.steer import Usable, pin, steer
+from hagw.policy.schedule import awake
 
 REFUSED_TIMEOUT_S: Final = 30
 REFUSED_MAX: Final = 16_384
@@ -74,6 +77,7 @@ COUNTERS: Final = (
     "refused",
     "orphaned",
     "strays",
+    *COUNTERS_OF_STEER,
     *firewall.COUNTERS,
 )
 
@@ -88,24 +92,21 @@ def cpe_table(
     intent: CpeIntent,
     facts: Facts,
     *,
-    best4: UplinkIntent | None,
-    best6: UplinkIntent | None,
+    usable: Usable,
     intercept4: bool,
     intercept6: bool,
-    healthy: frozenset[str] = frozenset(),
 ) -> NftTable:
-    """Build the table. `best4` and `best6` are what new unconverted flows are pinned to, `healthy` all that are up."""
+    """Build the table. `usable` are the uplinks that can carry a family now, best first."""
     uplinks = [uplink for uplink in intent.uplinks if uplink.enabled]
     lan = interfaces(intent.lan_interfaces)
     guarded = firewall.guarded(intent.uplinks, facts)
     chains = [
         chain("intercept", _intercept(intercept4, intercept6)),
+        chain("steer", steer(awake(intent.rules, facts.local_time), usable)),
         *firewall.chains(intent.firewall, intent.uplinks),
-        hooked("prerouting", "filter", "prerouting", -150, _prerouting(uplinks, lan, best4, best6)),
+        hooked("prerouting", "filter", "prerouting", -150, _prerouting(uplinks, lan)),
         hooked("input", "filter", "input", 0, [*_input(), *firewall.input_jumps(guarded)]),
         hooked("forward", "filter", "forward", -150, [*_forward(uplinks, facts), *firewall.forward_jumps(guarded)]),
-        chain(own_dns.CHAIN, own_dns.pins(uplinks, facts, healthy, best4, best6)),
-        hooked("output", "route", "output", -150, own_dns.output(uplinks)),
         hooked("postrouting", "nat", "postrouting", 100, _postrouting(uplinks, lan)),
     ]
     local = [*facts.local_prefixes, *(ip_network(text) for text in _ALWAYS_LOCAL)]
@@ -119,9 +120,7 @@ def cpe_table(
     return NftTable(json.dumps(table, separators=(",", ":")))
 
 
-def _prerouting(
-    uplinks: list[UplinkIntent], lan: Expression, best4: UplinkIntent | None, best6: UplinkIntent | None
-) -> list[Rule]:
+def _prerouting(uplinks: list[UplinkIntent], lan: Expression) -> list[Rule]:
     marks = [uplink_mark(uplink.slot) for uplink in uplinks]
     return [
         *_strays(uplinks),
@@ -136,10 +135,9 @@ def _prerouting(
         [equal(payload("ip6", "daddr"), "@local6"), RETURN],
         [equal(tcp_flags(), "syn"), within(ct("state"), "new"), {"jump": {"target": "intercept"}}],
         [marked(CT_MARK, MARK_INTERCEPT), equal(meta("l4proto"), "tcp"), count("orphaned"), reset()],
-        [within(ct("state"), ["established", "related"]), marked(CT_MARK, 0), *_pin(MARK_KEEP, "kept")],
-        [differ(tcp_flags(), "syn"), within(ct("state"), "new"), marked(CT_MARK, 0), *_pin(MARK_KEEP, "kept")],
-        *_pin_best("ipv4", best4),
-        *_pin_best("ipv6", best6),
+        [within(ct("state"), ["established", "related"]), marked(CT_MARK, 0), *pin(MARK_KEEP, "kept")],
+        [differ(tcp_flags(), "syn"), within(ct("state"), "new"), marked(CT_MARK, 0), *pin(MARK_KEEP, "kept")],
+        [{"jump": {"target": "steer"}}],
     ]
 
 
@@ -232,18 +230,7 @@ def _postrouting(uplinks: list[UplinkIntent], lan: Expression) -> list[Rule]:
     if not uplinks:
         return []
     out = interfaces([uplink.interface for uplink in uplinks], "oifname")
-    forwarded: Rule = [lan, out, differ({"&": [CT_MARK, MARK_MASK]}, MARK_KEEP), {"masquerade": None}]
-    return [forwarded, *own_dns.source(uplinks)]
-
-
-def _pin_best(protocol: str, best: UplinkIntent | None) -> list[Rule]:
-    if best is None:
-        return []  # no line works: the main table decides, as without us
-    return [[equal(meta("nfproto"), protocol), *_pin(uplink_mark(best.slot), "pinned")]]
-
-
-def _pin(mark: int, counter: str) -> Rule:
-    return [set_mark(CT_MARK, mark), set_mark(META_MARK, mark), count(counter), ACCEPT]
+    return [[lan, out, differ({"&": [CT_MARK, MARK_MASK]}, MARK_KEEP), {"masquerade": None}]]
 
 
 def _drop(counter: str) -> Rule:

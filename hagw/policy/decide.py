@@ -1,27 +1,19 @@
-"""The decision for one LAN connection: converted over which uplinks, direct, or blocked; and why.
+"""The decision for one flow of a LAN host: converted over which uplinks, direct, or blocked; and why.
 
-Pure: a `Policy` is compiled from one snapshot and answers until the next one.
+Pure: a `Policy` is compiled from one snapshot and answers until the next one. Only TCP is converted; everything
+else is forwarded by the kernel, whose table `hagw.plan.steer` makes of the same rules: `forward` says what it does.
 """
 
-from dataclasses import dataclass
-from ipaddress import ip_address
+from dataclasses import dataclass, replace
 from typing import Literal, assert_never
 
-from hagw.model.intent import IPAddress, RuleIntent, TrafficDescriptor
+from hagw.model.flow import TCP, FlowKey, protocol_name
+from hagw.model.intent import RuleIntent
 from hagw.model.snapshot import CpeSnapshot, GatewayView, UplinkView
+from hagw.policy.index import RuleIndex
 
 FlowPath = Literal["converted", "direct", "blocked"]
 DEFAULT_RULE = "default"
-
-
-@dataclass(frozen=True, slots=True)
-class FlowKey:
-    """A LAN connection: addresses as text, ports as numbers."""
-
-    client: str
-    client_port: int
-    server: str
-    server_port: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,35 +28,58 @@ class Decision:
     why: str
 
 
-class Policy:
-    """The rules of one snapshot, in order of precedence; first match wins."""
+class Rules:
+    """A snapshot's rules that are awake, in order of precedence, with their index: what is costly to compile."""
 
-    def __init__(self, snapshot: CpeSnapshot) -> None:
-        self._uplinks = tuple(sorted((u for u in snapshot.uplinks if u.state != "disabled"), key=_preference))
-        self._rules = tuple(sorted(snapshot.rules, key=lambda rule: rule.precedence))
-        self._gateways = snapshot.gateways
+    def __init__(self, rules: tuple[RuleIntent, ...] = (), asleep: tuple[str, ...] = ()) -> None:
+        self._source = (rules, asleep)
+        self.every = tuple(sorted(rules, key=lambda rule: rule.precedence))
+        self.asleep = frozenset(asleep)
+        self.awake = tuple(rule for rule in self.every if rule.name not in self.asleep)
+        self.index = RuleIndex(self.awake)
+
+    def of(self, snapshot: CpeSnapshot) -> "Rules":
+        """Return the rules of a snapshot: these, if they are the same."""
+        wanted = (snapshot.rules, snapshot.asleep)
+        return self if wanted == self._source else Rules(*wanted)
+
+
+class Policy:
+    """The rules of one snapshot with what is known of lines and gateways; first match wins."""
+
+    def __init__(self, snapshot: CpeSnapshot, rules: Rules | None = None) -> None:
+        self.rules = (rules or Rules()).of(snapshot)
+        self.uplinks = tuple(sorted((u for u in snapshot.uplinks if u.state != "disabled"), key=_preference))
+        self.every_uplink = snapshot.uplinks
+        self.gateways = snapshot.gateways
         self._default = self._steer(None)
-        self._by_rule = {rule.name: self._steer(rule) for rule in self._rules}
+        self._by_rule = tuple(self._steer(rule) for rule in self.rules.awake)
 
     def decide(self, flow: FlowKey) -> Decision:
-        """Return the decision for a new connection."""
-        if not self._rules:
-            return self._default
-        client = ip_address(flow.client)
-        server = ip_address(flow.server)
-        for rule in self._rules:
-            if _matches(rule.traffic, client, server, flow.server_port):
-                return self._by_rule[rule.name]
-        return self._default
+        """Return the decision for a new flow."""
+        if flow.protocol != TCP:
+            return self.forward(flow)
+        number = self.rules.index.first(flow) if self._by_rule else None
+        return self._default if number is None else self._by_rule[number]
+
+    def forward(self, flow: FlowKey) -> Decision:
+        """Return what the kernel does with a flow that is forwarded: not TCP, or not intercepted. It knows no names."""
+        nameless = replace(flow, domain=None, domain_source="none")
+        number = self.rules.index.first(nameless) if self.rules.awake else None
+        return self._forward(flow, None if number is None else self.rules.awake[number])
+
+    def depends_on_name(self, flow: FlowKey) -> bool:
+        """Say whether the server's name could change the decision."""
+        return self.rules.index.needs_names and self.rules.index.depends_on_name(flow)
 
     def steered(self) -> tuple[Decision, ...]:
-        """Return every decision this policy can come to."""
-        return (*self._by_rule.values(), self._default)
+        """Return every decision this policy can come to for TCP."""
+        return (*self._by_rule, self._default)
 
     def _steer(self, rule: RuleIntent | None) -> Decision:
         name = rule.name if rule else DEFAULT_RULE
         mode = rule.mode if rule else "load-balancing"
-        allowed = tuple(u.slot for u in self._uplinks if not rule or not rule.uplinks or u.name in rule.uplinks)
+        allowed = tuple(u.slot for u in self.uplinks if not rule or not rule.uplinks or u.name in rule.uplinks)
         match mode:
             case "block":
                 return Decision("blocked", None, (), name, mode, f"rule {name} blocks it")
@@ -74,12 +89,34 @@ class Policy:
                 pass
             case _:
                 assert_never(mode)
-        gateway = next((g for g in self._gateways if g.reach != "down"), None)
+        gateway = next((g for g in self.gateways if g.reach != "down"), None)
         if gateway is None:
-            reason = self._gateways[0].reason if self._gateways else "none is configured"
+            reason = self.gateways[0].reason if self.gateways else "none is configured"
             return Decision("direct", None, allowed, name, mode, f"no gateway is reachable: {reason}")
-        names = ", ".join(u.name for u in self._uplinks if u.slot in allowed)
+        names = ", ".join(u.name for u in self.uplinks if u.slot in allowed)
         return Decision("converted", gateway, allowed, name, mode, f"rule {name} bonds {names}")
+
+    def _forward(self, flow: FlowKey, rule: RuleIntent | None) -> Decision:
+        name, mode = (rule.name, rule.mode) if rule else (DEFAULT_RULE, "load-balancing")
+        if rule is not None and rule.mode == "block":
+            return Decision("blocked", None, (), name, mode, f"rule {name} blocks it")
+        usable = forwarding(self.every_uplink, ipv6=":" in flow.server)
+        allowed = tuple(u for u in usable if not rule or not rule.uplinks or u.name in rule.uplinks)
+        slots = tuple(u.slot for u in allowed)
+        if allowed:
+            what = "what is not intercepted" if flow.protocol == TCP else protocol_name(flow.protocol)
+            why = f"{what} is forwarded; rule {name} has it over {allowed[0].name}"
+            return Decision("direct", None, slots, name, mode, why)
+        if rule is not None and rule.uplinks:
+            why = f"rule {name} has it over {', '.join(rule.uplinks)} only, which cannot carry it now"
+            return Decision("blocked", None, (), name, mode, why)
+        return Decision("direct", None, (), name, mode, "no line can carry it; the main routing table decides")
+
+
+def forwarding(uplinks: tuple[UplinkView, ...], *, ipv6: bool) -> tuple[UplinkView, ...]:
+    """Return the lines that can carry forwarded flows of a family, best first: as `hagw.plan.ranking` has them."""
+    able = (u for u in uplinks if u.state in ("up", "suspect") and (u.address6 if ipv6 else u.address4) is not None)
+    return tuple(sorted(able, key=lambda u: (u.state == "suspect", u.cost, u.metered)))
 
 
 def _preference(uplink: UplinkView) -> tuple[bool, int, bool, float]:
@@ -89,11 +126,3 @@ def _preference(uplink: UplinkView) -> tuple[bool, int, bool, float]:
     """
     rtt = next((rtt for rtt in (uplink.rtt_floor_ms, uplink.rtt_ms) if rtt is not None), 1e9)
     return uplink.state != "up", uplink.cost, uplink.metered, rtt
-
-
-def _matches(traffic: TrafficDescriptor, client: IPAddress, server: IPAddress, port: int) -> bool:
-    return (
-        (not traffic.sources or any(client in network for network in traffic.sources))
-        and (not traffic.destinations or any(server in network for network in traffic.destinations))
-        and (not traffic.destination_ports or any(low <= port <= high for low, high in traffic.destination_ports))
-    )

@@ -24,9 +24,9 @@ from hagw.dataplane.loop import Loop
 from hagw.dataplane.mptcp_socket import IPPROTO_MPTCP
 from hagw.dataplane.session import CpeSession
 from hagw.lab import netns
+from hagw.model.flow import FlowKey
 from hagw.model.intent import FlowLimits, PoolIntent, RuleIntent, TrafficDescriptor
 from hagw.model.snapshot import CpeSnapshot, GatewayView, UplinkView
-from hagw.policy.decide import FlowKey
 
 pytestmark = pytest.mark.netns
 

@@ -5,9 +5,10 @@ from ipaddress import ip_network
 
 import pytest
 
+from hagw.model.flow import FlowKey
 from hagw.model.intent import FlowLimits, PoolIntent, RuleIntent, TrafficDescriptor
 from hagw.model.snapshot import CpeSnapshot, GatewayView, UplinkView
-from hagw.policy.decide import FlowKey, Policy
+from hagw.policy.decide import Policy
 
 DSL = UplinkView(1, "dsl", "dsl0", 11, "192.0.2.1", None, "up", rtt_ms=24.0)
 LTE = UplinkView(2, "lte", "lte0", 12, "192.0.2.2", None, "up", rtt_ms=20.0, metered=True)

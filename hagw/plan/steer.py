@@ -1,0 +1,115 @@
+"""The rules for flows that the kernel forwards: everything but TCP, and TCP that is not intercepted.
+
+Chain `steer` holds one rule of the table for each rule of the owner's, alternative (signature of an application) and
+family, in the same order; the first that matches ends it, as in `hagw.policy`. It is asked once a flow: conntrack
+remembers the line. The kernel knows no names: rules that need one fit nothing here.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from ipaddress import collapse_addresses
+from typing import Any, Final
+
+from hagw.model.flow import WITH_PORTS
+from hagw.model.ids import uplink_mark
+from hagw.model.intent import IPNetwork, RuleIntent, UplinkIntent
+from hagw.model.resources import Family
+from hagw.plan.expressions import (
+    ACCEPT,
+    CT_MARK,
+    META_MARK,
+    Expression,
+    Rule,
+    count,
+    element,
+    equal,
+    meta,
+    payload,
+    set_mark,
+)
+from hagw.policy.applications import Signature
+from hagw.policy.cover import merge
+from hagw.policy.index import signatures
+
+COUNTERS: Final = ("blocked", "stranded")
+
+Usable = Mapping[Family, Sequence[UplinkIntent]]
+_PROTOCOLS: Final[tuple[tuple[Family, str], ...]] = ((4, "ipv4"), (6, "ipv6"))
+
+
+def steer(rules: Iterable[RuleIntent], usable: Usable) -> list[Rule]:
+    """Return the chain's rules. `usable` are the lines that can carry a family, best first."""
+    chain: list[Rule] = []
+    for rule in rules:
+        for signature in signatures(rule.traffic):
+            if rule.traffic.domains or signature.domains:
+                continue
+            for family, protocol in _PROTOCOLS:
+                fitting = _matches(rule, signature, family)
+                if fitting is not None:
+                    chain.append([equal(meta("nfproto"), protocol), *fitting, *_verdict(rule, usable[family])])
+    for family, protocol in _PROTOCOLS:
+        if usable[family]:  # else the main table decides, as without us
+            chain.append([equal(meta("nfproto"), protocol), *pin(uplink_mark(usable[family][0].slot), "pinned")])
+    return chain
+
+
+def pin(mark: int, counter: str) -> Rule:
+    """Bind a flow to what the mark says, for all its life."""
+    return [set_mark(CT_MARK, mark), set_mark(META_MARK, mark), count(counter), ACCEPT]
+
+
+def _verdict(rule: RuleIntent, usable: Sequence[UplinkIntent]) -> Rule:
+    if rule.mode == "block":
+        return [count("blocked"), _reject("admin-prohibited")]
+    allowed = [uplink for uplink in usable if not rule.uplinks or uplink.name in rule.uplinks]
+    if allowed:
+        return pin(uplink_mark(allowed[0].slot), "pinned")
+    if rule.uplinks:
+        return [count("stranded"), _reject("no-route")]
+    return [{"return": None}]
+
+
+def _matches(rule: RuleIntent, signature: Signature, family: Family) -> Rule | None:
+    """Return what a packet must be, None where no packet of the family can be it."""
+    traffic = rule.traffic
+    ip = "ip" if family == 4 else "ip6"
+    found: Rule = []
+    for field, prefixes in (("saddr", traffic.sources), ("daddr", traffic.destinations)):
+        own = [prefix for prefix in prefixes if prefix.version == family]
+        if prefixes and not own:
+            return None
+        if own:
+            found.append(_any_of(payload(ip, field), _collapsed(own)))
+    if traffic.interfaces:
+        found.append(_any_of(meta("iifname"), sorted(set(traffic.interfaces))))
+    if traffic.macs:
+        found.append(_any_of(payload("ether", "saddr"), sorted(set(traffic.macs))))
+    if traffic.dscps:
+        found.append(_any_of(payload(ip, "dscp"), sorted(set(traffic.dscps))))
+    wanted = [set(own) for own in (traffic.protocols, signature.protocols) if own]
+    ports = [own for own in (traffic.destination_ports, signature.ports) if own]
+    if ports:  # the same place in the header of another protocol means something else
+        wanted.append(set(WITH_PORTS))
+    if wanted:
+        protocols = set.intersection(*wanted)
+        if not protocols:
+            return None
+        found.append(_any_of(meta("l4proto"), sorted(protocols)))
+    found += [_any_of(payload("th", "dport"), [_range(low, high) for low, high in merge(own)]) for own in ports]
+    return found
+
+
+def _any_of(left: Expression, values: list[Any]) -> Expression:
+    return equal(left, values[0] if len(values) == 1 else {"set": values})
+
+
+def _range(low: int, high: int) -> Any:
+    return low if low == high else {"range": [low, high]}
+
+
+def _collapsed(prefixes: list[IPNetwork]) -> list[Any]:
+    return [element(prefix) for prefix in collapse_addresses(prefixes)]  # type: ignore[type-var]  # of one family
+
+
+def _reject(reason: str) -> Expression:
+    return {"reject": {"type": "icmpx", "expr": reason}}

@@ -1,0 +1,91 @@
+"""Random flows and rules that meet each other often: few values, all of them at the edges of something."""
+
+from ipaddress import ip_address, ip_network
+
+from hypothesis import strategies as st
+
+from hagw.model.flow import FlowKey
+from hagw.model.intent import RuleIntent, TrafficDescriptor
+from hagw.policy.applications import APPLICATIONS
+
+CLIENTS = ("192.168.77.1", "192.168.77.11", "192.168.77.255", "192.168.78.0", "fd77::11", "fd77:0:0:1::1")
+SERVERS = ("203.0.113.0", "203.0.113.10", "203.0.113.255", "198.51.100.7", "2001:db8::1", "2001:db8:ffff::1")
+PREFIXES = (0, 8, 23, 24, 25, 31, 32)
+PORTS = (0, 1, 22, 79, 80, 81, 443, 5060, 65535)
+PROTOCOLS = (1, 6, 17, 47, 50, 58, 132)
+MACS = ("02:00:00:00:00:01", "02:00:00:00:00:02")
+INTERFACES = ("lan0", "guests0")
+DOMAINS = (
+    "example.org",
+    "www.example.org",
+    "a.www.example.org",
+    "notexample.org",
+    "org",
+    "youtube.com",
+    "www.netflix.com",
+)
+PATTERNS = (*DOMAINS, "*.example.org", "*.org", "*.www.example.org", "*.com")
+MODES = ("load-balancing", "direct", "block")
+LINES = ("dsl", "lte", "wifi")
+
+
+@st.composite
+def flows(draw: st.DrawFn) -> FlowKey:
+    """Draw a flow whose addresses are of one family; what is not always known is sometimes not."""
+    client = draw(st.sampled_from(CLIENTS))
+    server = draw(st.sampled_from([each for each in SERVERS if (":" in each) == (":" in client)]))
+    protocol = draw(st.sampled_from(PROTOCOLS))
+    domain = draw(st.none() | st.sampled_from(DOMAINS))
+    return FlowKey(
+        client=client,
+        client_port=40_000,
+        server=server,
+        server_port=draw(st.sampled_from(PORTS)) if protocol in (6, 17, 132) else 0,
+        protocol=protocol,
+        dscp=draw(st.none() | st.sampled_from((0, 10, 46))),
+        interface=draw(st.none() | st.sampled_from(INTERFACES)),
+        mac=draw(st.none() | st.sampled_from(MACS)),
+        domain=domain,
+        domain_source="sni" if domain else "none",
+    )
+
+
+def prefixes(addresses: tuple[str, ...]) -> st.SearchStrategy[object]:
+    return st.builds(
+        lambda text, length: ip_network(
+            (text, min(length * (4 if ":" in text else 1), ip_address(text).max_prefixlen)), strict=False
+        ),
+        st.sampled_from(addresses),
+        st.sampled_from(PREFIXES),
+    )
+
+
+@st.composite
+def descriptors(draw: st.DrawFn) -> TrafficDescriptor:
+    """Draw what a rule is for: few components, so that rules match now and then."""
+    choices = {
+        "sources": prefixes(CLIENTS),
+        "destinations": prefixes(SERVERS),
+        "destination_ports": st.tuples(st.sampled_from(PORTS[1:]), st.sampled_from(PORTS[1:])).map(
+            lambda p: (min(p), max(p))
+        ),
+        "macs": st.sampled_from(MACS),
+        "interfaces": st.sampled_from(INTERFACES),
+        "protocols": st.sampled_from(PROTOCOLS),
+        "dscps": st.sampled_from((0, 10, 46)),
+        "domains": st.sampled_from(PATTERNS),
+        "applications": st.sampled_from(sorted(APPLICATIONS)),
+    }
+    chosen = draw(st.lists(st.sampled_from(sorted(choices)), unique=True, max_size=3))
+    return TrafficDescriptor(**{name: tuple(draw(st.lists(choices[name], min_size=1, max_size=3))) for name in chosen})  # type: ignore[arg-type]
+
+
+@st.composite
+def rule_sets(draw: st.DrawFn) -> tuple[RuleIntent, ...]:
+    """Draw up to eight rules, in order of precedence."""
+    found = []
+    for number, traffic in enumerate(draw(st.lists(descriptors(), max_size=8))):
+        mode = draw(st.sampled_from(MODES))
+        lines = () if mode == "block" else tuple(draw(st.lists(st.sampled_from(LINES), unique=True, max_size=2)))
+        found.append(RuleIntent(f"r{number}", number, traffic, mode, lines))  # type: ignore[arg-type]
+    return tuple(found)
