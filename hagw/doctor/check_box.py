@@ -32,6 +32,10 @@ def check_rights(evidence: Evidence) -> Iterator[Finding]:
 
 def check_configuration(evidence: Evidence) -> Iterator[Finding]:
     """The configuration can be used."""
+    if not evidence.config_readable:
+        said = f"{evidence.config_file} may not be read: lines and gateways were left out."
+        yield Finding("configuration", "note", said, "Run `hagw doctor` as root.")
+        return
     for fault in evidence.config_faults:
         yield Finding("configuration", "problem", fault, f"Mend it and run `hagw check {evidence.config_file}`.")
     if not evidence.config_faults:

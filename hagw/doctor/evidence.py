@@ -166,4 +166,5 @@ class Evidence:
     lines: tuple[Line, ...] | None = None
     config_file: str = ""
     config_faults: tuple[str, ...] = ()
+    config_readable: bool = True  # False = there, but not for us to read
     wanted: tuple[str, ...] = ()  # names the configuration asks for and the kernel lacks

@@ -57,7 +57,8 @@ def judge(evidence: Evidence) -> tuple[Finding, ...]:
 
 def look(config: Path, daemon: Daemon, state_dir: Path, root: Path = Path("/")) -> Evidence:
     """Look at everything; nothing is changed, nothing is left behind."""
-    intent, faults = _intent(config)
+    readable = not config.exists() or os.access(config, os.R_OK)
+    intent, faults = _intent(config) if readable else (None, ())
     facts = None if intent is None else _facts(intent)
     lines = None
     if isinstance(intent, CpeIntent) and facts is not None:
@@ -72,6 +73,7 @@ def look(config: Path, daemon: Daemon, state_dir: Path, root: Path = Path("/")) 
         lines=lines,
         config_file=str(config),
         config_faults=faults,
+        config_readable=readable,
         wanted=refusals(intent, facts) if intent is not None and facts is not None else (),
     )
 

@@ -111,6 +111,7 @@ SCENES: dict[str, tuple[Evidence, str, str]] = {
     "clocks apart": (line(echoes=(Echo("hag", HAG, 9.0, clock_ahead_s=1e6),)), "clock.gateway", "note"),
     "no root": (box(is_root=False), "rights", "note"),
     "mistake": (replace(WELL, config_faults=("hagw.yaml:3: uplinks: missing",)), "configuration", "problem"),
+    "unreadable": (replace(WELL, config_readable=False), "configuration", "note"),
     "no daemon": (replace(WELL, daemon=Daemon(None, "No daemon.")), "daemon", "note"),
     "degraded": (replace(WELL, daemon=Daemon("degraded", "dsl is down.")), "daemon", "warning"),
     "1970": (box(wall_s=9.0), "clock", "warning"),
