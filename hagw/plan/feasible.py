@@ -16,7 +16,12 @@ def impossibilities(present: Intent, wanted: Intent, facts: Facts) -> tuple[str,
         return (f"the running daemon is a {roles[0]} and cannot become a {roles[1]}: end it and `hagw clear` first",)
     if not isinstance(present, CpeIntent) or not isinstance(wanted, CpeIntent):
         return ()
-    return (*_missing(present, wanted, facts), *_shared(wanted, facts), *_useless(present, wanted))
+    return (
+        *_missing(present, wanted, facts),
+        *_shared(wanted, facts),
+        *_beyond_the_driver(present, wanted, facts),
+        *_useless(present, wanted),
+    )
 
 
 def _missing(present: CpeIntent, wanted: CpeIntent, facts: Facts) -> Iterator[str]:
@@ -41,6 +46,19 @@ def _shared(wanted: CpeIntent, facts: Facts) -> Iterator[str]:
         if ifindex in seen:
             yield f"uplinks {seen[ifindex].name} and {uplink.name} are the same interface, {uplink.interface}"
         seen.setdefault(ifindex, uplink)
+
+
+def _beyond_the_driver(present: CpeIntent, wanted: CpeIntent, facts: Facts) -> Iterator[str]:
+    known = {(uplink.name, uplink.mtu) for uplink in present.uplinks}
+    for uplink in wanted.uplinks:
+        found = facts.uplinks.get(uplink.name)
+        if uplink.mtu is None or found is None or not found.mtu_max or (uplink.name, uplink.mtu) in known:
+            continue
+        if not found.mtu_min <= uplink.mtu <= found.mtu_max:
+            yield (
+                f"uplink {uplink.name}: {found.interface} takes an MTU between {found.mtu_min} and {found.mtu_max},"
+                f" not {uplink.mtu}"
+            )
 
 
 def _useless(present: CpeIntent, wanted: CpeIntent) -> Iterator[str]:

@@ -2,7 +2,11 @@
 
 import json
 import re
+import socket
+import struct
+import time
 from collections.abc import Callable, Iterator
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -264,3 +268,32 @@ def test_a_bridge_with_the_hardwares_address_is_not_taken_for_it(box: Box) -> No
     assert fibre.interface == "wan0"
     both = box.facts(intent("match: {mac: '02:00:5e:00:00:07'}")).uplinks["fibre"]
     assert both.problem.startswith("br0, wan0 all have MAC")
+
+
+def test_advertisements_are_taken_where_the_owner_wants_them_although_the_machine_forwards(box: Box) -> None:
+    box.inside.ip("link set wan0 up")
+    box.inside.sysctl("net/ipv6/conf/wan0/accept_ra", "0")
+    box.isp.wait_for_link_local()
+    by_itself = re.sub(r"    address: static\n(.*\n){3}", "    address: ra\n", CONFIG)
+    wanted = load(by_itself.replace("INTERFACE", "interface: wan0"), "hagw.yaml")
+    assert isinstance(wanted, CpeIntent)
+    box.settle(wanted)
+    advertise(box.isp, "far-wan0")
+    deadline = time.monotonic() + 5
+    while (fibre := box.facts(wanted).uplinks["fibre"]).gateway6 is None or fibre.address6 is None:
+        assert time.monotonic() < deadline, fibre
+        time.sleep(0.02)
+    assert fibre.address6 in ip_network("2001:db8:2::/64")
+    box.settle(wanted)
+    assert f"via {fibre.gateway6} dev wan0" in box.inside.run("ip", "-6", "route", "show", "table", "5101")
+    assert box.restore() == ()
+    assert box.sysctl("net.ipv6.conf.wan0.accept_ra") == "0"
+
+
+def advertise(router: Namespace, interface: str) -> None:
+    """Send one router advertisement (RFC 4861, section 4.2) for 2001:db8:2::/64."""
+    head = struct.pack("!BBHBBHII", 134, 0, 0, 64, 0, 1800, 0, 0)
+    prefix = struct.pack("!BBBBIII", 3, 4, 64, 0xC0, 86_400, 14_400, 0) + ip_network("2001:db8:2::/64")[0].packed
+    with router.entered(), socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6) as sock:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 255)
+        sock.sendto(head + prefix, ("ff02::1", 0, 0, socket.if_nametoindex(interface)))
