@@ -1,6 +1,6 @@
 """Netlink requests without a dependency: framing, attributes, acknowledgements with the kernel's own words.
 
-Used where pyroute2 has no command (MPTCP path manager, conntrack by mark) and by the data plane, whose
+Used for dumps, where pyroute2 has no command (MPTCP path manager, conntrack by mark) and by the data plane, whose
 processes must stay small. One socket serves one thread; every request is answered before the next is sent.
 """
 
@@ -18,6 +18,7 @@ NLM_F_DUMP: Final = 0x300
 NLA_F_NESTED: Final = 0x8000
 NLA_TYPE_MASK: Final = 0x3FFF
 
+_NLM_F_DUMP_INTR: Final = 0x10
 _NLM_F_CAPPED: Final = 0x100
 _NLM_F_ACK_TLVS: Final = 0x200
 _NLMSG_ERROR: Final = 2
@@ -65,6 +66,7 @@ class NetlinkSocket:
         self._socket.setsockopt(_SOL_NETLINK, _NETLINK_CAP_ACK, 1)
         self._socket.setsockopt(_SOL_NETLINK, _NETLINK_EXT_ACK, 1)
         self._sequence = 0
+        self.was_interrupted = False  # the latest dump: what it shows changed meanwhile
 
     def request(self, kind: int, payload: bytes, flags: int = NLM_F_ACK) -> list[bytes]:
         """Send one request and return the payloads of its answers, the acknowledgement left out.
@@ -76,8 +78,11 @@ class NetlinkSocket:
         size = _HEADER.size + len(payload)
         self._socket.send(_HEADER.pack(size, kind, NLM_F_REQUEST | flags, self._sequence, 0) + payload)
         answers: list[bytes] = []
+        self.was_interrupted = False
         while True:
             for message_kind, message_flags, body in self._messages():
+                if message_kind != _NLMSG_ERROR and message_flags & _NLM_F_DUMP_INTR:
+                    self.was_interrupted = True
                 if message_kind == _NLMSG_ERROR:
                     _raise_error(body, message_flags)
                     return answers
