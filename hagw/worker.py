@@ -150,6 +150,9 @@ class Control:
             case "flows":
                 flows = plane.flows(float(request.get("recent_s", 0.0)))
                 client.send({"op": "flows", "id": request["id"], "flows": flows})
+            case "try" if isinstance(plane, CpeWorker):
+                number = request["id"]
+                plane.try_gateway(lambda failure: client.send({"op": "tried", "id": number, "failure": failure}))
             case "heard":
                 plane.heard(request["gateway"], float(request["at"]))
             case "stop":

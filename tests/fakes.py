@@ -62,7 +62,7 @@ class FakeKernel:
     async def preview(self, intent: Intent, uplinks: UplinkHealths, interception: Interception) -> Preview:
         return Preview(self.now, {}, {}, ())
 
-    async def state(self) -> KernelState:
+    def verified(self) -> KernelState:
         return {}
 
     async def facts(self) -> Facts:

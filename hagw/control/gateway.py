@@ -166,9 +166,15 @@ class Gateway:
                 if grows:
                     log.info("workers added", count=len(self.workers.reports()))
 
-    async def condition(self, caller: Caller | None) -> Condition:
-        """Look whether traffic can flow, and how the caller is reached. Raise HagwError."""
-        state = await self._kernel.state()
+    async def condition(self, caller: Caller | None, *, with_trial: bool) -> Condition:
+        """Look whether traffic can flow, and how the caller is reached.
+
+        `with_trial`: a worker also opens a connection to a gateway.
+        """
+        converter = None
+        if with_trial and isinstance(self._intent, CpeIntent):
+            converter = await self.workers.try_gateway()
+        state = self._kernel.verified()
         ready = [w for w in self.workers.reports() if w.is_listening and (w.generation or 0) >= self._switched_to]
         return Condition(
             workers=len(ready),
@@ -176,6 +182,7 @@ class Gateway:
             gateway=any(health.reach == "up" for health in self._health.gateways().values()),
             forwarding=forwarding(state),
             management=None if caller is None else own_way(state, caller.server, caller.client, self._facts),
+            converter=converter,
         )
 
     async def flows(self, recent_s: float) -> FlowsDocument:

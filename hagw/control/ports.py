@@ -41,8 +41,8 @@ class KernelPort(Protocol):
     async def preview(self, intent: Intent, uplinks: UplinkHealths, interception: Interception) -> Preview:
         """Read what this intent would change; writes nothing."""
 
-    async def state(self) -> KernelState:
-        """Read what the kernel holds of ours."""
+    def verified(self) -> KernelState:
+        """Return what the kernel held when it was last read and found as wanted."""
 
     async def facts(self) -> Facts:
         """Read what is true of the uplinks now."""

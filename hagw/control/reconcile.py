@@ -79,9 +79,9 @@ class Reconciler:
 
         return await self._call(look)
 
-    async def state(self) -> KernelState:
-        """Read what the kernel holds of ours. Raises KernelRefused."""
-        return await self._call(lambda machine: machine.read())
+    def verified(self) -> KernelState:
+        """Return what the kernel held when it was last read and found as wanted."""
+        return self._settled or {}
 
     async def facts(self) -> Facts:
         """Read what is true of the uplinks now. Raises KernelRefused."""

@@ -27,7 +27,7 @@ from hagw.control.standing import Standing
 from hagw.errors import HagwError, Refused
 from hagw.model.intent import Intent
 from hagw.model.resources import Drop
-from hagw.plan.feasible import impossibilities
+from hagw.plan.feasible import concerns_gateways, impossibilities
 from hagw.plan.slots import inherit_slots, slots_of
 from hagw.plan.ways import is_address, own_way
 from hagw.plan.words import changes, steps
@@ -50,7 +50,7 @@ class Live(Protocol):
 
     async def switch(self, intent: Intent) -> int: ...
 
-    async def condition(self, caller: Caller | None) -> Condition: ...
+    async def condition(self, caller: Caller | None, *, with_trial: bool) -> Condition: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +205,8 @@ class Transactions:
         planned = await self._plan(intent, wish.caller)
         if planned.obstacles:
             raise Refused("Nothing was changed: " + "; ".join(planned.obstacles) + ".")
-        condition = await self._condition(wish.caller)
+        needs_trial = concerns_gateways(self._live.intent, intent)
+        condition = await self._condition(wish.caller, needs_trial)
         entry = await self._note(wish, intent)
         pending = _Pending(entry, before, 0.0)
         self._now = InForce(entry.target, wish.text, intent)
@@ -289,8 +290,9 @@ class Transactions:
         except OSError as why:
             raise Refused(f"Nothing was changed: the state directory cannot be used ({why}).") from why
 
-    async def _condition(self, caller: Caller | None) -> Condition:
-        condition, answers = await asyncio.gather(self._live.condition(caller), self._api_answers())
+    async def _condition(self, caller: Caller | None, with_trial: bool) -> Condition:
+        looking = self._live.condition(caller, with_trial=with_trial)
+        condition, answers = await asyncio.gather(looking, self._api_answers())
         return replace(condition, api=answers)
 
     async def _faults(self, before: Condition, caller: Caller | None) -> tuple[str, ...]:
@@ -298,7 +300,7 @@ class Transactions:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + CHECK_TIMEOUT_S
         while True:
-            found = regressions(before, await self._condition(caller))
+            found = regressions(before, await self._condition(caller, before.converter == ""))
             if not found or loop.time() > deadline:
                 return found
             await asyncio.sleep(LOOK_EVERY_S)
@@ -324,11 +326,11 @@ class Transactions:
         """Switch back to the checkpoint. A kernel that refuses that too is asked again by the reconcile loop."""
         entry = pending.entry
         log.warning("configuration rolled back", generation=entry.checkpoint, refused=entry.target, reason=reason)
-        self._pending, self._now = None, pending.before
         try:
             await self._live.switch(pending.before.intent)
         except HagwError as why:
             log.error("rolling back is not complete", reason=str(why))
+        self._pending, self._now = None, pending.before
         await asyncio.to_thread(self._judge, entry.target, "rolled back", reason)
         await asyncio.to_thread(self._close_journal)
 

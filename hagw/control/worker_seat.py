@@ -65,6 +65,7 @@ class Seat:
         self._offered: tuple[int, float] | None = None  # generation and when, until it is applied
         self._ids = itertools.count(1)
         self._replies: dict[int, FlowsReply] = {}
+        self._trials: dict[int, asyncio.Future[str]] = {}
         self._heard_from = False
 
     @property
@@ -97,6 +98,22 @@ class Seat:
         finally:
             del self._replies[number]
         return reply.entries
+
+    async def try_gateway(self, timeout_s: float) -> str:
+        """Have it open a connection to the gateway; return why that failed, "" = it did not."""
+        if self._link is None:
+            return "the worker is away"
+        number = next(self._ids)
+        answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._trials[number] = answer
+        self._link.send(encode({"op": "try", "id": number}))
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await answer
+        except TimeoutError:
+            return "the worker does not answer"
+        finally:
+            del self._trials[number]
 
     async def run(self) -> None:
         """Keep the seat taken, for ever; cancelling leaves the worker running."""
@@ -203,6 +220,9 @@ class Seat:
                     reply.entries.extend(flows)
                     if not message.get("more"):
                         reply.done.set()
+            case {"op": "tried", "id": int(number), "failure": str(failure)}:
+                if (trial := self._trials.get(number)) is not None and not trial.done():
+                    trial.set_result(failure)
             case {"op": "event", "event": str()}:
                 # In a turn of its own: what goes wrong with an event must not look like a broken link.
                 asyncio.get_running_loop().call_soon(self._on_event, message)

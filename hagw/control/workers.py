@@ -20,6 +20,7 @@ WORKERS_MIN = 2  # one that dies leaves another to take the connections the kern
 DRAIN_S = 5.0
 SURPLUS_DRAIN_S = 600.0  # nobody waits for these: their flows may as well end by themselves
 FLOWS_TIMEOUT_S = 0.5
+TRIAL_TIMEOUT_S = 2.0
 
 Role = Literal["cpe", "hag"]
 
@@ -130,6 +131,11 @@ class Workers:
         flows = [entry for answer in answers if answer is not None for entry in answer]
         silent = tuple(s.plan.index for s, answer in zip(self._seats, answers, strict=True) if answer is None)
         return FlowsAnswer(flows, silent)
+
+    async def try_gateway(self) -> str:
+        """Have a worker open a connection to the gateway; return why that failed, "" = it did not."""
+        seat = next((seat for seat in self._seats if seat.is_listening), None)
+        return "no worker accepts connections" if seat is None else await seat.try_gateway(TRIAL_TIMEOUT_S)
 
     def _seat(self, plan: SeatPlan) -> Seat:
         return Seat(plan, on_event=self._on_event, on_change=self._on_change)

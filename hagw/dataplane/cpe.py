@@ -20,6 +20,7 @@ from hagw.dataplane.paths import UplinkTable
 from hagw.dataplane.ports import SubflowControl
 from hagw.dataplane.relay import BUFFER_BYTES, abort
 from hagw.dataplane.session import CpeSession
+from hagw.dataplane.trial import Trial
 from hagw.health.capacity import CapacityBook
 from hagw.model.flow import FlowKey
 from hagw.model.ids import PORT_TPROXY
@@ -219,6 +220,17 @@ class CpeWorker:
             now = time.monotonic()
             self.closed.add(now, session.document(now))
 
+    def try_gateway(self, done: Callable[[str], None]) -> None:
+        """Open a connection to the gateway like a flow without a rule would; say why it failed, "" = it did not."""
+        decision = None if self.policy is None else self.policy.steered()[-1]
+        if decision is None or decision.gateway is None:
+            done("no gateway is to be tried" if decision is None else decision.why)
+            return
+        try:
+            Trial(self, decision.gateway, decision.uplinks).done = done
+        except OSError as why:
+            done(f"cannot connect: {why.strerror}")
+
     # --- the listeners
 
     def _listen(self) -> None:
@@ -364,9 +376,12 @@ class CpeWorker:
             self._ask_arrivals()
         self.policy = Policy(replace(snapshot, gateways=gateways), rules)
         by_name = {gateway.name: gateway for gateway in snapshot.gateways}
-        for (name, _), pool in list(self._pools.items()):
-            if name in by_name:
+        for (name, slots), pool in list(self._pools.items()):
+            if name in by_name and _is_same_service(pool.gateway, by_name[name]):
                 pool.gateway = by_name[name]
+            else:  # warm connections to what is not configured any more are good for nothing
+                pool.close()
+                del self._pools[name, slots]
         if self._listeners:
             self._tend_soon()
 
@@ -378,3 +393,8 @@ class CpeWorker:
 def named(key: FlowKey, found: Named | None) -> FlowKey:
     """Return the flow with the name its first bytes told."""
     return key if found is None else replace(key, domain=found.domain, domain_source=found.source)
+
+
+def _is_same_service(one: GatewayView, other: GatewayView) -> bool:
+    """Say whether connections to the one are as good as connections to the other."""
+    return (one.addresses, one.port, one.customer, one.key) == (other.addresses, other.port, other.customer, other.key)

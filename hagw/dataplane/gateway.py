@@ -64,7 +64,7 @@ class GatewayConnection:
         self.machine = ClientMachine()
         self.on_ready: Callable[[GatewayConnection], None] | None = None
         self.on_dead: Callable[[GatewayConnection, str, Blame], None] | None = None
-        remote, slot, local = _route(worker, gateway, uplinks)
+        remote, slot, local = way_to(worker, gateway, uplinks)
         self.initial = slot
         self.remote = remote
         self.sock = open_stream(socket.AF_INET6 if ":" in remote else socket.AF_INET, worker.congestion_control)
@@ -286,8 +286,8 @@ def bind_to_uplink(sock: socket.socket, interface: str, local: str) -> None:
     sock.bind((local, 0))
 
 
-def _route(worker: "CpeWorker", gateway: GatewayView, uplinks: tuple[int, ...]) -> tuple[str, int, str]:
-    """Choose the gateway's address, the uplink of the initial subflow and its local address."""
+def way_to(worker: "CpeWorker", gateway: GatewayView, uplinks: tuple[int, ...]) -> tuple[str, int, str]:
+    """Choose the gateway's address, the uplink of the initial subflow and its local address. Raise OSError."""
     for remote in gateway.addresses:
         for slot in uplinks:
             local = worker.uplinks.address(slot, ":" in remote)

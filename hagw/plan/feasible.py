@@ -24,6 +24,17 @@ def impossibilities(present: Intent, wanted: Intent, facts: Facts) -> tuple[str,
     )
 
 
+def concerns_gateways(present: Intent, wanted: Intent) -> bool:
+    """Say whether connections to gateways may come about otherwise; rules, say, only choose between them."""
+    if not isinstance(present, CpeIntent) or not isinstance(wanted, CpeIntent):
+        return False
+    one, other = (
+        (each.uplinks, each.gateways, each.workers, each.congestion_control, each.pool, each.limits)
+        for each in (present, wanted)
+    )
+    return one != other
+
+
 def _missing(present: CpeIntent, wanted: CpeIntent, facts: Facts) -> Iterator[str]:
     known = {(uplink.interface, uplink.match) for uplink in present.uplinks if uplink.enabled}
     for uplink in wanted.uplinks:
