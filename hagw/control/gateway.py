@@ -37,6 +37,7 @@ MEASURES_S = 2.0  # how stale a worker's view of RTTs may be
 SETTLED_TIMEOUT_S = 3.0
 COUNT_S = 5.0  # how stale the firewall's counts in the status may be; reading them costs 2 ms
 REFUSED_S = 30.0
+FOLLOW_UPS_MAX = 3
 REFUSED_QUEUE_MAX = 1024
 
 log = structlog.get_logger("hagw.gateway")
@@ -156,7 +157,13 @@ class Gateway:
             self._intent = intent
             self._kernel.use(intent)
             try:
-                return await self._make_true(is_new=True)
+                steps = taken = await self._make_true(is_new=True)
+                for _ in range(FOLLOW_UPS_MAX):
+                    if not steps:
+                        break
+                    steps = await self._make_true()  # what was done may change the facts: an MTU, an address
+                    taken += steps
+                return taken
             except HagwError:
                 self._failures += 1
                 self.look_again()

@@ -3,7 +3,7 @@
 import socket
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from socket import AF_INET, AF_INET6
 from typing import Any, Final
@@ -14,6 +14,7 @@ from hagw.kernel.rtnl import Rtnl
 from hagw.model.facts import Facts, LocalTime, UplinkFacts
 from hagw.model.ids import ADDRESS_PROTOCOL, TABLE_MAIN
 from hagw.model.intent import CpeIntent, Intent, IPAddress, IPNetwork, UplinkIntent
+from hagw.model.remembered import RememberedSysctl
 from hagw.plan.cpe import BRIDGE_SYSCTLS
 from hagw.uplinks import interfaces
 
@@ -52,8 +53,11 @@ class FactsReader:
         self._netlink = Rtnl()
         self._asked_for: set[str] = set()  # congestion controls the kernel was asked to load
 
-    def read(self, intent: Intent) -> Facts:
-        """Read all facts that the desired state of `intent` depends on. Raises OSError."""
+    def read(self, intent: Intent, forwarding: RememberedSysctl | None = None) -> Facts:
+        """Read all facts that the desired state of `intent` depends on. Raises OSError.
+
+        `forwarding` is what was there before hagw switched IPv6 forwarding on; None = it did not.
+        """
         ipv6 = sysctl.read("net/ipv6/conf/lo/disable_ipv6") == "0"
         links = {link.get_attr("IFLA_IFNAME"): link for link in self._netlink.dump("links")}
         addresses = self._netlink.dump("addr")
@@ -67,7 +71,8 @@ class FactsReader:
                 uplinks[uplink.name] = UplinkFacts(uplink.name, None, problem=found.why, candidates=found.candidates)
             else:
                 link = links[found.interface]
-                uplinks[uplink.name] = _uplink(uplink, found.interface, link, addresses, defaults, ipv6)
+                fact = _uplink(uplink, found.interface, link, addresses, defaults, ipv6)
+                uplinks[uplink.name] = replace(fact, accepts_ra=_accepts_ra(found.interface, forwarding))
         return Facts(
             uplinks=uplinks,
             local_prefixes=_local_prefixes(addresses, routes),
@@ -136,7 +141,6 @@ def _uplink(
         onlink4=gateway4 is None and (default4 is not None or point_to_point),
         onlink6=gateway6 is None and (default6 is not None or point_to_point),
         mtu=uplink.mtu or link.get_attr("IFLA_MTU") or 1500,
-        accepts_ra=_accepts_ra(interface),
         interface=interface,
         mtu_min=link.get_attr("IFLA_MIN_MTU") or 0,
         mtu_max=link.get_attr("IFLA_MAX_MTU") or 0,
@@ -206,11 +210,16 @@ def _own_addresses(addresses: Iterable[Any]) -> tuple[IPAddress, ...]:
     return tuple(sorted(found, key=lambda address: (address.version, int(address))))
 
 
-def _accepts_ra(interface: str) -> bool:
-    """Tell whether the kernel takes routes from advertisements here: accept_ra 2 always, 1 while not forwarding."""
+def _accepts_ra(interface: str, forwarding: RememberedSysctl | None) -> bool:
+    """Tell whether the kernel takes routes from advertisements here: accept_ra 2 always, 1 while not forwarding.
+
+    That hagw itself switched forwarding on does not count, else a line that is given up and taken again would be
+    another one; nor for interfaces made since, which would forward only because of that.
+    """
     accept = sysctl.read(f"net/ipv6/conf/{interface}/accept_ra")
-    forwarding = sysctl.read(f"net/ipv6/conf/{interface}/forwarding")
-    return accept == "2" or (accept == "1" and forwarding == "0")
+    name = f"net/ipv6/conf/{interface}/forwarding"
+    before = sysctl.read(name) if forwarding is None else forwarding.along.get(name, forwarding.previous)
+    return accept == "2" or (accept == "1" and before == "0")
 
 
 def congestion_controls() -> tuple[str, ...]:

@@ -55,7 +55,7 @@ class Machine:
     def facts(self, intent: Intent) -> Facts:
         """Read what is true now."""
         try:
-            return self._facts.read(intent)
+            return self._facts.read(intent, self._remembered.sysctls.get("net/ipv6/conf/all/forwarding"))
         except OSError as error:
             raise KernelRefused(f"reading the machine's interfaces failed: {error}") from error
 

@@ -1,0 +1,118 @@
+"""Transactions on a real kernel: killed at any step, and any walk through configurations, end as a fresh start does."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from namespaces import Namespace
+from routers import Topology, build, machine
+from test_clear import dump
+
+from hagw.control.clear import restore
+
+pytestmark = [pytest.mark.netns, pytest.mark.slow]
+
+ROOT = Path(__file__).parents[2]
+KEY = bytes(range(32)).hex()
+HEAD = "version: 1\nrole: cpe\nlan: {interfaces: [lan0]}\nuplinks:\n"
+TAIL = f"gateways: [{{name: hag, addresses: [198.51.100.10], customer: home, key: '{KEY}'}}]\n"
+BEFORE = HEAD + "  - {name: a, kind: dsl, interface: a0}\n  - {name: b, kind: wwan, interface: b0, cost: 5}\n" + TAIL
+AFTER = HEAD + "  - {name: b, kind: wwan, interface: b0, mtu: 1400}\n" + TAIL + "bypass: [203.0.113.0/24]\n"
+STEPS_MAX = 80
+WALK = 100
+
+
+@pytest.fixture
+def topology(namespace: Callable[[str], Namespace]) -> Topology:
+    return build(namespace)
+
+
+def child(topology: Topology, *arguments: object) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, str(ROOT / "tests" / "contract" / "changing.py"), *map(str, arguments)]
+    return subprocess.run(
+        ["ip", "netns", "exec", topology.cpe.name, *command],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+
+
+def said(done: "subprocess.CompletedProcess[str]") -> dict[str, Any]:
+    assert done.returncode == 0, done.stderr
+    document: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return document
+
+
+def held(topology: Topology) -> dict[str, list[str]]:
+    """Dump as `dump` does, without what counters count."""
+    return {**dump(topology.cpe), "nft": topology.cpe.run("nft", "-s", "list", "ruleset").splitlines()}
+
+
+def differences(one: dict[str, list[str]], other: dict[str, list[str]]) -> list[str]:
+    """Return the lines that only one of two dumps has."""
+    return sorted(line for part in one for line in set(one[part]) ^ set(other[part]))
+
+
+def clear(topology: Topology, directory: Path) -> None:
+    port = machine(topology, directory / "kernel")
+    with topology.cpe.entered():
+        restore(port)
+    port.close()
+
+
+def prepared(directory: Path, text: str) -> Path:
+    directory.mkdir()
+    (directory / "hagw.yaml").write_text(text)
+    return directory
+
+
+def test_a_kill_at_any_step_ends_in_the_checkpoint_or_the_target(topology: Topology, tmp_path: Path) -> None:
+    box = prepared(tmp_path / "box", BEFORE)
+    files = {text: tmp_path / name for name, text in (("before", BEFORE), ("after", AFTER))}
+    for text, file in files.items():
+        file.write_text(text)
+    said(child(topology, "start", box))
+    fresh = {BEFORE: held(topology)}
+    ends: set[str] = set()
+    for steps in range(STEPS_MAX):
+        died = child(topology, "apply", box, files[AFTER], steps)
+        found = said(child(topology, "start", box))
+        text = found["text"]
+        assert found["left"] == [], (steps, found)
+        assert text == (BEFORE if found["generation"] == 1 else AFTER)
+        assert differences(held(topology), fresh.setdefault(text, held(topology))) == [], steps
+        ends.add(text)
+        if died.returncode == 0:
+            break
+        assert died.returncode == -signal.SIGKILL, died.stderr
+        if text == AFTER:  # committed: go back, so that the next one starts from the same place
+            shutil.rmtree(box / "state")
+            (box / "hagw.yaml").write_text(BEFORE)
+            said(child(topology, "start", box))
+    assert 15 < steps < STEPS_MAX
+    assert ends == {BEFORE, AFTER}
+
+
+def test_any_walk_ends_as_a_fresh_start_and_clear_leaves_nothing(topology: Topology, tmp_path: Path) -> None:
+    untouched = held(topology)
+    box = prepared(tmp_path / "box", BEFORE)
+    walked = said(child(topology, "walk", box, WALK))
+    assert walked["left"] == []
+    after = held(topology)
+    clear(topology, box)
+    assert held(topology) == untouched
+    anew = tmp_path / "anew"
+    shutil.copytree(box / "state", anew / "state", symlinks=True)  # the generation, with its slots
+    assert said(child(topology, "start", anew))["text"] == walked["text"]
+    assert held(topology) == after
+    clear(topology, anew)
+    assert held(topology) == untouched
