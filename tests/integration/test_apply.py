@@ -1,0 +1,186 @@
+"""A configuration changes while LAN hosts are served: nothing is lost, and what does no good is taken back."""
+
+import json
+import os
+import signal
+import socket
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from plane_lab import INET, own_lab, read_exactly, read_line, until
+
+from hagw.cli.client import post
+from hagw.lab import gateway, services
+from hagw.lab.lab import Lab
+from hagw.lab.traffic import Download, sha256_of
+
+pytestmark = [pytest.mark.netns, pytest.mark.slow]
+
+ECHO_PORT = 2222
+FILE_BYTES = 60_000_000
+APPLY_MAX_S = 0.3
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    with own_lab("apply") as made:
+        yield made
+
+
+@pytest.fixture
+def write(lab: Lab, tmp_path: Path) -> Iterator[Callable[..., Path]]:
+    """Make variants of the lab's configuration; the last test's is put back at the end."""
+    original = lab.config("cpe")
+
+    def make(**changes: Any) -> Path:
+        document = yaml.safe_load(original)
+        for key, change in changes.items():
+            document[key] = change(document.get(key)) if callable(change) else change
+        file = tmp_path / f"{len(list(tmp_path.iterdir()))}.yaml"
+        file.write_text(yaml.safe_dump(document, sort_keys=False))
+        return file
+
+    yield make
+    back = tmp_path / "original.yaml"
+    back.write_text(original)
+    hagw(lab, "rollback")  # if something is pending
+    hagw(lab, "apply", back)
+
+
+def hagw(lab: Lab, *arguments: object, **environment: str) -> tuple[int, str]:
+    """Run hagw on the CPE; return its exit code and what it said."""
+    env = {**lab.node_env("cpe"), **environment}
+    done = lab.run("cpe", ["hagw", *map(str, arguments)], capture_output=True, text=True, env=env, timeout=90)
+    return done.returncode, done.stdout + done.stderr
+
+
+def status(lab: Lab) -> dict[str, Any]:
+    code, said = hagw(lab, "status", "--json")
+    assert code == 0, said
+    document: dict[str, Any] = json.loads(said)
+    return document
+
+
+def rules(count: int) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": f"r{number}",
+            "precedence": number,
+            "traffic": {"destination": [f"198.51.{number}.0/24"], "destination_port": ["443"]},
+            "steering": {"mode": "direct" if number % 2 else "load-balancing"},
+        }
+        for number in range(count)
+    ]
+
+
+def without(name: str) -> Callable[[list[dict[str, Any]]], list[dict[str, Any]]]:
+    return lambda uplinks: [uplink for uplink in uplinks if uplink["name"] != name]
+
+
+def rename(uplinks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{**uplink, "name": "copper" if uplink["name"] == "dsl" else uplink["name"]} for uplink in uplinks]
+
+
+def test_no_connection_is_lost_by_an_apply_that_keeps_its_uplinks(
+    lab: Lab, write: Callable[..., Path], tmp_path: Path
+) -> None:
+    big = services.web_root(lab.directory) / "apply.bin"
+    big.write_bytes(os.urandom(FILE_BYTES))
+    with lab.in_namespace("lan1"):
+        quiet = socket.create_connection((INET[4], ECHO_PORT), timeout=10.0)
+    with quiet:
+        read_line(quiet)
+        download = Download(lab, "lan1", f"http://{INET[4]}/apply.bin")
+        for variant in (
+            write(rules=rules(50)),
+            write(rules=rules(49), bypass=["198.18.99.0/24"]),
+            write(uplinks=without("wifi")),
+            write(),
+            write(workers=3),
+            write(workers=2),
+            write(uplinks=rename),
+            write(uplinks=lambda uplinks: uplinks[::-1]),
+            write(pool={"size_min": 5}, limits={"flows_max": 5000}),
+        ):
+            code, said = hagw(lab, "apply", variant)
+            assert code == 0, said
+            quiet.sendall(b"still here\n")
+            assert read_exactly(quiet, 11) == b"still here\n"
+        fetched = download.wait(60.0)
+    assert (fetched.exit_code, fetched.error) == (0, "")
+    assert fetched.sha256 == sha256_of(big)
+    assert status(lab)["state"] == "bonded"
+
+
+def test_fifty_rules_and_three_uplinks_are_applied_in_time_and_a_no_op_writes_nothing(
+    lab: Lab, write: Callable[..., Path]
+) -> None:
+    variants = [write(rules=rules(50)), write(rules=rules(49))]
+    door = gateway.node_directory(lab.directory, "cpe") / "run" / "hagw.sock"
+    took: list[float] = []
+    for run in range(10):
+        body = {"text": variants[run % 2].read_text(), "filename": "x", "by": "test"}
+        began = time.monotonic()
+        assert post(door, "/config/apply", body)["result"] == "in force"
+        took.append(time.monotonic() - began)
+    print(f"apply: {min(took):.3f} / {statistics.median(took):.3f} / {max(took):.3f} s (min / median / max)")
+    assert statistics.median(took) < APPLY_MAX_S
+    same = post(door, "/config/apply", {"text": variants[1].read_text(), "filename": "x"})
+    assert (same["result"], same["steps"]) == ("unchanged", 0)
+    other = post(door, "/config/apply", {"text": "# a comment\n" + variants[1].read_text(), "filename": "x"})
+    assert (other["result"], other["steps"]) == ("in force", 0)
+
+
+def test_nobody_confirms(lab: Lab, write: Callable[..., Path]) -> None:
+    before = status(lab)["config_generation"]
+    code, said = hagw(lab, "apply", "--confirm-within", "2", write(uplinks=without("lte")))
+    assert code == 0, said
+    assert len(status(lab)["uplinks"]) == 2
+    until(lambda: status(lab)["config_generation"] == before, 6.0)
+    assert len(status(lab)["uplinks"]) == 3
+    assert "not confirmed within 2 s" in hagw(lab, "history")[1]
+
+
+def test_a_daemon_killed_while_pending_comes_back_with_the_checkpoint(lab: Lab, write: Callable[..., Path]) -> None:
+    before = status(lab)["config_generation"]
+    assert hagw(lab, "apply", "--confirm-within", "60", write(uplinks=without("lte")))[0] == 0
+    os.kill(lab.pids("cpe", "daemon")[0], signal.SIGKILL)
+    until(lambda: not lab.pids("cpe", "daemon"), 5.0)
+    lab.hagw_start("cpe")
+    found = status(lab)
+    assert (found["config_generation"], len(found["uplinks"])) == (before, 3)
+    assert "the daemon ended before it was committed" in hagw(lab, "history")[1]
+
+
+def test_a_gateway_that_does_not_know_us_is_taken_back(lab: Lab, write: Callable[..., Path]) -> None:
+    before = status(lab)["config_generation"]
+    other_key = write(gateways=lambda gateways: [{**gateways[0], "key": os.urandom(32).hex()}])
+    code, said = hagw(lab, "apply", other_key)
+    assert code == 5
+    assert f"Rolled back to generation {before}" in said
+    assert "no gateway" in said
+    until(lambda: status(lab)["state"] == "bonded", 5.0)
+
+
+def test_impossible_plans_are_refused_with_their_reason(lab: Lab, write: Callable[..., Path]) -> None:
+    before = status(lab)["config_generation"]
+    elsewhere = write(uplinks=lambda uplinks: [*uplinks, {"name": "sat", "kind": "ethernet", "interface": "sat0"}])
+    code, said = hagw(lab, "plan", elsewhere)
+    assert (code, "there is no interface sat0" in said) == (5, True), said
+    code, said = hagw(lab, "apply", elsewhere)
+    assert (code, "there is no interface sat0" in said) == (5, True), said
+    session = f"{INET[4]} 50000 {line_address(lab)} 22"
+    code, said = hagw(lab, "apply", write(uplinks=without("lte")), SSH_CONNECTION=session)
+    assert (code, "cut your own session" in said) == (5, True), said
+    assert status(lab)["config_generation"] == before
+
+
+def line_address(lab: Lab) -> str:
+    shown = lab.run("cpe", ["ip", "-j", "-4", "address", "show", "lte0"], capture_output=True, text=True)
+    address: str = json.loads(shown.stdout)[0]["addr_info"][0]["local"]
+    return address
