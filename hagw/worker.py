@@ -140,8 +140,8 @@ class Control:
         assert plane is not None
         match request["op"]:
             case "snapshot" if self.apply is not None:
-                self._stopping = False  # who gets a snapshot is wanted, also one that was draining: it listens again
                 self._generation = self.apply(request["snapshot"])
+                self._stopping = False  # who gets a snapshot is wanted, also one that was draining: it listens again
                 client.send({"op": "applied", "generation": self._generation})
             case "ping":
                 own = {"snapshot_generation": self._generation, "memory_kb": _memory_kb(), "faults": self.faults.count}

@@ -11,11 +11,11 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, IPvAnyAddress
 
 from hagw.config.load import load
-from hagw.control.condition import Caller
 from hagw.control.generations import Generation
 from hagw.control.standing import Standing
 from hagw.control.transaction import Outcome, Planned, Wish
 from hagw.errors import ConfigError, Refused
+from hagw.plan.caller import Caller
 
 SCHEMA: Final = 1
 TEXT_MAX: Final = 1 << 20
@@ -52,10 +52,11 @@ class CallerBody(_Body):
 
     client: IPvAnyAddress
     server: IPvAnyAddress
+    port: Annotated[int, Field(gt=0, lt=65536)] = 22
 
     def to_caller(self) -> Caller:
         """Return it as the control plane wants it."""
-        return Caller(ip_address(str(self.client)), ip_address(str(self.server)))
+        return Caller(ip_address(str(self.client)), ip_address(str(self.server)), self.port)
 
 
 class TextBody(_Body):

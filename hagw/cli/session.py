@@ -17,8 +17,8 @@ def user() -> str:
         return f"uid {os.getuid()}"
 
 
-def caller() -> dict[str, str] | None:
-    """Return the SSH session's two addresses, None on the console.
+def caller() -> dict[str, str | int] | None:
+    """Return the SSH session's two addresses and our port, None on the console.
 
     sudo drops the variable, so the processes that we were started by are looked at too.
     """
@@ -32,17 +32,16 @@ def caller() -> dict[str, str] | None:
     return parse(found or "")
 
 
-def parse(connection: str) -> dict[str, str] | None:
-    """Return the addresses of "client port server port", None where it is something else."""
+def parse(connection: str) -> dict[str, str | int] | None:
+    """Return what "client port server port" says, None where it is something else."""
     parts = connection.split()
     if len(parts) != 4:
         return None
-    client, _, server, _ = (part.partition("%")[0] for part in parts)
+    client, _, server, port = (part.partition("%")[0] for part in parts)
     try:
-        addresses = ip_address(client), ip_address(server)
+        return {"client": str(ip_address(client)), "server": str(ip_address(server)), "port": int(port)}
     except ValueError:
         return None
-    return {"client": str(addresses[0]), "server": str(addresses[1])}
 
 
 def _environment(pid: int) -> dict[str, str]:

@@ -3,16 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from hagw.model.intent import IPAddress
 from hagw.model.resources import Family
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """The remote session somebody configures us through: their address, and ours that they are connected to."""
-
-    client: IPAddress
-    server: IPAddress
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 import structlog
 
-from hagw.control.condition import Caller, Condition
+from hagw.control.condition import Condition
 from hagw.control.gate import Gate
 from hagw.control.ports import HealthPort, Interception, KernelPort, Preview
 from hagw.control.snapshots import UNKNOWN_GATEWAY, cpe_snapshot, decides_alike, hag_snapshot
@@ -25,6 +25,7 @@ from hagw.model.facts import Facts
 from hagw.model.health import GatewayHealth, UplinkHealth
 from hagw.model.intent import CpeIntent, Intent
 from hagw.model.snapshot import Snapshot
+from hagw.plan.caller import Caller
 from hagw.plan.ways import forwarding, own_way
 from hagw.policy.schedule import has_hours
 from hagw.uplinks.interfaces import resolved

@@ -18,7 +18,7 @@ from typing import Any, Final, Protocol, TypeVar
 import structlog
 
 from hagw.config.load import load
-from hagw.control.condition import Caller, Condition, regressions
+from hagw.control.condition import Condition, regressions
 from hagw.control.generations import Generation, StateDamaged, digest
 from hagw.control.inforce import Archive, InForce, utc_now
 from hagw.control.journal import Entry
@@ -26,10 +26,9 @@ from hagw.control.ports import Preview
 from hagw.control.standing import Standing
 from hagw.errors import HagwError, Refused
 from hagw.model.intent import Intent
-from hagw.model.resources import Drop
+from hagw.plan.caller import Caller, cut_off
 from hagw.plan.feasible import concerns_gateways, impossibilities
 from hagw.plan.slots import inherit_slots, slots_of
-from hagw.plan.ways import is_address, own_way
 from hagw.plan.words import changes, steps
 
 CHECK_TIMEOUT_S: Final = 5.0  # a new gateway or worker may take this long to show that it works
@@ -264,7 +263,7 @@ class Transactions:
         preview = await self._live.preview(intent)
         obstacles = impossibilities(present, intent, preview.facts)
         if caller is not None and not obstacles:
-            obstacles = _cuts_off(preview, caller)
+            obstacles = cut_off(caller, present, intent, preview.facts, preview.actual, preview.desired)
         names = {slot: name for each in (present, intent) for name, slot in slots_of(each).items()}
         return Planned(intent, preview, changes(present, intent), steps(preview.plan, names), obstacles)
 
@@ -374,20 +373,6 @@ async def _serve(act: Callable[[], Awaitable[Any]], answer: "asyncio.Future[Any]
     else:
         if not answer.done():
             answer.set_result(result)
-
-
-def _cuts_off(preview: Preview, caller: Caller) -> tuple[str, ...]:
-    if any(isinstance(step, Drop) and is_address(step.resource, caller.server) for step in preview.plan):
-        return (f"it would cut your own session: you are connected to {caller.server}, which would be taken away",)
-    now, then = (
-        own_way(state, caller.server, caller.client, preview.facts) for state in (preview.actual, preview.desired)
-    )
-    if now == then:
-        return ()
-    return (
-        f"it would cut your own session: answers to {caller.client} leave by {now} now and would leave by {then};"
-        " come in by another way, or do it from the console",
-    )
 
 
 def _sentence(words: str) -> str:

@@ -3,7 +3,7 @@
 from hagw.model.facts import Facts
 from hagw.model.ids import TABLE_BEST, TABLE_MAIN
 from hagw.model.intent import IPAddress
-from hagw.model.resources import Address, Family, KernelState, Resource, Route, Rule
+from hagw.model.resources import Family, KernelState, Route, Rule
 
 MAIN = "main"  # a way that the system's own routing table knows, and hagw leaves alone
 
@@ -25,11 +25,6 @@ def own_way(state: KernelState, source: IPAddress, destination: IPAddress, facts
         if isinstance(route, Route):
             return route.device
     return MAIN
-
-
-def is_address(resource: Resource, address: IPAddress) -> bool:
-    """Say whether the resource is this address, on whatever interface."""
-    return isinstance(resource, Address) and resource.address.ip == address
 
 
 def forwarding(state: KernelState) -> frozenset[Family]:

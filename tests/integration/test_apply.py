@@ -163,7 +163,8 @@ def test_a_gateway_that_does_not_know_us_is_taken_back(lab: Lab, write: Callable
     code, said = hagw(lab, "apply", other_key)
     assert code == 5
     assert f"Rolled back to generation {before}" in said
-    assert "no gateway" in said
+    assert "no gateway answers any more" in said
+    assert "a connection through the data plane failed" in said
     until(lambda: status(lab)["state"] == "bonded", 5.0)
 
 

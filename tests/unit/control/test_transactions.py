@@ -11,11 +11,11 @@ import pytest
 
 from hagw.config.load import load
 from hagw.control import transaction
-from hagw.control.condition import Caller
 from hagw.control.inforce import CUT_SHORT, take_up
 from hagw.errors import ConfigError, HagwError, Refused
 from hagw.model.health import GatewayHealth
 from hagw.model.intent import CpeIntent
+from hagw.plan.caller import Caller
 from hagw.plan.diff import diff
 from hagw.plan.slots import slots_of
 from tests.unit.control.transactions import KEY, LINES, Box, PowerLost, Running, config

@@ -311,3 +311,32 @@ def test_there_are_never_fewer_than_two_workers() -> None:
     assert worker_count(1) == 2
     assert worker_count(5) == 5
     assert worker_count(0) >= 2
+
+
+def test_seats_come_and_go_while_the_others_stay(runtime_dir: Path) -> None:
+    async def scenario() -> None:
+        async with running(runtime_dir, (), ()) as crew:
+            crew.workers.publish(SNAPSHOT)
+            await crew.until_listening()
+            before = crew.pids()
+            three = (*crew.plans, _plan(runtime_dir, 2, ()))
+            crew.workers.resize(three)
+            await crew.until(lambda: crew.workers.listening_count() == 3)
+            assert crew.pids()[:2] == before
+            leaving = crew.pids()[2]
+            assert leaving is not None
+            crew.workers.resize(crew.plans)
+            assert crew.pids() == before
+            await crew.until(lambda: not _lives(leaving))
+            crew.workers.resize(three)
+            await crew.until(lambda: crew.workers.listening_count() == 3)
+            assert crew.pids()[:2] == before
+
+    asyncio.run(scenario())
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

@@ -296,3 +296,16 @@ def test_stop_goes_when_nothing_lives(rig: Rig) -> None:
     began = time.monotonic()
     rig.loop.run()
     assert time.monotonic() - began < 2.0
+
+
+def test_a_snapshot_calls_back_who_was_told_to_stop(rig: Rig) -> None:
+    rig.plane.active = 1
+    daemon = rig.daemon()
+    daemon.say({"op": "stop", "drain_s": 0.2})
+    rig.loop.call_in(0.1, lambda: daemon.say({"op": "snapshot", "snapshot": {"generation": 7}}))
+    rig.loop.call_in(0.5, rig.loop.stop)
+    rig.loop.run()
+    assert not rig.plane.closed
+    daemon.say({"op": "stop", "drain_s": 0.0})
+    rig.loop.run()
+    assert rig.plane.closed
