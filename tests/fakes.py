@@ -14,7 +14,16 @@ from hagw.control.workers import WorkerReport
 from hagw.errors import HagwError
 from hagw.model.facts import Facts, UplinkFacts
 from hagw.model.health import GatewayHealth, UplinkHealth
-from hagw.model.intent import CpeIntent, CustomerIntent, GatewayIntent, HagIntent, Intent, IPAddress, UplinkIntent
+from hagw.model.intent import (
+    CpeIntent,
+    CustomerIntent,
+    GatewayIntent,
+    HagIntent,
+    Intent,
+    IPAddress,
+    PortalIntent,
+    UplinkIntent,
+)
 from hagw.model.resources import KernelState
 
 FAKE_WORKER = Path(__file__).parent / "fake_worker.py"
@@ -109,9 +118,13 @@ class FakeHealth:
     heard: dict[str, float] = field(default_factory=dict)
     reports: list[tuple[str, bool, str]] = field(default_factory=list)
     seen: list[Facts] = field(default_factory=list)
+    portals: list[PortalIntent | None] = field(default_factory=list)
 
     def update(self, uplinks: Sequence[UplinkIntent], facts: Facts, gateways: Sequence[GatewayIntent]) -> None:
         self.seen.append(facts)
+
+    def look_for_portals(self, portal_check: PortalIntent | None) -> None:
+        self.portals.append(portal_check)
 
     def rates(self) -> Mapping[str, Carried]:
         return {}

@@ -251,6 +251,7 @@ class Gateway:
         lines = {(u.name, u.kind, u.interface, u.match) for u in before.uplinks}
         same = [u for u in intent.uplinks if (u.name, u.kind, u.interface, u.match) in lines]
         self._health.update(same, self._facts, [g for g in intent.gateways if g in before.gateways])
+        self._health.look_for_portals(intent.portal_check)
 
     async def _read_facts(self) -> None:
         self._facts = await self._kernel.facts()

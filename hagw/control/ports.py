@@ -7,7 +7,7 @@ from typing import Protocol
 from hagw.control.drift import Drift
 from hagw.model.facts import Facts
 from hagw.model.health import GatewayHealth, UplinkHealth
-from hagw.model.intent import GatewayIntent, Intent, IPAddress, UplinkIntent
+from hagw.model.intent import GatewayIntent, Intent, IPAddress, PortalIntent, UplinkIntent
 from hagw.model.resources import KernelState, Plan
 
 UplinkHealths = Mapping[str, UplinkHealth]
@@ -84,6 +84,9 @@ class HealthPort(Protocol):
 
     def update(self, uplinks: Sequence[UplinkIntent], facts: Facts, gateways: Sequence[GatewayIntent]) -> None:
         """Take uplinks, their facts and the gateways as they are now; what was learnt is kept."""
+
+    def look_for_portals(self, portal_check: PortalIntent | None) -> None:
+        """Look for captive portals as this says from now on, None = never."""
 
     def uplinks(self) -> UplinkHealths:
         """Return the present health by uplink name."""

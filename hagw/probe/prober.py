@@ -75,7 +75,8 @@ class Prober:
         portal_check: PortalIntent | None = None,
     ) -> None:
         """Look for captive portals as `portal_check` says, None = never."""
-        self._portal_check = portal_check if portal_check is not None and portal_check.enabled else None
+        self._portal_check: PortalIntent | None = None
+        self.look_for_portals(portal_check)
         self._looking: set[str] = set()
         self._on_uplink_change = on_uplink_change
         self._on_gateway_change = on_gateway_change
@@ -114,6 +115,10 @@ class Prober:
         self._replace_paths()
         self._tell()
         self._wake()
+
+    def look_for_portals(self, portal_check: PortalIntent | None) -> None:
+        """Look for captive portals as this says from now on, None = never."""
+        self._portal_check = portal_check if portal_check is not None and portal_check.enabled else None
 
     def link_seen(self, seen: LinkSeen) -> None:
         """Take a link event of the monitor at once; facts read later say the same."""

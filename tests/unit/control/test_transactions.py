@@ -294,6 +294,14 @@ def test_lines_keep_their_slots_whatever_comes_and_goes(box: Box) -> None:
     play(box, later)
 
 
+def test_observers_hear_of_what_they_are_to_look_for(box: Box) -> None:
+    async def story(running: Running) -> None:
+        await running.apply(BEFORE + "portal_check: {enabled: false}\n")
+        assert [page is not None and page.enabled for page in box.health.portals] == [False]
+
+    play(box, story)
+
+
 # --- cut short
 
 STEPS_MAX = 200
