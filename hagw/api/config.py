@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, IPvAnyAddress
 
 from hagw.config.load import load
+from hagw.config.secrets import masked
 from hagw.control.generations import Generation
 from hagw.control.standing import Standing
 from hagw.control.transaction import Outcome, Planned, Wish
@@ -133,7 +134,8 @@ def resources(daemon: Changed) -> APIRouter:
     @router.get("/diff")
     async def diff(a: Annotated[str, Query()] = "", b: Annotated[str, Query()] = FILE) -> Response:
         (name_a, text_a), (name_b, text_b) = _side(daemon, a), _side(daemon, b)
-        lines = difflib.unified_diff(text_a.splitlines(), text_b.splitlines(), name_a, name_b, lineterm="")
+        shown_a, shown_b = masked(text_a).splitlines(), masked(text_b).splitlines()
+        lines = difflib.unified_diff(shown_a, shown_b, name_a, name_b, lineterm="")
         text = "\n".join(lines)
         return _answer({"a": name_a, "b": name_b, "equal": text_a == text_b, "diff": text + "\n" if text else ""})
 

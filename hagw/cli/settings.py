@@ -23,12 +23,13 @@ def set_(
 ) -> None:
     """Change one value in the configuration file; comments and layout stay, a bad value changes nothing."""
     from hagw.config.file import change_file
+    from hagw.config.secrets import masked
     from hagw.config.write import parse_value
 
     before, after = change_file(file or config_file(), path, parse_value(value))
     for line in difflib.ndiff(before.splitlines(), after.splitlines()):
         if line[:2] in ("- ", "+ "):
-            print(line)
+            print(masked(line))
 
 
 def get(path: PathArgument, file: FileOption = None) -> None:

@@ -29,6 +29,16 @@ def test_one_value_is_changed_and_shown(file: Path, capsys: pytest.CaptureFixtur
     assert capsys.readouterr().out == "mode: load-balancing\nuplinks: [dsl, wifi]\n"
 
 
+def test_a_changed_key_is_not_shown(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before, after = "0123456789abcdef" * 4, "fedcba9876543210" * 4
+    assert run(["set", "gateways[0].key", before]) == 0
+    assert run(["set", "gateways[0].key", after]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert after in file.read_text()
+    assert not [line for line in shown if before in line or after in line]
+    assert shown[-2][1:] != shown[-1][1:], "that it changed is shown"
+
+
 @pytest.mark.parametrize(
     ("path", "value", "blamed"),
     [
