@@ -24,11 +24,14 @@ from hagw.control.logs import set_up_logs
 from hagw.control.notify import keep_watchdog_calm, notify
 from hagw.control.places import runtime_dir, state_dir
 from hagw.control.reconcile import Reconciler
+from hagw.control.rivals import RivalWatch
 from hagw.control.store import Store, namespace_identity
 from hagw.control.table_guard import TableGuard
 from hagw.control.transaction import Transactions
 from hagw.control.worker_seat import SeatPlan
 from hagw.control.workers import Role, retire_surplus, seat_plan, stop_all, worker_count
+from hagw.doctor.check_rivals import interferences
+from hagw.doctor.look_rivals import RivalLooker
 from hagw.errors import HagwError
 from hagw.kernel import preflight
 from hagw.kernel.machine import Machine
@@ -106,7 +109,7 @@ async def _main(archive: Archive, in_force: InForce) -> None:
     await gateway.prepare()
     log.info("kernel state prepared", role=role)
     observers = (monitor.run(), guard.run(), prober.run()) if role == "cpe" else (monitor.run(),)
-    await serve(gateway, transactions, observers, runtime_dir())
+    await serve(gateway, transactions, (*observers, _watch_rivals(gateway)), runtime_dir())
 
 
 async def serve(
@@ -128,6 +131,15 @@ async def serve(
         log.info("daemon ends, workers and kernel state stay")
         for task in tasks:
             task.cancel()
+
+
+async def _watch_rivals(gateway: Gateway) -> None:
+    """Look who interferes once the workers listen: that is more urgent."""
+    await gateway.settled()
+    looker = RivalLooker()
+    await RivalWatch(
+        lambda: interferences(_role(gateway.intent), looker.look(gateway.intent)), gateway.rivals_seen
+    ).run()
 
 
 async def _serve_api(gateway: Gateway, transactions: Transactions, path: Path) -> None:

@@ -46,6 +46,8 @@ def status(
         print(f"kernel state changed by somebody else and repaired: {times}, last {last['at']}: {last['repaired'][0]}")
     if document["firewall"] is not None:
         print(_firewall(document["firewall"]))
+    for rival in document["rivals"]:
+        print(f"{rival['severity']}: {rival['found']} {rival['act']}")
     print(f"{document['flows_active']} active flows, {len(document['workers'])} workers")
     _configuration(document)
 

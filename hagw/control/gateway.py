@@ -22,6 +22,7 @@ from hagw.control.worker_seat import SeatPlan
 from hagw.control.workers import Workers
 from hagw.errors import HagwError
 from hagw.model.facts import Facts
+from hagw.model.finding import Finding
 from hagw.model.health import GatewayHealth, UplinkHealth
 from hagw.model.intent import CpeIntent, Intent
 from hagw.model.snapshot import Snapshot
@@ -68,12 +69,17 @@ class Gateway:
         self._published_at = 0.0
         self._counted: Mapping[str, int] = {}
         self._trouble = ""
+        self._rivals: tuple[Finding, ...] = ()
         self._failures = 0
         self._refused: asyncio.Queue[tuple[str, int]] = asyncio.Queue(maxsize=REFUSED_QUEUE_MAX)
         self._passing = asyncio.Lock()  # a pass works by one intent from its first look to its last step
         self._seats = seats_for
         self._switched_to = 0  # the first snapshot made by the present intent
         self.standing: Callable[[], Standing] = Standing
+
+    def rivals_seen(self, found: tuple[Finding, ...]) -> None:
+        """Show in the status what interferes with us."""
+        self._rivals = found
 
     def look_again(self) -> None:
         """Something changed: have the loop look again. Says nothing of what changed."""
@@ -133,6 +139,7 @@ class Gateway:
                 interception=self._in_force,
                 counted=self._counted,
                 trouble=self._trouble,
+                rivals=self._rivals,
                 drift=self._kernel.drift(),
                 standing=standing,
             )

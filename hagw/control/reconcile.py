@@ -44,6 +44,8 @@ class MachinePort(Protocol):
 
     def forget_flows(self, slot: int) -> int: ...
 
+    def forget_doubtful_flows(self, slot: int) -> int: ...
+
     def counters(self) -> dict[str, int]: ...
 
     def close(self) -> None: ...
@@ -58,6 +60,7 @@ class Reconciler:
         self._machine: MachinePort | None = None
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="kernel")
         self._settled: KernelState | None = None  # what was wanted when the kernel last agreed
+        self._suspected: set[int] = set()
         self._lines: dict[int, tuple[Any, ...]] = {}  # slot -> what its flows depend on, at the last pass
         self._drift = Drift()
 
@@ -173,7 +176,7 @@ class Reconciler:
         log.warning("kernel state was changed by somebody else", repairs=steps, times=self._drift.repairs)
 
     def _release_flows(self, machine: MachinePort, facts: Facts, uplinks: Mapping[str, UplinkHealth]) -> None:
-        """Let flows go that are pinned to a line that has ceased to work or has other addresses now.
+        """Let flows go that are pinned to a line that has ceased to work, is suspected, or has other addresses now.
 
         After the table: their next packet must find the new best line there.
         """
@@ -193,6 +196,13 @@ class Reconciler:
                 released = machine.forget_flows(slot)
                 log.info("unconverted flows may find another line", slot=slot, flows=released)
         self._lines = now
+        suspected = {
+            up.slot for up in self._intent.uplinks if up.name in uplinks and uplinks[up.name].state == "suspect"
+        }
+        for slot in sorted(suspected - self._suspected):
+            released = machine.forget_doubtful_flows(slot)
+            log.info("doubtful flows may find another line", slot=slot, flows=released)
+        self._suspected = suspected
 
 
 def _desired(

@@ -12,6 +12,7 @@ from hagw.control.ports import GatewayHealths, Interception, Traffic, UplinkHeal
 from hagw.control.snapshots import UNKNOWN_GATEWAY, UNKNOWN_UPLINK
 from hagw.control.standing import Standing
 from hagw.control.workers import WorkerReport
+from hagw.model.finding import Finding
 from hagw.model.health import UplinkHealth
 from hagw.model.intent import CpeIntent, GatewayIntent, HagIntent, Intent, UplinkIntent
 
@@ -91,6 +92,15 @@ class FirewallStatus(TypedDict):
     blocked_forward: int | None
 
 
+class RivalStatus(TypedDict):
+    """A program or rule that interferes with hagw, as `hagw doctor` tells it."""
+
+    id: str
+    severity: str
+    found: str
+    act: str
+
+
 class StatusDocument(TypedDict):
     """`hagw status --json`."""
 
@@ -111,6 +121,7 @@ class StatusDocument(TypedDict):
     drift: DriftStatus
     config_file_differs: bool
     config_notice: str
+    rivals: list[RivalStatus]
 
 
 class FlowsDocument(TypedDict):
@@ -136,6 +147,7 @@ class StatusInputs:
     counted: Mapping[str, int] = field(default_factory=dict)
     drift: Drift = field(default_factory=Drift)
     standing: Standing = STANDING
+    rivals: tuple[Finding, ...] = ()
 
 
 def status_document(inputs: StatusInputs) -> StatusDocument:
@@ -161,6 +173,7 @@ def status_document(inputs: StatusInputs) -> StatusDocument:
         config_file_differs=inputs.standing.file_differs,
         config_notice=inputs.standing.notice,
         drift=_drift(inputs.drift),
+        rivals=[RivalStatus(id=f.id, severity=f.severity, found=f.found, act=f.act) for f in inputs.rivals],
     )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
-from hagw.doctor.evidence import BaseChain, Evidence, Rivals
+from hagw.doctor.evidence import BaseChain, Evidence, Rivals, Role
 from hagw.model.finding import Finding
 from hagw.model.ids import MARK_INTERCEPT, MARK_MASK, PRIORITIES
 
@@ -247,17 +247,19 @@ CHECKS: Final = (
 )
 
 
-def findings(rivals: Rivals) -> tuple[Finding, ...]:
-    """Return what all checks of rivals find."""
-    return tuple(finding for check in CHECKS for finding in check(rivals))
+def findings(role: Role, rivals: Rivals) -> tuple[Finding, ...]:
+    """Return what the checks find. A HAG intercepts nothing: there only those that manage paths matter."""
+    return tuple(finding for check in (CHECKS if role == "cpe" else _FOR_HAG) for finding in check(rivals))
+
+
+def interferences(role: Role, rivals: Rivals) -> tuple[Finding, ...]:
+    """Return those that are more than a note."""
+    return tuple(finding for finding in findings(role, rivals) if finding.severity in ("warning", "problem"))
 
 
 def check_rivals(evidence: Evidence) -> Iterator[Finding]:
-    """Yield the rivals of a CPE; a HAG intercepts nothing, there only those that manage paths matter."""
-    if evidence.role == "cpe":
-        found = findings(evidence.rivals)
-    else:
-        found = tuple(finding for check in _FOR_HAG for finding in check(evidence.rivals))
+    """Yield the rivals, or that there are none."""
+    found = findings(evidence.role, evidence.rivals)
     yield from found
     if not found:
         yield Finding("rival", "ok", "no other program that manages routes, filters or paths was found")

@@ -15,7 +15,7 @@ from hagw.doctor.check_rivals import check_rivals
 from hagw.doctor.evidence import Daemon, Evidence, Kernel
 from hagw.doctor.look_box import look_box
 from hagw.doctor.look_lines import look_lines
-from hagw.doctor.look_rivals import look_rivals
+from hagw.doctor.look_rivals import RivalLooker
 from hagw.errors import ConfigError
 from hagw.kernel.facts import FactsReader
 from hagw.model.facts import Facts
@@ -66,7 +66,7 @@ def look(config: Path, daemon: Daemon, state_dir: Path, root: Path = Path("/")) 
     return Evidence(
         role="hag" if isinstance(intent, HagIntent) else "cpe",
         kernel=_kernel(),
-        rivals=look_rivals(intent, root),
+        rivals=RivalLooker(root).look(intent),
         box=look_box(state_dir, root),
         daemon=daemon,
         lan_interfaces=intent.lan_interfaces if isinstance(intent, CpeIntent) else (),

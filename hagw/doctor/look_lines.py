@@ -32,6 +32,7 @@ def look_lines(intent: CpeIntent, facts: Facts) -> tuple[Line, ...]:
 
 
 def _look(uplink: UplinkIntent, facts: UplinkFacts, intent: CpeIntent) -> Line:
+    interface = facts.interface or uplink.interface
     ways = [
         (gateway, source, address)
         for gateway in intent.gateways
@@ -43,7 +44,7 @@ def _look(uplink: UplinkIntent, facts: UplinkFacts, intent: CpeIntent) -> Line:
         ways = []
     return Line(
         name=uplink.name,
-        interface=uplink.interface,
+        interface=interface or "that was asked for",
         enabled=uplink.enabled,
         present=facts.ifindex is not None,
         up=facts.admin_up,
@@ -53,24 +54,24 @@ def _look(uplink: UplinkIntent, facts: UplinkFacts, intent: CpeIntent) -> Line:
         address6=None if facts.address6 is None else str(facts.address6),
         has_route4=facts.gateway4 is not None or facts.onlink4,
         has_route6=facts.gateway6 is not None or facts.onlink6,
-        rp_filter=sysctl.read(f"net/ipv4/conf/{uplink.interface}/rp_filter"),
-        echoes=tuple(_echo(uplink, facts, *way) for way in ways),
-        connections=tuple(_connect(uplink, *way) for way in ways),
+        rp_filter=sysctl.read(f"net/ipv4/conf/{interface}/rp_filter"),
+        echoes=tuple(_echo(uplink.slot, interface, facts.ifindex or 0, *way) for way in ways),
+        connections=tuple(_connect(interface, *way) for way in ways),
         path_mtus=tuple(
-            PathMtu(gateway.name, str(address), largest_packet(uplink.interface, source, address, facts.mtu))
+            PathMtu(gateway.name, str(address), largest_packet(interface, source, address, facts.mtu))
             for gateway, source, address in ways
         ),
     )
 
 
 def _echo(
-    uplink: UplinkIntent, facts: UplinkFacts, gateway: GatewayIntent, source: IPAddress, address: IPAddress
+    slot: int, interface: str, ifindex: int, gateway: GatewayIntent, source: IPAddress, address: IPAddress
 ) -> Echo:
     """Ask as the daemon does, under another line number: the gateway counts questions by it."""
-    line = ECHO_LINE_EXAMINED_BASE + uplink.slot
+    line = ECHO_LINE_EXAMINED_BASE + slot
     ends = Endpoints(
-        interface=uplink.interface,
-        ifindex=facts.ifindex or 0,
+        interface=interface,
+        ifindex=ifindex,
         source=source,
         destination=address,
         port=gateway.probe_port,
@@ -97,13 +98,13 @@ def _echo(
     return Echo(gateway.name, str(address), None, why)
 
 
-def _connect(uplink: UplinkIntent, gateway: GatewayIntent, source: IPAddress, address: IPAddress) -> Connection:
+def _connect(interface: str, gateway: GatewayIntent, source: IPAddress, address: IPAddress) -> Connection:
     """Open a connection, send nothing, and close it."""
     family = socket.AF_INET if source.version == 4 else socket.AF_INET6
     try:
         with socket.socket(family, socket.SOCK_STREAM, IPPROTO_MPTCP) as sock:
             sock.settimeout(_CONNECT_S)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, uplink.interface.encode())
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode())
             sock.bind((str(source), 0))
             sock.connect((str(address), gateway.port))
             outcome: Final = "tcp" if token_of(sock) is None else "mptcp"

@@ -7,13 +7,14 @@ what is written in files holds after the next boot.
 import os
 import socket
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 from hagw.doctor.evidence import BaseChain, ForeignRule, Rivals
 from hagw.errors import UnsupportedEnvironment
 from hagw.kernel.rules import SeenRule, read_rules
-from hagw.kernel.ruleset import read_ruleset
+from hagw.kernel.ruleset import RulesetReader
 from hagw.model.ids import (
     MARK_INTERCEPT,
     NFT_TABLE,
@@ -50,14 +51,35 @@ _OPENMPTCPROUTER: Final = (
 )
 
 
-def look_rivals(intent: Intent | None, root: Path = Path("/")) -> Rivals:
-    """Look everywhere; what cannot be read is counted or named, never an error."""
+class RivalLooker:
+    """Looks for rivals again and again; not for several threads at once."""
+
+    def __init__(self, root: Path = Path("/")) -> None:
+        self._root = root
+        self._ruleset: RulesetReader | None = None
+
+    def look(self, intent: Intent | None) -> Rivals:
+        """Look everywhere (5 ms); what cannot be read is counted or named, never an error."""
+        lan = frozenset(intent.lan_interfaces) if isinstance(intent, CpeIntent) else frozenset()
+        try:
+            self._ruleset = self._ruleset or RulesetReader()
+            ruleset, why = self._ruleset.read(), ""
+        except (OSError, UnsupportedEnvironment) as error:
+            ruleset, why = (), str(error)
+        rules, why_rules = _rules()
+        return replace(
+            _look_at_files(intent, self._root),
+            chains=base_chains(ruleset, lan),
+            tproxy=tproxy_chains(ruleset),
+            rules=rules,
+            why_no_rules=why or why_rules,
+        )
+
+
+def _look_at_files(intent: Intent | None, root: Path) -> Rivals:
     processes, unseen = processes_here(root / "proc")
-    uplinks = {up.interface for up in intent.uplinks} if isinstance(intent, CpeIntent) else set()
-    lan = frozenset(intent.lan_interfaces) if isinstance(intent, CpeIntent) else frozenset()
+    uplinks = {up.interface for up in intent.uplinks if up.interface} if isinstance(intent, CpeIntent) else set()
     hooks, stanzas = ifupdown(root, uplinks)
-    chains, tproxy, why = _filters(lan)
-    rules, why_rules = _rules()
     return Rivals(
         processes=processes,
         unseen_processes=unseen if os.geteuid() else 0,  # root sees all but what has a user namespace of its own
@@ -73,10 +95,6 @@ def look_rivals(intent: Intent | None, root: Path = Path("/")) -> Rivals:
         legacy_tables=tuple(
             sorted({line for name in ("ip", "ip6") for line in _lines(root / f"proc/net/{name}_tables_names")})
         ),
-        chains=chains,
-        tproxy=tproxy,
-        rules=rules,
-        why_no_rules=why or why_rules,
     )
 
 
@@ -228,14 +246,6 @@ def foreign_rules(seen: Iterable[SeenRule]) -> tuple[ForeignRule, ...]:
         and _RPDB_LOCAL < rule.priority < PRIORITIES.stop
         and not (rule.priority == _L3MDEV and rule.protocol == _RTPROT_KERNEL)
     )
-
-
-def _filters(lan: frozenset[str]) -> tuple[tuple[BaseChain, ...], tuple[str, ...], str]:
-    try:
-        ruleset = read_ruleset()
-    except (OSError, UnsupportedEnvironment) as why:
-        return (), (), str(why)
-    return base_chains(ruleset, lan), tproxy_chains(ruleset), ""
 
 
 def base_chains(ruleset: Iterable[dict[str, Any]], lan: frozenset[str]) -> tuple[BaseChain, ...]:

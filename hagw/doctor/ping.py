@@ -30,15 +30,13 @@ def largest_packet(interface: str, source: IPAddress, destination: IPAddress, mt
     try:
         with _opened(interface, source, destination) as sock:
             pinger = _Pinger(sock, source.version)
-            if pinger.passes(mtu):
-                return mtu
-            low, high = _SMALLEST[source.version], mtu
-            if low >= high or not pinger.passes(low):
+            low, high = min(_SMALLEST[source.version], mtu), mtu
+            if not pinger.passes(low):  # also has neighbours found before it matters
                 return None
-            while high - low > 1:  # low passes, high does not
-                middle = (low + high) // 2
-                low, high = (middle, high) if pinger.passes(middle) else (low, middle)
-            return low
+            while low < high:  # low passes
+                size = high if high == mtu else (low + high + 1) // 2
+                low, high = (size, high) if pinger.passes(size) else (low, size - 1)
+            return mtu if low < mtu and pinger.passes(mtu) else low  # a lost ping is no evidence
     except OSError:
         return None
 

@@ -20,6 +20,8 @@ _CTA_ZONE: Final = 18
 _CTA_MARK_MASK: Final = 21
 _CTA_TUPLE_PROTO: Final = 2
 _CTA_PROTO_NUM: Final = 1
+_CTA_PROTO_DST_PORT: Final = 3
+_PORT_DNS: Final = struct.pack(">H", 53)
 _NLA_F_NESTED: Final = 0x8000
 _SEEN_REPLY: Final = 1 << 1
 _HEADER: Final = struct.Struct("=BBH")  # struct nfgenmsg: family, version, resource id
@@ -32,6 +34,14 @@ def forget(mark: int, mask: int) -> int:
     keeps its entry: another source address could not continue it, and its line may come back. Raises OSError.
     """
     return _forget(mark, mask, lambda entry: not _is_answered(entry) or not _is_tcp(entry))
+
+
+def forget_doubtful(mark: int, mask: int) -> int:
+    """Delete the entries with this mark that lose nothing by trying elsewhere: DNS, and what was never answered.
+
+    For a line that is only suspected: a call or a game would lose its address for nothing. Raises OSError.
+    """
+    return _forget(mark, mask, lambda entry: not _is_answered(entry) or _is_dns(entry))
 
 
 def forget_unpinned(mask: int) -> int:
@@ -61,9 +71,17 @@ def _is_answered(entry: bytes) -> bool:
 
 
 def _is_tcp(entry: bytes) -> bool:
+    return _protocol(entry)[_CTA_PROTO_NUM][0] == socket.IPPROTO_TCP
+
+
+def _is_dns(entry: bytes) -> bool:
+    protocol = _protocol(entry)
+    return protocol[_CTA_PROTO_NUM][0] == socket.IPPROTO_UDP and protocol[_CTA_PROTO_DST_PORT] == _PORT_DNS
+
+
+def _protocol(entry: bytes) -> dict[int, bytes]:
     found = dict(attributes(entry[_HEADER.size :]))
-    protocol = dict(attributes(dict(attributes(found[_CTA_TUPLE_ORIG]))[_CTA_TUPLE_PROTO]))[_CTA_PROTO_NUM][0]
-    return protocol == socket.IPPROTO_TCP
+    return dict(attributes(dict(attributes(found[_CTA_TUPLE_ORIG]))[_CTA_TUPLE_PROTO]))
 
 
 def _is_marked(entry: bytes, mark: int, mask: int) -> bool:

@@ -43,6 +43,7 @@ class World:
     facts: Facts = field(default_factory=lambda: Facts(uplinks={}))
     refused: set[tuple[IPAddress, int]] = field(default_factory=set)
     forgotten: list[int] = field(default_factory=list)
+    doubted: list[int] = field(default_factory=list)
 
 
 class MemoryInMemory:
@@ -126,6 +127,11 @@ class FakeMachine:
     def forget_flows(self, slot: int) -> int:
         """Note that the slot's flows were let go."""
         self.world.forgotten.append(slot)
+        return 0
+
+    def forget_doubtful_flows(self, slot: int) -> int:
+        """Note that those of the slot's flows were let go."""
+        self.world.doubted.append(slot)
         return 0
 
     def counters(self) -> dict[str, int]:

@@ -137,6 +137,13 @@ class Machine:
         except OSError as error:
             raise KernelRefused(f"flows of slot {slot} cannot be moved: {error}") from error
 
+    def forget_doubtful_flows(self, slot: int) -> int:
+        """Let those go that lose nothing by it: DNS, and what was never answered; return how many there were."""
+        try:
+            return conntrack.forget_doubtful(uplink_mark(slot), MARK_MASK)
+        except OSError as error:
+            raise KernelRefused(f"flows of slot {slot} cannot be moved: {error}") from error
+
     def counters(self) -> dict[str, int]:
         """Return the packets counted by each of the table's counters."""
         try:

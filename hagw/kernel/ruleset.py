@@ -7,14 +7,20 @@ from hagw.errors import UnsupportedEnvironment
 _MISSING: Final = "the Python module of nftables is missing, install python3-nftables"
 
 
-def read_ruleset() -> tuple[dict[str, Any], ...]:
-    """Return the objects of this namespace as libnftables-json(5). Raise OSError or UnsupportedEnvironment."""
-    context = _context()
-    context.set_json_output(True)
-    code, output, error = context.json_cmd({"nftables": [{"list": {"ruleset": None}}]})
-    if code != 0:
-        raise OSError(f"the rules of nftables cannot be read: {' '.join(str(error).split())}")
-    return tuple(output["nftables"])
+class RulesetReader:
+    """Reads all rules of the network namespace it was made in. Kept by who reads often: contexts leak a little."""
+
+    def __init__(self) -> None:
+        """Raise UnsupportedEnvironment or OSError."""
+        self._context = _context()
+        self._context.set_json_output(True)
+
+    def read(self) -> tuple[dict[str, Any], ...]:
+        """Return the objects, also those of others, as libnftables-json(5). Raise OSError."""
+        code, output, error = self._context.json_cmd({"nftables": [{"list": {"ruleset": None}}]})
+        if code != 0:
+            raise OSError(f"the rules of nftables cannot be read: {' '.join(str(error).split())}")
+        return tuple(output["nftables"])
 
 
 def try_ruleset(text: str) -> None:

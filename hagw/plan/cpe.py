@@ -54,7 +54,14 @@ def desired(
     intent = replace(intent, uplinks=tuple(uplink for uplink in intent.uplinks if uplink.interface))
     able = {family: usable(intent, facts, health, family) for family in FAMILIES}
     families: tuple[Family, ...] = FAMILIES if facts.ipv6 else (4,)
-    table = cpe_table(intent, facts, usable=able, intercept4=intercept4, intercept6=intercept6)
+    table = cpe_table(
+        intent,
+        facts,
+        usable=able,
+        intercept4=intercept4,
+        intercept6=intercept6,
+        healthy=_healthy(intent, facts, health),
+    )
     resources: list[Resource] = [*_sysctls(intent, facts), *_links(intent, facts), table]
     for family in families:
         resources += _common(family)
@@ -65,6 +72,12 @@ def desired(
         if chosen is not None:
             resources.append(_route(chosen, facts, family, TABLE_BEST))
     return state_of(*resources)
+
+
+def _healthy(intent: CpeIntent, facts: Facts, health: Mapping[str, UplinkHealth]) -> frozenset[str]:
+    """Return the uplinks that can carry something and that nobody doubts."""
+    found = {uplink.name for family in FAMILIES for uplink in usable(intent, facts, health, family)}
+    return frozenset(name for name in found if name not in health or health[name].state == "up")
 
 
 def _common(family: Family) -> Iterator[Resource]:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from hagw.model.facts import Facts
 from hagw.model.intent import CpeIntent, Intent, UplinkIntent
+from hagw.plan.offered import refusals
 
 
 def impossibilities(present: Intent, wanted: Intent, facts: Facts) -> tuple[str, ...]:
@@ -15,12 +16,13 @@ def impossibilities(present: Intent, wanted: Intent, facts: Facts) -> tuple[str,
         roles = [_role(intent) for intent in (present, wanted)]
         return (f"the running daemon is a {roles[0]} and cannot become a {roles[1]}: end it and `hagw clear` first",)
     if not isinstance(present, CpeIntent) or not isinstance(wanted, CpeIntent):
-        return ()
+        return refusals(wanted, facts)
     return (
         *_missing(present, wanted, facts),
         *_shared(wanted, facts),
         *_beyond_the_driver(present, wanted, facts),
         *_useless(present, wanted),
+        *refusals(wanted, facts),
     )
 
 

@@ -33,7 +33,7 @@ from hagw.model.facts import Facts
 from hagw.model.ids import MARK_INTERCEPT, MARK_KEEP, MARK_MASK, PORT_TPROXY, uplink_mark
 from hagw.model.intent import CpeIntent, UplinkIntent
 from hagw.model.resources import NftTable
-from hagw.plan import firewall
+from hagw.plan import firewall, own_dns
 from hagw.plan.expressions import (
     ACCEPT,
     CT_MARK,
@@ -95,8 +95,9 @@ def cpe_table(
     usable: Usable,
     intercept4: bool,
     intercept6: bool,
+    healthy: frozenset[str] = frozenset(),
 ) -> NftTable:
-    """Build the table. `usable` are the uplinks that can carry a family now, best first."""
+    """Build the table. `usable` are the uplinks that can carry a family now, best first, `healthy` all that are up."""
     uplinks = [uplink for uplink in intent.uplinks if uplink.enabled]
     lan = interfaces(intent.lan_interfaces)
     guarded = firewall.guarded(intent.uplinks, facts)
@@ -107,6 +108,8 @@ def cpe_table(
         hooked("prerouting", "filter", "prerouting", -150, _prerouting(uplinks, lan)),
         hooked("input", "filter", "input", 0, [*_input(), *firewall.input_jumps(guarded)]),
         hooked("forward", "filter", "forward", -150, [*_forward(uplinks, facts), *firewall.forward_jumps(guarded)]),
+        chain(own_dns.CHAIN, own_dns.pins(uplinks, facts, healthy, usable)),
+        hooked("output", "route", "output", -150, own_dns.output(uplinks)),
         hooked("postrouting", "nat", "postrouting", 100, _postrouting(uplinks, lan)),
     ]
     local = [*facts.local_prefixes, *(ip_network(text) for text in _ALWAYS_LOCAL)]
@@ -230,7 +233,8 @@ def _postrouting(uplinks: list[UplinkIntent], lan: Expression) -> list[Rule]:
     if not uplinks:
         return []
     out = interfaces([uplink.interface for uplink in uplinks], "oifname")
-    return [[lan, out, differ({"&": [CT_MARK, MARK_MASK]}, MARK_KEEP), {"masquerade": None}]]
+    forwarded: Rule = [lan, out, differ({"&": [CT_MARK, MARK_MASK]}, MARK_KEEP), {"masquerade": None}]
+    return [forwarded, *own_dns.source(uplinks)]
 
 
 def _drop(counter: str) -> Rule:

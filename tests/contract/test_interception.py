@@ -264,6 +264,52 @@ def test_a_socket_bound_to_a_line_uses_it_even_when_it_is_not_the_best(site: Sit
         assert ask(sock)[:2] == ["server", LINE_B[address]]
 
 
+@BOTH
+def test_the_gateways_own_queries_leave_a_line_that_fails_whatever_socket_they_use(site: Site, address: str) -> None:
+    """Bound to a working line's address they stay there; bound to a dead one's they go on over another."""
+    for name in (SERVER4, SERVER6):
+        server = Server("dns")
+        server.listen(bound(site.topology.server, socket.SOCK_DGRAM, name, 53))
+        site.stack.enter_context(server.running())
+    site.settle()
+    with (
+        bound(site.topology.cpe, socket.SOCK_DGRAM, LINE_A[address], 0) as over_a,
+        bound(site.topology.cpe, socket.SOCK_DGRAM, LINE_B[address], 0) as over_b,
+    ):
+        for sock in (over_a, over_b):
+            sock.settimeout(2)
+            sock.connect((address, 53))
+        assert ask(over_a) == ["dns", LINE_A[address]]
+        assert ask(over_b) == ["dns", LINE_B[address]]
+        site.settle(down=("a",))
+        with site.topology.cpe.entered():
+            assert site.port.forget_doubtful_flows(1) >= 1
+        assert ask(over_a) == ["dns", LINE_B[address]]
+        site.settle(down=("b",))
+        with site.topology.cpe.entered():
+            assert site.port.forget_doubtful_flows(2) >= 1
+        assert ask(over_a) == ask(over_b) == ["dns", LINE_A[address]]
+
+
+def test_a_suspected_line_keeps_calls_and_lets_queries_go(site: Site) -> None:
+    server = Server("dns")
+    server.listen(bound(site.topology.server, socket.SOCK_DGRAM, SERVER4, 53))
+    site.stack.enter_context(server.running())
+    site.settle(intercept=False)
+    with site.host.entered():
+        query, call = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
+    with query, call:
+        for sock, port in ((query, 53), (call, PORT)):
+            sock.settimeout(2)
+            sock.connect((SERVER4, port))
+            assert ask(sock)[1] == LINE_A[SERVER4]
+        site.settle(intercept=False, down=("a",))
+        with site.topology.cpe.entered():
+            assert site.port.forget_doubtful_flows(1) == 1
+        assert ask(query) == ["dns", LINE_B[SERVER4]]
+        assert ask(call) == ["server", LINE_A[SERVER4]]
+
+
 def test_the_gateway_answers_a_lan_host_from_a_lines_address(site: Site) -> None:
     site.settle()
     own = Server("cpe")

@@ -121,6 +121,18 @@ def test_flows_leave_a_line_once_when_it_stops_working() -> None:
     assert around.forgotten == [1]
 
 
+def test_what_loses_nothing_leaves_a_line_as_soon_as_it_is_suspected() -> None:
+    around = world()
+    suspect = {**UP, "dsl": UplinkHealth("suspect")}
+
+    async def story(reconciler: Reconciler) -> None:
+        for health in (UP, suspect, suspect, UP, suspect):
+            await reconciler.reconcile(FACTS, health, ON)
+
+    run(around, story)
+    assert (around.doubted, around.forgotten) == ([1, 1], [])
+
+
 def test_flows_leave_a_line_whose_address_changes() -> None:
     around = world()
     moved = replace(FACTS.uplinks["lte"], address4=ip_address("192.0.2.99"))

@@ -33,11 +33,11 @@ def write(root: Path, path: str, text: str) -> None:
 def test_the_drop_in_from_the_advice_settles_networkd(tmp_path: Path) -> None:
     write(tmp_path, "etc/systemd/networkd.conf", "# vendor\n[Network]\n#ManageForeignRoutes=yes\nSpeedMeter=no\n")
     running = Rivals(processes=frozenset({"systemd-network"}), networkd=tuple(networkd_settings(tmp_path).items()))
-    (finding,) = findings(running)
+    (finding,) = findings("cpe", running)
     lines = [part for part in finding.act.split("`") if part.startswith(("[", "Manage"))]
     write(tmp_path, "etc/systemd/networkd.conf.d/90-hagw.conf", "\n".join(lines))
     settled = Rivals(processes=frozenset({"systemd-network"}), networkd=tuple(networkd_settings(tmp_path).items()))
-    assert [finding.severity for finding in findings(settled)] == ["ok"]
+    assert [finding.severity for finding in findings("cpe", settled)] == ["ok"]
 
 
 def test_a_drop_in_below_etc_hides_the_vendors_of_the_same_name(tmp_path: Path) -> None:
@@ -56,11 +56,13 @@ def test_network_files_that_use_our_numbers_are_named(tmp_path: Path) -> None:
 
 def test_the_drop_in_from_the_advice_settles_networkmanagers_endpoints(tmp_path: Path) -> None:
     processes = frozenset({"NetworkManager"})
-    assert "rival.networkmanager-mptcp" in {finding.id for finding in findings(Rivals(processes=processes))}
+    assert "rival.networkmanager-mptcp" in {finding.id for finding in findings("cpe", Rivals(processes=processes))}
     write(tmp_path, "etc/NetworkManager/NetworkManager.conf", "[main]\nplugins=keyfile\n")
     text = "[connection-hagw]\nconnection.mptcp-flags=1\n[keyfile]\nunmanaged-devices=interface-name:lan0\n"
     write(tmp_path, "etc/NetworkManager/conf.d/90-hagw.conf", text)
-    (left,) = findings(Rivals(processes=processes, network_manager=tuple(network_manager_settings(tmp_path).items())))
+    (left,) = findings(
+        "cpe", Rivals(processes=processes, network_manager=tuple(network_manager_settings(tmp_path).items()))
+    )
     assert left.id == "rival.networkmanager"
     assert "unmanaged: interface-name:lan0" in left.found
 

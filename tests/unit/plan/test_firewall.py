@@ -5,7 +5,7 @@ from ipaddress import ip_address, ip_network
 import pytest
 
 from hagw.model.intent import AllowIntent, FirewallIntent, UplinkIntent
-from hagw.plan.firewall import admits, chains
+from hagw.plan.firewall import admits, chains, forward_jumps, input_jumps
 
 DSL = UplinkIntent("dsl", "dsl", "dsl0", 1)
 NEAR = ip_address("192.0.2.7")
@@ -48,3 +48,9 @@ def test_prefixes_of_different_families_make_no_rule() -> None:
     entry = AllowIntent("x", "udp", ((53, 53),), (ip_network("192.0.2.0/24"),), (ip_network("2001:db8::/64"),))
     _, beyond = chains(FirewallIntent(allow=(entry,)), (DSL,))
     assert not [rule for rule in beyond["rules"] if {"counter": "allowed"} in rule]
+
+
+def test_lines_that_are_not_plugged_in_have_no_rules() -> None:
+    to_us, beyond = chains(FirewallIntent(allow=(SSH, HOST)), ())
+    assert [sum({"counter": "allowed"} in rule for rule in chain["rules"]) for chain in (to_us, beyond)] == [1, 1]
+    assert input_jumps([]) == forward_jumps([]) == []

@@ -7,6 +7,7 @@ from hagw.model.facts import Facts
 from hagw.model.intent import CpeIntent, HagIntent
 from hagw.model.resources import Sysctl
 from hagw.plan import cpe, hag
+from hagw.plan.feasible import impossibilities
 from hagw.plan.offered import refusals
 
 CPE = CpeIntent(lan_interfaces=("lan0",), uplinks=(), gateways=())
@@ -25,6 +26,8 @@ def test_a_scheduler_the_kernel_lacks_is_refused_with_the_list() -> None:
     (sentence,) = refusals(wanted, replace(FACTS, mptcp_schedulers=("default", "bpf_rr")))
     assert "bpf_red" in sentence
     assert sentence.endswith("default, bpf_rr")
+    assert impossibilities(HAG, wanted, FACTS) == refusals(wanted, FACTS)
+    assert impossibilities(CPE, replace(CPE, mptcp_scheduler="bpf_red"), FACTS) != ()
 
 
 def test_a_congestion_control_the_kernel_lacks_is_refused_with_the_list() -> None:
