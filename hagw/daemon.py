@@ -36,6 +36,7 @@ from hagw.errors import HagwError
 from hagw.kernel import preflight
 from hagw.kernel.machine import Machine
 from hagw.model.intent import CpeIntent, Intent
+from hagw.probe.advertisement import Advertiser
 from hagw.probe.monitor import Monitor
 from hagw.probe.prober import Prober
 
@@ -108,8 +109,12 @@ async def _main(archive: Archive, in_force: InForce) -> None:
     monitor = Monitor(on_link=prober.link_seen, on_change=gateway.look_again, on_table=guard.touched)
     await gateway.prepare()
     log.info("kernel state prepared", role=role)
-    observers = (monitor.run(), guard.run(), prober.run()) if role == "cpe" else (monitor.run(),)
-    await serve(gateway, transactions, (*observers, _watch_rivals(gateway)), runtime_dir())
+    advertiser = Advertiser()
+    gateway.on_ipv6 = advertiser.update
+    observers = [monitor.run(), _watch_rivals(gateway)]
+    if role == "cpe":
+        observers += [guard.run(), prober.run(), advertiser.run()]
+    await serve(gateway, transactions, observers, runtime_dir())
 
 
 async def serve(

@@ -27,6 +27,7 @@ from hagw.model.health import GatewayHealth, UplinkHealth
 from hagw.model.intent import CpeIntent, Intent
 from hagw.model.snapshot import Snapshot
 from hagw.plan.caller import Caller
+from hagw.plan.ranking import usable
 from hagw.plan.ways import forwarding, own_way
 from hagw.policy.schedule import has_hours
 from hagw.uplinks.interfaces import resolved
@@ -76,6 +77,7 @@ class Gateway:
         self._seats = seats_for
         self._switched_to = 0  # the first snapshot made by the present intent
         self.standing: Callable[[], Standing] = Standing
+        self.on_ipv6: Callable[[tuple[str, ...], bool], None] = _ignore  # LAN interfaces, whether IPv6 leads anywhere
 
     def rivals_seen(self, found: tuple[Finding, ...]) -> None:
         """Show in the status what interferes with us."""
@@ -248,7 +250,14 @@ class Gateway:
         if wanted != self._in_force:
             log.info("interception changed", ipv4=wanted.ipv4, ipv6=wanted.ipv6)
         self._failures, self._trouble, self._in_force = 0, "", wanted
+        self._tell_ipv6()
         return steps
+
+    def _tell_ipv6(self) -> None:
+        """Say whether a LAN host can reach anything by IPv6: through a gateway, or over a line that has it."""
+        if isinstance(self._intent, CpeIntent):
+            lines = usable(resolved(self._intent, self._facts), self._facts, self._health.uplinks(), 6)
+            self.on_ipv6(self._intent.lan_interfaces, self._in_force.ipv6 or bool(lines))
 
     def _forget_changed(self, intent: Intent) -> None:
         """Have what was learnt about lines and gateways forgotten where the name now means another one."""
@@ -329,3 +338,7 @@ class Gateway:
         while True:
             await asyncio.sleep(MEASURES_S)
             self._publish()
+
+
+def _ignore(_interfaces: tuple[str, ...], _works: bool) -> None:
+    """Stand in where nobody advertises."""
