@@ -40,6 +40,7 @@ class Plane(Protocol):
     def heard(self, gateway: str, at: float) -> None: ...
     def stats(self) -> dict[str, Any]: ...
     def flows(self, recent_s: float) -> list[dict[str, Any]]: ...
+    def flow(self, flow_id: str) -> dict[str, Any] | None: ...
 
 
 def main(role: str, index: int) -> int:
@@ -153,6 +154,9 @@ class Control:
             case "try" if isinstance(plane, CpeWorker):
                 number = request["id"]
                 plane.try_gateway(lambda failure: client.send({"op": "tried", "id": number, "failure": failure}))
+            case "flow":
+                flow = plane.flow(str(request["flow"]))
+                client.send({"op": "flows", "id": request["id"], "flows": [] if flow is None else [flow]})
             case "heard":
                 plane.heard(request["gateway"], float(request["at"]))
             case "stop":

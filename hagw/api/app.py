@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse, StreamingResponse
 
 from hagw.api.config import Changed
 from hagw.api.config import resources as config_resources
+from hagw.api.explain import Explains, explain_resources
 from hagw.api.peers import peer_uid
 from hagw.api.problems import add_handlers, problem
 from hagw.control.status import FlowsDocument, StatusDocument
@@ -19,7 +20,7 @@ FLOWS_A_CHUNK = 100  # about 1 ms of encoding between two looks at everything el
 RECENT_MAX_S = 3600.0
 
 
-class Observed(Protocol):
+class Observed(Explains, Protocol):
     """What the API asks of the daemon."""
 
     def status(self) -> StatusDocument:
@@ -41,6 +42,7 @@ def build_app(daemon: Observed, changes: Changed, allowed_uids: frozenset[int]) 
         return await call_next(request)
 
     app.include_router(_resources(daemon), prefix=PREFIX)
+    app.include_router(explain_resources(daemon), prefix=PREFIX)
     app.include_router(config_resources(changes), prefix=f"{PREFIX}/config")
     return app
 

@@ -11,6 +11,7 @@ from hagw.cli.check import check
 from hagw.cli.clear import clear
 from hagw.cli.daemon import daemon
 from hagw.cli.doctor import doctor
+from hagw.cli.explain import explain
 from hagw.cli.flows import flows
 from hagw.cli.output import print_error
 from hagw.cli.plan import diff, history, plan
@@ -28,7 +29,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="Hybrid-access gateway: a LAN's plain TCP over DSL, LTE and WiFi at once.",
 )
-LOOKING = (status, flows, doctor, history, diff, get)
+LOOKING = (status, flows, explain, doctor, history, diff, get)
 CHANGING = (check, plan, apply, confirm, rollback, clear)
 for verb in (daemon, *LOOKING, *CHANGING, lab.lab, version):
     app.command()(verb)

@@ -13,6 +13,7 @@ from typing import Any
 import structlog
 
 from hagw.control.condition import Condition
+from hagw.control.explaining import explanation
 from hagw.control.gate import Gate
 from hagw.control.ports import HealthPort, Interception, KernelPort, Preview
 from hagw.control.snapshots import UNKNOWN_GATEWAY, cpe_snapshot, decides_alike, hag_snapshot
@@ -20,12 +21,13 @@ from hagw.control.standing import Standing
 from hagw.control.status import FlowsDocument, StatusDocument, StatusInputs, flows_document, status_document
 from hagw.control.worker_seat import SeatPlan
 from hagw.control.workers import Workers
-from hagw.errors import HagwError
+from hagw.errors import HagwError, Refused
 from hagw.model.facts import Facts
 from hagw.model.finding import Finding
+from hagw.model.flow import FlowKey
 from hagw.model.health import GatewayHealth, UplinkHealth
 from hagw.model.intent import CpeIntent, Intent
-from hagw.model.snapshot import Snapshot
+from hagw.model.snapshot import CpeSnapshot, Snapshot
 from hagw.plan.caller import Caller
 from hagw.plan.ranking import usable
 from hagw.plan.ways import forwarding, own_way
@@ -206,6 +208,16 @@ class Gateway:
         """Return the flows document, with flows closed up to `recent_s` ago."""
         answer = await self.workers.flows(recent_s)
         return flows_document(answer.flows, answer.silent)
+
+    async def flow(self, flow_id: str) -> dict[str, Any] | None:
+        """Return a live or recent flow with the timeline of its subflows."""
+        return await self.workers.flow(flow_id)
+
+    def explain(self, flow: FlowKey) -> dict[str, Any]:
+        """Return the explanation of a flow that need not exist. Raise Refused where nothing is decided."""
+        if not isinstance(self._intent, CpeIntent) or not isinstance(self._published, CpeSnapshot):
+            raise Refused("Flows are decided on the CPE; this is a HAG.")
+        return explanation(self._published, flow, self._intent, self._facts, self._in_force)
 
     async def _reconcile_for_ever(self) -> None:
         while True:

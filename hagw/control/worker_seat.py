@@ -85,11 +85,18 @@ class Seat:
 
     async def flows(self, recent_s: float, timeout_s: float) -> list[dict[str, Any]] | None:
         """Return its flows, None when it does not answer in time."""
+        return await self._ask({"op": "flows", "recent_s": recent_s}, timeout_s)
+
+    async def flow(self, flow_id: str, timeout_s: float) -> list[dict[str, Any]] | None:
+        """Return the flow with this id and its timeline if it has it, None when it does not answer in time."""
+        return await self._ask({"op": "flow", "flow": flow_id}, timeout_s)
+
+    async def _ask(self, request: dict[str, Any], timeout_s: float) -> list[dict[str, Any]] | None:
         if self._link is None:
             return None
         number = next(self._ids)
         reply = self._replies[number] = FlowsReply()
-        self._link.send(encode({"op": "flows", "id": number, "recent_s": recent_s}))
+        self._link.send(encode({**request, "id": number}))
         try:
             async with asyncio.timeout(timeout_s):
                 await reply.done.wait()

@@ -153,6 +153,11 @@ class Workers:
             task.cancel()
             self._group.create_task(_retire_after(task, seat.plan.socket))
 
+    async def flow(self, flow_id: str, timeout_s: float = FLOWS_TIMEOUT_S) -> dict[str, Any] | None:
+        """Return the flow with this id and its timeline, None where no worker has it."""
+        answers = await asyncio.gather(*(seat.flow(flow_id, timeout_s) for seat in self._seats))
+        return next((entry for answer in answers for entry in answer or ()), None)
+
 
 async def retire_surplus(runtime_dir: Path, count: int) -> tuple[int, ...]:
     """Have workers beyond `count` (of an earlier configuration) drain and end by themselves; return their pids."""

@@ -156,6 +156,13 @@ class CpeWorker:
         live = [session.document(now) for session in self.sessions.values()]
         return [*live, *self.closed.recent(now, recent_s)]
 
+    def flow(self, flow_id: str) -> dict[str, Any] | None:
+        """Return a live or recent flow with the timeline of its subflows, None where it is not ours."""
+        session = self.sessions.get(int(flow_id)) if flow_id.isdecimal() else None
+        if session is not None:
+            return {**session.document(time.monotonic()), "timeline": session.timeline()}
+        return self.closed.record(flow_id)
+
     # --- what sessions ask
 
     def pool(self, gateway: GatewayView, uplinks: tuple[int, ...]) -> Pool:
@@ -218,7 +225,7 @@ class CpeWorker:
             self.bytes_down += down
             self.bytes_up += up
             now = time.monotonic()
-            self.closed.add(now, session.document(now))
+            self.closed.add(now, session.document(now), session.timeline())
 
     def try_gateway(self, done: Callable[[str], None]) -> None:
         """Open a connection to the gateway like a flow without a rule would; say why it failed, "" = it did not."""

@@ -16,17 +16,34 @@ class ClosedFlows:
     """The flows that ended in the last two minutes, at most CLOSED_MAX."""
 
     def __init__(self) -> None:
-        self._flows: deque[tuple[float, FlowDocument]] = deque(maxlen=CLOSED_MAX)
+        self._flows: deque[tuple[float, FlowDocument, list[FlowDocument]]] = deque(maxlen=CLOSED_MAX)
 
-    def add(self, now: float, flow: FlowDocument) -> None:
-        """Keep a finished flow."""
-        self._flows.append((now, flow))
+    def add(self, now: float, flow: FlowDocument, timeline: list[FlowDocument] | None = None) -> None:
+        """Keep a finished flow, and what happened to its subflows."""
+        self._flows.append((now, flow, timeline or []))
         while self._flows and now - self._flows[0][0] > CLOSED_KEPT_S:
             self._flows.popleft()
 
     def recent(self, now: float, within_s: float) -> Iterable[FlowDocument]:
         """Return the flows that ended in the last `within_s` seconds."""
-        return (flow for ended, flow in self._flows if now - ended <= within_s)
+        return (flow for ended, flow, _ in self._flows if now - ended <= within_s)
+
+    def record(self, flow_id: str) -> FlowDocument | None:
+        """Return a flow with its timeline."""
+        return next(({**flow, "timeline": told} for _, flow, told in self._flows if flow["id"] == flow_id), None)
+
+
+def timeline(paths: Paths, uplinks: UplinkTable, started: float) -> list[FlowDocument]:
+    """Return what happened to a connection's subflows, in seconds since its flow began."""
+    return [
+        {
+            "at_s": round(event.at - started, 3),
+            "uplink": uplinks.name(event.slot),
+            "event": event.event,
+            "reason": event.reason,
+        }
+        for event in paths.events
+    ]
 
 
 def cpe_flow(

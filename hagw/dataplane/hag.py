@@ -1,5 +1,6 @@
 """One HAG worker's shared state: customers, destination rules, listeners, echo responder, sessions."""
 
+import math
 import os
 import socket
 import time
@@ -134,6 +135,10 @@ class HagWorker:
             "pool": {},
             "listening": bool(self._listeners),
         }
+
+    def flow(self, flow_id: str) -> dict[str, Any] | None:
+        """Return a live or recent flow, None where it is not ours."""
+        return next((flow for flow in self.flows(math.inf) if flow["id"] == flow_id), None)
 
     def flows(self, recent_s: float) -> list[dict[str, Any]]:
         """Return live flows and those that ended in the last `recent_s` seconds."""

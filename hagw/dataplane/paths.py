@@ -7,9 +7,10 @@ void: REMOVE_ADDR for the gateway, destruction for ourselves (facts: 200 ms of s
 
 import errno
 import socket
+from collections import deque
 from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, Literal
 
 from hagw.dataplane.mptcp_socket import SubflowInfo, SubflowReader, token_of
 from hagw.dataplane.ports import SubflowControl
@@ -23,6 +24,17 @@ RETRY_UNACKED_SHARE = 1 / 8  # of the connection's age: quick at first, rare if 
 JOIN_TIMEOUT_S = 3.0
 BACKOFF_MIN_S = 0.25
 BACKOFF_MAX_S = 30.0
+EVENTS_KEPT = 64
+
+
+@dataclass(frozen=True, slots=True)
+class PathEvent:
+    """Something that happened to an uplink's subflow; `at` is monotonic."""
+
+    at: float
+    event: Literal["asked", "established", "withdrawn", "lost", "not made", "withheld", "released"]
+    slot: int
+    reason: str = ""
 
 
 @dataclass(slots=True)
@@ -67,6 +79,15 @@ class UplinkTable:
         uplink = self.by_slot.get(slot)
         return uplink.name if uplink is not None else str(slot)
 
+    def unwell(self, slot: int) -> str:
+        """Return what is the matter with an uplink."""
+        uplink = self.by_slot.get(slot)
+        if uplink is None:
+            return "the uplink is gone"
+        if uplink.state != "up":
+            return f"{uplink.state}: {uplink.reason}" if uplink.reason else uplink.state
+        return "its address or interface changed"
+
     def address(self, slot: int, ipv6: bool) -> str | None:
         """Return the uplink's local address of a family while its subflows may exist, else None."""
         uplink = self.by_slot.get(slot)
@@ -92,6 +113,7 @@ class Paths:
         "_token",
         "_used",
         "allowed",
+        "events",
         "ipv6",
         "paths",
         "withheld",
@@ -124,6 +146,7 @@ class Paths:
         self._initial = slot
         self._overhead = Carried()
         self.paths: dict[int, Path] = {slot: Path(local, 0, now)}
+        self.events = deque((PathEvent(now, "asked", slot, "the connection's first"),), maxlen=EVENTS_KEPT)
 
     @property
     def is_multipath(self) -> bool:
@@ -142,6 +165,7 @@ class Paths:
             path = self.paths.get(slot)
             if path is not None and self._is_lost(slot, path, uplinks):
                 self._withdraw(slot, path)
+                self.events.append(PathEvent(now, "withdrawn", slot, uplinks.unwell(slot)))
                 path = None
             if path is None and local is not None:
                 due = self._retry_at.get(slot, 0.0)
@@ -158,10 +182,13 @@ class Paths:
         for slot, path in list(self.paths.items()):
             info = by_local.get(path.local)
             if info is not None:
+                if path.info is None:
+                    self.events.append(PathEvent(now, "established", slot))
                 path.info = info
                 self._backoff.pop(slot, None)
                 self._follow_withheld(slot, path)
             elif path.info is not None or now - path.asked_at > JOIN_TIMEOUT_S:
+                self.events.append(PathEvent(now, "not made" if path.info is None else "lost", slot))
                 self._drop(slot, path, now)
         return infos
 
@@ -176,8 +203,12 @@ class Paths:
                 if known is None or info.bytes_acked + info.bytes_received >= known.bytes_acked + known.bytes_received:
                     path.info = info
 
-    def follow_withheld(self) -> None:
-        """Give every subflow the priority that `withheld` asks for."""
+    def withhold(self, slots: dict[int, str], now: float) -> None:
+        """Have the connection not use these uplinks, each with its reason, and use the others again."""
+        for slot in slots.keys() ^ self.withheld.keys():
+            event: Literal["withheld", "released"] = "withheld" if slot in slots else "released"
+            self.events.append(PathEvent(now, event, slot, slots.get(slot, "")))
+        self.withheld = slots
         for slot, path in self.paths.items():
             self._follow_withheld(slot, path)
 
@@ -279,6 +310,7 @@ class Paths:
             self._retry_at[slot] = now + wait
             return now + wait
         self.paths[slot] = Path(local, loc_id, now, slot in self.withheld, ifindex)
+        self.events.append(PathEvent(now, "asked", slot))
         self._used[slot] = _Used(local, loc_id)
         return now
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from hagw.convert.errors import ErrorCode
 from hagw.convert.events import Connected, Data, ProtocolViolation, Rejected
 from hagw.dataplane.direct import DirectDial
-from hagw.dataplane.flows import FlowDocument, cpe_flow
+from hagw.dataplane.flows import FlowDocument, cpe_flow, timeline
 from hagw.dataplane.gateway import BROKE_PROTOCOL, Blame, GatewayConnection
 from hagw.dataplane.loop import EPOLLIN, EPOLLOUT, Timer
 from hagw.dataplane.relay import Relay, abort
@@ -414,8 +414,7 @@ class CpeSession:
             uplinks.slot_by_name[held.uplink]: held.reason for held in withheld if held.uplink in uplinks.slot_by_name
         }
         if slots != connection.paths.withheld:
-            connection.paths.withheld = slots
-            connection.paths.follow_withheld()
+            connection.paths.withhold(slots, now)
         connection.reconcile()
 
     def reconcile(self) -> None:
@@ -459,3 +458,8 @@ class CpeSession:
             uplinks=self._worker.uplinks,
             started=time.time() - (now - self._started),
         )  # fmt: skip
+
+    def timeline(self) -> list[FlowDocument]:
+        """Return what happened to the flow's subflows."""
+        paths = None if self._connection is None else self._connection.paths
+        return [] if paths is None else timeline(paths, self._worker.uplinks, self._started)

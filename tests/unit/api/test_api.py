@@ -17,6 +17,7 @@ from hagw.api.app import build_app
 from hagw.cli.client import get
 from hagw.control.status import FlowsDocument, StatusDocument, flows_document, status_document
 from hagw.errors import HagwError, Refused
+from hagw.model.flow import FlowKey
 from tests.fakes import FLOW, STATUS_INPUTS
 
 
@@ -33,6 +34,16 @@ class Daemon:
     async def flows(self, recent_s: float) -> FlowsDocument:
         self.asked_s.append(recent_s)
         return flows_document(self._flows, ())
+
+    async def flow(self, flow_id: str) -> dict[str, Any] | None:
+        found = [flow for flow in self._flows if flow["id"] == flow_id]
+        return {**found[0], "timeline": []} if found else None
+
+    def explain(self, flow: FlowKey) -> dict[str, Any]:
+        return {
+            "schema": 1,
+            "asked": [flow.client, flow.server, flow.server_port, flow.protocol, flow.domain, flow.mac],
+        }
 
 
 class Unchanged:
@@ -78,6 +89,27 @@ def test_status_flows_and_health_are_served(tmp_path: Path) -> None:
             assert [flow["id"] for flow in flows["flows"]] == ["2", "1", "0"]
             assert (flows["schema"], flows["incomplete"], daemon.asked_s) == (1, [], [5.0])
             assert (await _get(path, "/health"))["state"] == "bonded"
+
+    asyncio.run(scenario())
+
+
+def test_a_flow_is_explained_whether_it_exists_or_not(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        path = tmp_path / "hagw.sock"
+        async with serving(path, Daemon()):
+            asked = "client=fd77::11&server=2001:db8::1&port=443&protocol=17&domain=WWW.Example.org."
+            found = await _get(path, f"/explain?{asked}")
+            assert found["asked"] == ["fd77::11", "2001:db8::1", 443, 17, "www.example.org", None]
+            assert (await _get(path, "/flows/1"))["text"][0].startswith("Flow 1: ")
+            for request, status in (
+                ("GET /api/v1/flows/9", 404),
+                ("GET /api/v1/explain?client=192.0.2.1&server=2001:db8::1", 422),
+                ("GET /api/v1/explain?client=192.0.2.1&server=192.0.2.2&domain=-", 422),
+                ("GET /api/v1/explain?client=192.0.2.1&server=192.0.2.2&port=65536", 422),
+                ("GET /api/v1/explain?client=192.0.2.1&server=192.0.2.2&unknown=1", 422),
+            ):
+                _, body = await asyncio.to_thread(_raw, path, request)
+                assert body["status"] == status, request
 
     asyncio.run(scenario())
 

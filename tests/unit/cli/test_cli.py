@@ -15,6 +15,7 @@ import pytest
 
 from hagw import __version__
 from hagw.cli.app import run
+from hagw.cli.explain import endpoint
 from hagw.cli.output import rate, size
 from hagw.control.status import flows_document, status_document
 from tests.fakes import FLOW, STATUS_INPUTS
@@ -22,6 +23,11 @@ from tests.fakes import FLOW, STATUS_INPUTS
 ANSWERS: dict[str, tuple[int, Any]] = {
     "/api/v1/status": (200, status_document(STATUS_INPUTS)),
     "/api/v1/flows?recent=60": (200, flows_document([FLOW], (1,))),
+    "/api/v1/explain?client=192.168.77.11&server=203.0.113.10&port=443&protocol=17&domain=a.example": (
+        200,
+        {"schema": 1, "text": ["one", "two"]},
+    ),
+    "/api/v1/flows/7": (200, {"schema": 1, "text": ["Flow 7"]}),
     "/api/v1/flows?recent=5": (500, {"detail": "The daemon failed to answer; its log says why."}),
     "/api/v1/flows?recent=6": (403, {"detail": "Only root may ask."}),
 }
@@ -153,3 +159,32 @@ def test_sizes_and_rates_have_units() -> None:
         "50.0 TB",
     ]
     assert rate(16_000_000) == "16.0 Mbit/s"
+
+
+def test_explain_prints_the_daemons_text(daemon: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["explain", "192.168.77.11", "203.0.113.10:443", "--proto", "udp", "--domain", "a.example"]) == 0
+    assert capsys.readouterr().out == "one\ntwo\n"
+    assert run(["explain", "--flow", "7", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["text"] == ["Flow 7"]
+
+
+@pytest.mark.parametrize(
+    "words", [[], ["192.168.77.11"], ["192.168.77.11", "203.0.113.10:x"], ["a", "b", "--proto", "tpc"]]
+)
+def test_explain_of_no_flow_is_exit_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["explain", *words]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("203.0.113.10", ("203.0.113.10", 0)),
+        ("203.0.113.10:443", ("203.0.113.10", 443)),
+        ("[2001:db8::1]:443", ("2001:db8::1", 443)),
+        ("[2001:db8::1]", ("2001:db8::1", 0)),
+        ("2001:db8::1", ("2001:db8::1", 0)),
+    ],
+)
+def test_an_endpoint_is_an_address_with_or_without_a_port(text: str, found: tuple[str, int]) -> None:
+    assert endpoint(text) == found

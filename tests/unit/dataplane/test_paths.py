@@ -9,6 +9,7 @@ from itertools import pairwise
 
 import pytest
 
+from hagw.dataplane.flows import timeline
 from hagw.dataplane.mptcp_socket import IPPROTO_MPTCP, SubflowInfo
 from hagw.dataplane.paths import BACKOFF_MAX_S, JOIN_TIMEOUT_S, RETRY_UNACKED_S, Carried, Paths, UplinkTable
 from hagw.model.ids import address_id, other_address_id
@@ -336,17 +337,39 @@ def test_a_withheld_line_becomes_a_backup_and_back(paths: Paths, kernel: Kernel)
     paths.reconcile(table(DSL, LTE), 0.0)
     paths.observe(0.1)
     kernel.asked()
-    paths.withheld = {2: "slow"}
-    paths.follow_withheld()
-    paths.follow_withheld()
+    paths.withhold({2: "slow"}, 0.2)
+    paths.withhold({2: "slow"}, 0.2)
     assert kernel.asked() == [("backup", "192.0.2.2", True)]
     assert [(d["uplink"], d["state"], d["backup"]) for d in paths.documents(ALL)] == [
         ("dsl", "established", False),
         ("lte", "withheld", True),
     ]
-    paths.withheld = {}
-    paths.observe(0.3)
+    paths.withhold({}, 0.3)
     assert kernel.asked() == [("backup", "192.0.2.2", False)]
+
+
+def test_what_happens_to_subflows_is_remembered(paths: Paths, kernel: Kernel) -> None:
+    for local in ("192.0.2.1", "192.0.2.2"):
+        kernel.establish(local)
+    paths.reconcile(table(DSL, LTE), 0.0)
+    paths.observe(0.1)
+    paths.withhold({2: "slow"}, 0.2)
+    paths.withhold({}, 0.3)
+    paths.reconcile(table(DSL, replace(LTE, state="suspect", reason="silent")), 0.4)
+    del kernel.subflows["192.0.2.1"]
+    paths.observe(0.5)
+    assert [
+        (event["at_s"], event["uplink"], event["event"], event["reason"]) for event in timeline(paths, ALL, 0.1)
+    ] == [
+        (-0.1, "dsl", "asked", "the connection's first"),
+        (-0.1, "lte", "asked", ""),
+        (0.0, "dsl", "established", ""),
+        (0.0, "lte", "established", ""),
+        (0.1, "lte", "withheld", "slow"),
+        (0.2, "lte", "released", ""),
+        (0.3, "lte", "withdrawn", "suspect: silent"),
+        (0.4, "dsl", "lost", ""),
+    ]
 
 
 def test_a_withheld_line_that_returns_joins_as_a_backup(paths: Paths, kernel: Kernel) -> None:

@@ -1,0 +1,78 @@
+"""The API's resources that say why: `/explain` for a flow that need not exist, `/flows/ID` for one that does."""
+
+from ipaddress import ip_address
+from typing import Annotated, Any, Final, Protocol
+
+from fastapi import APIRouter, HTTPException, Query, Response
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field, IPvAnyAddress
+
+from hagw.model.flow import TCP, FlowKey
+from hagw.policy.explain import SCHEMA, flow_text
+from hagw.policy.first_bytes import domain_name
+
+NAME_MAX: Final = 253
+
+
+class Explains(Protocol):
+    """What these resources ask of the daemon."""
+
+    def explain(self, flow: FlowKey) -> dict[str, Any]:
+        """Return the explanation of a flow that need not exist. Raise Refused where nothing is decided here."""
+
+    async def flow(self, flow_id: str) -> dict[str, Any] | None:
+        """Return a live or recent flow with its timeline."""
+
+
+class Question(BaseModel):
+    """A flow to explain."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    client: IPvAnyAddress
+    server: IPvAnyAddress
+    port: int = Field(default=0, ge=0, le=65535)
+    protocol: int = Field(default=TCP, ge=0, le=255)
+    domain: str | None = Field(default=None, max_length=NAME_MAX)
+    dscp: int | None = Field(default=None, ge=0, le=63)
+    mac: str | None = Field(default=None, max_length=17)
+    interface: str | None = Field(default=None, max_length=15)
+
+    def to_flow(self) -> FlowKey:
+        """Return it as the policy wants it."""
+        client, server = ip_address(str(self.client)), ip_address(str(self.server))
+        if client.version != server.version:
+            raise HTTPException(422, "Client and server are of different families.")
+        domain = None if self.domain is None else domain_name(self.domain)
+        if domain is None and self.domain is not None:
+            raise HTTPException(422, f"{self.domain!r} is not a domain name.")
+        return FlowKey(
+            client=str(client),
+            client_port=0,
+            server=str(server),
+            server_port=self.port,
+            protocol=self.protocol,
+            dscp=self.dscp,
+            interface=self.interface,
+            mac=None if self.mac is None else self.mac.lower(),
+            domain=domain,
+            domain_source="none" if domain is None else "given",
+        )
+
+
+def explain_resources(daemon: Explains) -> APIRouter:
+    """Return the routes."""
+    router = APIRouter()
+
+    @router.get("/explain")
+    async def explain(question: Annotated[Question, Query()]) -> Response:
+        return JSONResponse(daemon.explain(question.to_flow()))
+
+    @router.get("/flows/{flow_id}")
+    async def flow(flow_id: str) -> Response:
+        found = await daemon.flow(flow_id)
+        if found is None:
+            raise HTTPException(404, f"No flow {flow_id} is known; ended ones are kept for two minutes.")
+        return JSONResponse({"schema": SCHEMA, "flow": found, "text": flow_text(found)})
+
+    return router

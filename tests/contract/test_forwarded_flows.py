@@ -1,0 +1,106 @@
+"""The owner's rules on forwarded packets, in a real kernel: flows leave by the line that was decided, or not at all."""
+
+import random
+import socket
+from collections.abc import Callable
+from dataclasses import replace
+from ipaddress import ip_network
+from pathlib import Path
+
+import pytest
+from namespaces import Namespace
+from routers import INTENT, SERVER4, SERVER6, Topology, build, machine, settle
+from services import Server, ask, bound
+
+from hagw.control.snapshots import cpe_snapshot
+from hagw.kernel.machine import Machine
+from hagw.model.flow import UDP, FlowKey
+from hagw.model.health import UplinkHealth
+from hagw.model.intent import CpeIntent, RuleIntent, TrafficDescriptor
+from hagw.policy.decide import Policy
+
+pytestmark = pytest.mark.netns
+
+HOST = {SERVER4: "192.168.77.2", SERVER6: "fd77::2"}
+LINES = {1: ("10.1.0.2", "2001:db8:1::2"), 2: ("10.2.0.2", "2001:db8:2::2")}
+PORTS = (80, 443, 5060)
+DSCPS = (0, 10, 46)
+FLOWS = 24
+
+
+def rules(dice: random.Random, mac: str) -> tuple[RuleIntent, ...]:
+    """Return rules that meet what the host sends now and then."""
+    choices: dict[str, tuple[object, ...]] = {
+        "sources": (ip_network("192.168.77.2/32"), ip_network("192.168.77.128/25"), ip_network("fd77::/64")),
+        "destinations": (ip_network("203.0.113.0/24"), ip_network("203.0.113.11/32"), ip_network("2001:db8:113::/48")),
+        "destination_ports": ((80, 80), (81, 443), (5000, 5100)),
+        "protocols": (UDP, 6),
+        "dscps": DSCPS,
+        "macs": (mac, "02:00:00:00:00:01"),
+        "interfaces": ("lan0", "guests0"),
+        "applications": ("voip", "quic", "video"),
+    }
+    found = []
+    for number in range(6):
+        names = dice.sample(sorted(choices), 2)
+        traffic = TrafficDescriptor(**{name: tuple(dice.sample(choices[name], 2)) for name in names})  # type: ignore[arg-type]
+        mode = dice.choice(("load-balancing", "direct", "block"))
+        lines = () if mode == "block" else dice.choice(((), ("a",), ("b",)))
+        found.append(RuleIntent(f"r{number}", number, traffic, mode, lines))  # type: ignore[arg-type]
+    return tuple(found)
+
+
+def leaves_by(host: Namespace, flow: FlowKey) -> int | None:
+    """Send the flow's first packet for real; return the slot of the line the server saw it from, None if refused."""
+    ipv6 = ":" in flow.server
+    with host.entered():
+        sock = socket.socket(socket.AF_INET6 if ipv6 else socket.AF_INET, socket.SOCK_DGRAM)
+    with sock:
+        level, option = (socket.IPPROTO_IPV6, socket.IPV6_TCLASS) if ipv6 else (socket.IPPROTO_IP, socket.IP_TOS)
+        sock.setsockopt(level, option, (flow.dscp or 0) << 2)
+        sock.settimeout(2.0)
+        sock.connect((flow.server, flow.server_port))
+        try:
+            _, seen = ask(sock)
+        except TimeoutError:
+            raise
+        except OSError:
+            return None
+    return next(slot for slot, addresses in LINES.items() if seen in addresses)
+
+
+@pytest.fixture
+def site(namespace: Callable[[str], Namespace], tmp_path: Path) -> tuple[Topology, Machine]:
+    topology = build(namespace)
+    topology.cpe.sysctl("net/ipv4/icmp_ratelimit", "0")  # every refusal is looked at
+    topology.cpe.sysctl("net/ipv6/icmp/ratelimit", "0")
+    return topology, machine(topology, tmp_path)
+
+
+@pytest.mark.parametrize("down", [(), ("a",)])
+def test_forwarded_flows_take_the_way_that_was_decided(site: tuple[Topology, Machine], down: tuple[str, ...]) -> None:
+    topology, port = site
+    server = Server("server")
+    for address in (SERVER4, SERVER6):
+        for number in PORTS:
+            server.listen(bound(topology.server, socket.SOCK_DGRAM, address, number))
+    health = {name: UplinkHealth("down" if name in down else "up") for name in ("a", "b")}
+    mac = topology.host.run("cat", "/sys/class/net/eth0/address").strip()
+    dice = random.Random(f"steer {down}")
+    ways = set()
+    with server.running():
+        for _ in range(3):
+            intent: CpeIntent = replace(INTENT, rules=rules(dice, mac))
+            settle(topology, port, down=down, intent=intent)
+            with topology.cpe.entered():
+                policy = Policy(cpe_snapshot(intent, port.facts(intent), health, {}, {}))
+            for _ in range(FLOWS // 3):
+                address = dice.choice((SERVER4, SERVER6))
+                flow = FlowKey(
+                    HOST[address], 0, address, dice.choice(PORTS), UDP, dice.choice(DSCPS), interface="lan0", mac=mac
+                )
+                decision = policy.forward(flow)
+                assert leaves_by(topology.host, flow) == (decision.uplinks[0] if decision.uplinks else None), decision
+                ways.add(decision.uplinks[:1])
+    port.close()
+    assert len(ways) >= 2, "every flow went the same way: this shows nothing"
