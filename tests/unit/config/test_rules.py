@@ -99,6 +99,7 @@ def test_weights_are_unknown_until_they_are_enforced() -> None:
         ("destination_port: ['1-100', '101-500']", "destination_port: ['50-443']", True),
         ("source: [10.0.0.0/8]", "source: [10.1.0.0/16, 10.2.0.1]", True),
         ("source: [10.0.0.0/8]", "source: [10.1.0.0/16, 192.0.2.1]", False),
+        ("source: [10.0.0.0/16]", "source: [10.0.0.0/8]", False),
         ("domain: ['*.example.org']", "domain: [www.example.org]", True),
         ("domain: ['*.example.org']", "domain: ['*.www.example.org']", True),
         ("domain: [www.example.org]", "domain: ['*.www.example.org']", False),
