@@ -107,6 +107,7 @@ class Carried:
     bytes_up: int
     down_bps: float
     up_bps: float
+    probe_bytes: int = 0
 
 
 @dataclass

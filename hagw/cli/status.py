@@ -32,6 +32,7 @@ def status(
                 "UP",
                 "BYTES DOWN",
                 "BYTES UP",
+                "PROBES",
                 "REASON",
             ),
             [_uplink(uplink) for uplink in document["uplinks"]],
@@ -86,8 +87,16 @@ def _uplink(uplink: dict[str, Any]) -> list[str]:
         rate(uplink["up_bps"]),
         size(uplink["bytes_down"]),
         size(uplink["bytes_up"]),
-        uplink["reason"] or "",
+        size(uplink["probe_bytes_today"]),
+        "; ".join(_reasons(uplink)),
     ]
+
+
+def _reasons(uplink: dict[str, Any]) -> list[str]:
+    """Everything that speaks against the line, most general first."""
+    found = [uplink["reason"], uplink["mptcp"]["reason"]]
+    found += [f"bulk {harm['direction']} does without it: {harm['reason']}" for harm in uplink["harmful"]]
+    return [reason for reason in found if reason]
 
 
 def _loss(uplink: dict[str, Any]) -> str:

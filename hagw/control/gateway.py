@@ -15,6 +15,7 @@ import structlog
 from hagw.control.condition import Condition
 from hagw.control.explaining import explanation
 from hagw.control.gate import Gate
+from hagw.control.lines import Lines
 from hagw.control.ports import HealthPort, Interception, KernelPort, Preview
 from hagw.control.snapshots import UNKNOWN_GATEWAY, cpe_snapshot, decides_alike, hag_snapshot
 from hagw.control.standing import Standing
@@ -66,6 +67,7 @@ class Gateway:
         self._health = health
         self._trigger = asyncio.Event()
         self._gate = Gate()
+        self._lines = Lines()
         self._in_force = Interception()
         self._facts = Facts(uplinks={})
         self._published: Snapshot | None = None
@@ -132,6 +134,7 @@ class Gateway:
     def status(self) -> StatusDocument:
         """Return the status document."""
         standing = self.standing()
+        self._read_lines()
         return status_document(
             StatusInputs(
                 intent=resolved(self._intent, self._facts) if isinstance(self._intent, CpeIntent) else self._intent,
@@ -139,6 +142,10 @@ class Gateway:
                 uplinks=self._health.uplinks(),
                 gateways=self._health.gateways(),
                 traffic=self._health.rates(),
+                mptcp=self._lines.mptcp,
+                learned=self._lines.learned,
+                probe_bytes=self._lines.probe_bytes,
+                now=asyncio.get_running_loop().time(),
                 workers=self.workers.reports(),
                 interception=self._in_force,
                 counted=self._counted,
@@ -296,7 +303,15 @@ class Gateway:
     def _snapshot(self) -> Snapshot:
         if isinstance(self._intent, CpeIntent):
             heard_at = {g.name: self._health.heard_at(g.name) for g in self._intent.gateways}
-            return cpe_snapshot(self._intent, self._facts, self._health.uplinks(), self._health.gateways(), heard_at)
+            return cpe_snapshot(
+                self._intent,
+                self._facts,
+                self._health.uplinks(),
+                self._health.gateways(),
+                heard_at,
+                self._lines.mptcp,
+                self._lines.learned,
+            )
         return hag_snapshot(self._intent, self._facts)
 
     def _publish(self, *, is_new: bool = False) -> None:
@@ -349,8 +364,14 @@ class Gateway:
         """Have measurements reach the workers also while nothing else changes."""
         while True:
             await asyncio.sleep(MEASURES_S)
+            self._read_lines()
             self._publish()
 
 
 def _ignore(_interfaces: tuple[str, ...], _works: bool) -> None:
     """Stand in where nobody advertises."""
+
+    def _read_lines(self) -> None:
+        """Put together what workers and prober know of the lines."""
+        own = {name: traffic.probe_bytes for name, traffic in self._health.rates().items()}
+        self._lines.take(self.workers.reports(), own, time.strftime("%Y-%m-%d"))

@@ -64,7 +64,7 @@ class KernelPort(Protocol):
 
 
 class Traffic(Protocol):
-    """What an uplink carries: IP bytes since its interface was made, and present rates in bit/s of IP bytes."""
+    """What an uplink carries: IP bytes since its interface was made, our own probes among them, and rates in bit/s."""
 
     @property
     def bytes_down(self) -> int: ...
@@ -77,6 +77,9 @@ class Traffic(Protocol):
 
     @property
     def up_bps(self) -> float: ...
+
+    @property
+    def probe_bytes(self) -> int: ...
 
 
 class HealthPort(Protocol):

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 
 from hagw.control.ports import GatewayHealths, UplinkHealths
 from hagw.model.facts import Facts, UplinkFacts
-from hagw.model.health import GatewayHealth, UplinkHealth
+from hagw.model.health import GatewayHealth, MptcpHealth, UplinkHealth
 from hagw.model.intent import CpeIntent, GatewayIntent, HagIntent, UplinkIntent
-from hagw.model.snapshot import CpeSnapshot, CustomerView, GatewayView, HagSnapshot, Snapshot, UplinkView
+from hagw.model.snapshot import CpeSnapshot, CustomerView, GatewayView, HagSnapshot, LearnedView, Snapshot, UplinkView
 from hagw.policy.schedule import asleep
 
 NO_INTERFACE = UplinkFacts(name="", ifindex=None)
@@ -21,12 +22,14 @@ def cpe_snapshot(
     uplinks: UplinkHealths,
     gateways: GatewayHealths,
     heard_at: Mapping[str, float | None],
+    mptcp: Mapping[str, MptcpHealth] = MappingProxyType({}),
+    learned: tuple[LearnedView, ...] = (),
 ) -> CpeSnapshot:
     """Return what CPE workers need to know, as generation 0; uplinks without an interface are left out."""
     return CpeSnapshot(
         generation=0,
         uplinks=tuple(
-            _uplink(up, found, uplinks.get(up.name, UNKNOWN_UPLINK))
+            _uplink(up, found, uplinks.get(up.name, UNKNOWN_UPLINK), mptcp.get(up.name, MptcpHealth()))
             for up in intent.uplinks
             if (found := facts.uplinks.get(up.name, NO_INTERFACE)).ifindex is not None
         ),
@@ -38,6 +41,7 @@ def cpe_snapshot(
         limits=intent.limits,
         congestion_control=congestion_control(intent.congestion_control, facts),
         asleep=asleep(intent.rules, facts.local_time),
+        learned=learned,
     )
 
 
@@ -81,12 +85,13 @@ def _settled(snapshot: Snapshot) -> Snapshot:
     return replace(
         snapshot,
         generation=0,
-        uplinks=tuple(replace(u, rtt_ms=None, rtt_floor_ms=None) for u in snapshot.uplinks),
+        learned=(),
+        uplinks=tuple(replace(u, rtt_ms=None, rtt_floor_ms=None, mptcp_at=None) for u in snapshot.uplinks),
         gateways=tuple(replace(g, rtt_ms=None, heard_at=None, epoch_offset_s=0.0) for g in snapshot.gateways),
     )
 
 
-def _uplink(up: UplinkIntent, found: UplinkFacts, health: UplinkHealth) -> UplinkView:
+def _uplink(up: UplinkIntent, found: UplinkFacts, health: UplinkHealth, mptcp: MptcpHealth) -> UplinkView:
     assert found.ifindex is not None
     is_routed4 = found.gateway4 is not None or found.onlink4
     is_routed6 = found.gateway6 is not None or found.onlink6
@@ -105,6 +110,9 @@ def _uplink(up: UplinkIntent, found: UplinkFacts, health: UplinkHealth) -> Uplin
         cost=up.cost,
         rate_down_bps=up.rate_down_bps,
         rate_up_bps=up.rate_up_bps,
+        mptcp=mptcp.state,
+        mptcp_reason=mptcp.reason,
+        mptcp_at=mptcp.at,
     )
 
 

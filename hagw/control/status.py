@@ -12,13 +12,36 @@ from hagw.control.ports import GatewayHealths, Interception, Traffic, UplinkHeal
 from hagw.control.snapshots import UNKNOWN_GATEWAY, UNKNOWN_UPLINK
 from hagw.control.standing import Standing
 from hagw.control.workers import WorkerReport
+from hagw.health.capacity import EXPIRY_S
 from hagw.model.finding import Finding
-from hagw.model.health import UplinkHealth
+from hagw.model.health import MptcpHealth, UplinkHealth
 from hagw.model.intent import CpeIntent, GatewayIntent, HagIntent, Intent, UplinkIntent
+from hagw.model.snapshot import LearnedView
 
 SCHEMA = 1
 STANDING = Standing()
 BondState = Literal["bonded", "degraded", "unbonded", "off"]
+
+
+class MptcpStatus(TypedDict):
+    """What Multipath TCP meets on a line; `age_s` is that of the newest evidence, null = there is none."""
+
+    state: str
+    reason: str
+    age_s: float | None
+    capable_ok: int
+    capable_failed: int
+    joins_ok: int
+    joins_failed: int
+    joins_lost: int
+
+
+class HarmStatus(TypedDict):
+    """Why bulk connections do without a line in one direction, and in how many seconds it is tried again."""
+
+    direction: str
+    reason: str
+    again_s: float
 
 
 class UplinkStatus(TypedDict):
@@ -40,6 +63,9 @@ class UplinkStatus(TypedDict):
     up_bps: int | None
     bytes_down: int | None
     bytes_up: int | None
+    probe_bytes_today: int | None
+    mptcp: MptcpStatus
+    harmful: list[HarmStatus]
 
 
 class GatewayStatus(TypedDict):
@@ -143,6 +169,10 @@ class StatusInputs:
     traffic: Mapping[str, Traffic]
     workers: tuple[WorkerReport, ...]
     interception: Interception
+    mptcp: Mapping[str, MptcpHealth] = field(default_factory=dict)
+    learned: tuple[LearnedView, ...] = ()
+    probe_bytes: Mapping[str, int] = field(default_factory=dict)
+    now: float = 0.0  # CLOCK_MONOTONIC, which the two before refer to
     trouble: str = ""
     counted: Mapping[str, int] = field(default_factory=dict)
     drift: Drift = field(default_factory=Drift)
@@ -200,6 +230,8 @@ def _cpe_verdict(intent: CpeIntent, inputs: StatusInputs) -> tuple[BondState, st
     enabled = [(u, inputs.uplinks.get(u.name, UNKNOWN_UPLINK)) for u in intent.uplinks if u.enabled]
     if bad := [f"{u.name} is {h.state}{_because(h)}" for u, h in enabled if h.state != "up"]:
         return "degraded", f"{'; '.join(bad)}."
+    if stripped := [f"{u.name}: {m.reason}" for u, _ in enabled if (m := _stripping(inputs, u.name)) is not None]:
+        return "degraded", f"{'; '.join(stripped)}."
     if len(enabled) < 2:
         return "degraded", "Only one uplink is enabled."
     if inputs.trouble:
@@ -236,6 +268,11 @@ def _workers_away(away: list[WorkerReport], total: int) -> str:
     return f"{len(away)} of {total} workers not ready: {named}."
 
 
+def _stripping(inputs: StatusInputs, uplink: str) -> MptcpHealth | None:
+    found = inputs.mptcp.get(uplink)
+    return found if found is not None and found.state in ("stripped", "join-stripped") else None
+
+
 def _because(health: UplinkHealth) -> str:
     return f" ({health.reason})" if health.reason else ""
 
@@ -260,7 +297,34 @@ def _uplink(uplink: UplinkIntent, inputs: StatusInputs) -> UplinkStatus:
         up_bps=None if traffic is None else round(traffic.up_bps),
         bytes_down=None if traffic is None else traffic.bytes_down,
         bytes_up=None if traffic is None else traffic.bytes_up,
+        probe_bytes_today=inputs.probe_bytes.get(uplink.name),
+        mptcp=_mptcp(inputs.mptcp.get(uplink.name, MptcpHealth()), inputs.now),
+        harmful=_harmful(uplink.name, inputs),
     )
+
+
+def _mptcp(health: MptcpHealth, now: float) -> MptcpStatus:
+    return MptcpStatus(
+        state=health.state,
+        reason=health.reason,
+        age_s=None if health.at is None else round(max(0.0, now - health.at), 1),
+        capable_ok=health.capable_ok,
+        capable_failed=health.capable_failed,
+        joins_ok=health.joins_ok,
+        joins_failed=health.joins_failed,
+        joins_lost=health.joins_lost,
+    )
+
+
+def _harmful(uplink: str, inputs: StatusInputs) -> list[HarmStatus]:
+    """Return the directions in which the line is known to hold connections up."""
+    found = []
+    for view in inputs.learned:
+        if view.uplink == uplink and view.harmful_at is not None:
+            again_s = view.harmful_at + EXPIRY_S - inputs.now
+            if again_s > 0:
+                found.append(HarmStatus(direction=view.direction, reason=view.harmful, again_s=round(again_s, 1)))
+    return found
 
 
 def _gateway(gateway: GatewayIntent, inputs: StatusInputs) -> GatewayStatus:

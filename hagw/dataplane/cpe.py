@@ -4,7 +4,7 @@ import os
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any, Final
 
@@ -13,6 +13,7 @@ from hagw.dataplane.flows import ClosedFlows
 from hagw.dataplane.gateway import Blame, GatewayConnection, Pool
 from hagw.dataplane.journal import Log
 from hagw.dataplane.loop import ACCEPT_PAUSE_S, EPOLLIN, Loop
+from hagw.dataplane.mptcp_probe import look_at_lines
 from hagw.dataplane.mptcp_socket import SO_RCVBUFFORCE, SubflowReader
 from hagw.dataplane.naming import SERVER_FIRST_PORTS, NameWait, peek
 from hagw.dataplane.notices import Notices
@@ -21,7 +22,9 @@ from hagw.dataplane.ports import SubflowControl
 from hagw.dataplane.relay import BUFFER_BYTES, abort
 from hagw.dataplane.session import CpeSession
 from hagw.dataplane.trial import Trial
+from hagw.dataplane.upkeep import Upkeep
 from hagw.health.capacity import CapacityBook
+from hagw.health.stripping import MptcpBook, MptcpVerdict
 from hagw.model.flow import FlowKey
 from hagw.model.ids import PORT_TPROXY
 from hagw.model.intent import FlowLimits, PoolIntent
@@ -65,6 +68,8 @@ class CpeWorker:
         self.limits = FlowLimits()
         self.congestion_control = "cubic"
         self.capacities = CapacityBook()
+        self.mptcp = MptcpBook()
+        self.upkeep = Upkeep()
         self.closed = ClosedFlows()
         self.sessions: dict[int, CpeSession] = {}
         self.counts = {
@@ -94,10 +99,17 @@ class CpeWorker:
         self.pool_intent = snapshot.pool
         self.limits = snapshot.limits
         self.congestion_control = snapshot.congestion_control
-        self.uplinks = UplinkTable(snapshot.uplinks)
+        before, self.uplinks = self.uplinks, UplinkTable(snapshot.uplinks)
         for uplink in snapshot.uplinks:
+            known = before.by_slot.get(uplink.slot, uplink)
+            if (known.ifindex, known.address4) != (uplink.ifindex, uplink.address4):
+                self.mptcp.forget(uplink.slot)
+            else:
+                self.mptcp.adopt(uplink.slot, MptcpVerdict(uplink.mptcp, uplink.mptcp_reason, uplink.mptcp_at))
             self.capacities.hint(uplink.name, "down", uplink.rate_down_bps)
             self.capacities.hint(uplink.name, "up", uplink.rate_up_bps)
+        for learned in snapshot.learned:
+            self.capacities.adopt(learned)
         for gateway in snapshot.gateways:
             if gateway.heard_at is not None:
                 self._heard[gateway.name] = max(gateway.heard_at, self._heard.get(gateway.name, 0.0))
@@ -148,6 +160,9 @@ class CpeWorker:
             "bytes_up": self.bytes_up + sum(up for _, up in live),
             "pool": pools,
             "listening": bool(self._listeners),
+            "learned": [asdict(view) for view in self.capacities.learned()],
+            "upkeep_bytes": {self.uplinks.name(slot): size for slot, size in self.upkeep.by_slot.items()},
+            "mptcp": {self.uplinks.name(slot): self.mptcp.document(slot) for slot in self.uplinks.by_slot},
         }
 
     def flows(self, recent_s: float) -> list[dict[str, Any]]:
@@ -327,6 +342,7 @@ class CpeWorker:
     def _tend(self) -> None:
         """Tend the pools; make the one for plain flows exist before a flow asks."""
         self.loop.call_in(TEND_S, self._tend)
+        look_at_lines(self)
         if self.policy is not None:
             for decision in self.policy.steered():
                 if decision.gateway is not None and decision.uplinks:

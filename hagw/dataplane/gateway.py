@@ -78,14 +78,16 @@ class GatewayConnection:
             raise
         self.paths = Paths(
             self.sock, worker.control, worker.reader, (ip_address(remote), gateway.port), (slot, local), self.allowed,
-            worker.loop.now,
+            worker.loop.now, worker.mptcp,
         )  # fmt: skip
+        self.paths.resting = True
         worker.loop.add(self.sock.fileno(), EPOLLOUT, self._on_connected)
         self._timer: Timer | None = worker.loop.call_in(OPEN_TIMEOUT_S, self._timed_out)
 
     def take(self) -> None:
         """Hand the socket over; it is watched for EPOLLIN, the caller sets the handler."""
         self.state = "taken"
+        self._worker.upkeep.add(self.paths)
         self._stop_timer()
 
     def unacknowledged(self) -> int:
@@ -103,10 +105,16 @@ class GatewayConnection:
     def close(self) -> None:
         """Give the connection up with a reset."""
         if self.state != "dead":
+            if self.state == "ready":
+                self._worker.upkeep.add(self.paths, closing=True)
             self.state = "dead"
             self._stop_timer()
             abort(self.sock)
             self._worker.loop.close(self.sock)
+
+    def call_in(self, delay_s: float, action: Callable[[], None]) -> None:
+        """Have the worker's loop do something later."""
+        self._worker.loop.call_in(delay_s, action)
 
     def reconcile(self) -> None:
         """Bring the subflows to what the uplinks allow, and come back for what has to wait."""
@@ -133,6 +141,7 @@ class GatewayConnection:
             self._died(f"lost while opening: {why.strerror}", "unclear")
             return
         self.state = "ready"
+        self._worker.mptcp.began(self.initial, self.paths.is_multipath, self._worker.loop.now)
         loop = self._worker.loop
         loop.set_handler(self.sock.fileno(), self._on_idle_event)
         loop.set_mask(self.sock.fileno(), EPOLLIN)
@@ -240,13 +249,22 @@ class Pool:
             self._quiet_since = now
         surplus = len(self._ready) - self.target
         for index, connection in enumerate(list(self._ready)):
-            if now - connection.opened_at > intent.idle_s or index < surplus:
+            if now - connection.opened_at > intent.idle_s or index < surplus or self._is_outdone(connection):
                 self._ready.remove(connection)
                 connection.close()
             else:
                 connection.paths.observe(now)
                 connection.reconcile()
         self.refill()
+
+    def _is_outdone(self, connection: GatewayConnection) -> bool:
+        """Say whether it fell back to plain TCP although another line would have let it be Multipath TCP."""
+        book, uplinks = self._worker.mptcp, self._worker.uplinks
+        return (
+            not connection.paths.is_multipath
+            and book.is_stripped(connection.initial)
+            and any(uplinks.address(s, connection.paths.ipv6) and not book.is_stripped(s) for s in connection.allowed)
+        )
 
     def close(self) -> None:
         """Close everything not taken, and open nothing more: a refill may still be due."""
@@ -288,8 +306,9 @@ def bind_to_uplink(sock: socket.socket, interface: str, local: str) -> None:
 
 def way_to(worker: "CpeWorker", gateway: GatewayView, uplinks: tuple[int, ...]) -> tuple[str, int, str]:
     """Choose the gateway's address, the uplink of the initial subflow and its local address. Raise OSError."""
+    ranked = sorted(uplinks, key=worker.mptcp.is_stripped)
     for remote in gateway.addresses:
-        for slot in uplinks:
+        for slot in ranked:
             local = worker.uplinks.address(slot, ":" in remote)
             if local is not None:
                 return remote, slot, local

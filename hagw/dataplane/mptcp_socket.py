@@ -32,6 +32,7 @@ _FULL_HEADER = struct.Struct("@6I2Q")
 _INFO_HEAD = struct.Struct("@8x2I")  # flags, token
 # rtt, snd_cwnd, unacked; then bytes_acked, bytes_received, notsent, min_rtt, delivery_rate (offsets in tcp_info)
 _RTT_AT, _BYTES_AT, _NOTSENT_AT, _MIN_RTT_AT, _RATE_AT, _UNACKED_AT, _MSS_AT = 68, 120, 144, 148, 160, 24, 16
+_SEGMENTS_AT = 136
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.getsockopt.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p]
@@ -55,6 +56,7 @@ class SubflowInfo:
     mss: int
     delivery_rate_bps: int
     app_limited: bool
+    segments: int = 0  # sent and received
 
 
 def open_stream(family: int, congestion_control: str) -> socket.socket:
@@ -194,6 +196,7 @@ def _subflow(tcp: bytes, at: int, addrs: bytes, addrs_at: int) -> SubflowInfo:
         mss=mss,
         delivery_rate_bps=rate * 8,
         app_limited=bool(tcp[at + 7] & 1),
+        segments=sum(struct.unpack_from("@2I", tcp, at + _SEGMENTS_AT)),
     )
 
 

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from hagw.dataplane.mptcp_socket import SubflowInfo, SubflowReader, token_of
 from hagw.dataplane.ports import SubflowControl
 from hagw.health.noharm import SubflowSample
+from hagw.health.stripping import LOST_EARLY_BYTES, LOST_EARLY_S, MptcpBook
 from hagw.model.ids import address_id, other_address_id
 from hagw.model.intent import IPAddress
 from hagw.model.snapshot import UplinkView
@@ -22,6 +23,7 @@ from hagw.model.snapshot import UplinkView
 RETRY_UNACKED_S = 0.004
 RETRY_UNACKED_SHARE = 1 / 8  # of the connection's age: quick at first, rare if it is never acknowledged
 JOIN_TIMEOUT_S = 3.0
+LIVES_ON_S = 1.0  # a connection that still has subflows this long after one ended was not just ending itself
 BACKOFF_MIN_S = 0.25
 BACKOFF_MAX_S = 30.0
 EVENTS_KEPT = 64
@@ -47,6 +49,8 @@ class Path:
     backup: bool = False
     ifindex: int = 0  # 0 = as it was at the first look
     info: SubflowInfo | None = None
+    joined_at: float = 0.0
+    proven: bool = False  # carried enough data to say that nothing strips it
     sampled: tuple[int, int, int] = (0, 0, 0)  # local port, bytes acknowledged, bytes received at the last sample
 
 
@@ -95,12 +99,18 @@ class UplinkTable:
             return None
         return uplink.address6 if ipv6 else uplink.address4
 
+    def is_metered(self, slot: int) -> bool:
+        """Say whether bytes over the uplink cost money."""
+        uplink = self.by_slot.get(slot)
+        return uplink is not None and uplink.metered
+
 
 class Paths:
     """The subflows of one MPTCP connection. `allowed` are slots; `now` is monotonic everywhere."""
 
     __slots__ = (
         "_backoff",
+        "_book",
         "_control",
         "_ended",
         "_initial",
@@ -112,10 +122,12 @@ class Paths:
         "_sock",
         "_token",
         "_used",
+        "_vanished",
         "allowed",
         "events",
         "ipv6",
         "paths",
+        "resting",
         "withheld",
     )  # fmt: skip
 
@@ -128,8 +140,13 @@ class Paths:
         initial: tuple[int, str],
         allowed: frozenset[int],
         now: float,
+        book: MptcpBook | None = None,
     ) -> None:
+        """Manage what `initial` (slot and local address) begins; `book` is told what joins meet."""
         self._sock = sock
+        self._book = book or MptcpBook()
+        self._vanished: dict[int, float] = {}
+        self.resting = False  # carries nothing that is worth a subflow over a metered line
         self._control = control
         self._reader = reader
         self._remote = remote
@@ -167,9 +184,9 @@ class Paths:
                 self._withdraw(slot, path)
                 self.events.append(PathEvent(now, "withdrawn", slot, uplinks.unwell(slot)))
                 path = None
-            if path is None and local is not None:
+            if path is None and local is not None and not self._is_spared(slot, uplinks):
                 due = self._retry_at.get(slot, 0.0)
-                if now >= due:
+                if now >= due and self._book.may_join(slot, now):
                     due = self._create(slot, local, uplinks.by_slot[slot].ifindex, now)
                 if due > now:
                     again = due if again is None else min(again, due)
@@ -184,13 +201,49 @@ class Paths:
             if info is not None:
                 if path.info is None:
                     self.events.append(PathEvent(now, "established", slot))
+                self._note_join(slot, path, info, now)
                 path.info = info
                 self._backoff.pop(slot, None)
                 self._follow_withheld(slot, path)
             elif path.info is not None or now - path.asked_at > JOIN_TIMEOUT_S:
                 self.events.append(PathEvent(now, "not made" if path.info is None else "lost", slot))
+                self._note_loss(slot, path, now)
                 self._drop(slot, path, now)
+        if infos:
+            for slot in [slot for slot, at in self._vanished.items() if now - at >= LIVES_ON_S]:
+                del self._vanished[slot]
+                self._book.join_lost(slot, now)
         return infos
+
+    def _note_join(self, slot: int, path: Path, info: SubflowInfo, now: float) -> None:
+        if path.loc_id == 0 or path.proven:
+            return
+        if path.info is None:
+            path.joined_at = now
+            self._book.joined(slot, now)
+        if info.bytes_acked + info.bytes_received >= LOST_EARLY_BYTES:
+            path.proven = True
+            self._book.carried(slot, now)
+
+    def _note_loss(self, slot: int, path: Path, now: float) -> None:
+        """Tell the book of a join that failed; of one that was lost only once the connection has outlived it."""
+        if path.loc_id == 0:
+            return
+        if path.info is None:
+            self._book.join_failed(slot, now)
+        elif not path.proven and now - path.joined_at < LOST_EARLY_S:
+            self._vanished[slot] = now
+
+    def _is_spared(self, slot: int, uplinks: UplinkTable) -> bool:
+        """Say whether to do without the line for now, as it is metered and another one is there or will be."""
+        if not self.resting or not uplinks.is_metered(slot):
+            return False
+        return any(
+            other != slot
+            and uplinks.address(other, self.ipv6) is not None
+            and (other in self.paths or not uplinks.is_metered(other))
+            for other in self.allowed
+        )
 
     def settle(self, now: float) -> None:
         """Read the last figures of a connection whose both directions are over."""
@@ -348,6 +401,7 @@ class Paths:
             except OSError:
                 pass  # it ended by itself meanwhile
         self._fold(slot, path)
+        self._vanished.pop(slot, None)
         self._retry_at.pop(slot, None)
         self._backoff.pop(slot, None)
 

@@ -406,6 +406,7 @@ class CpeSession:
         connection = self._connection
         if connection is None or self._guard is None:
             return
+        connection.paths.resting = False
         infos = connection.paths.observe(now)
         self._queue.update(connection.sock, infos, now)
         uplinks = self._worker.uplinks

@@ -3,10 +3,10 @@
 Remembered for ten minutes, so that a later connection need not find out again which line would hold it up.
 """
 
-from dataclasses import dataclass, field
-from typing import Final, Literal
+from dataclasses import dataclass, field, replace
+from typing import Final
 
-Direction = Literal["down", "up"]
+from hagw.model.snapshot import Direction, LearnedView
 
 EXPIRY_S: Final = 600.0
 WINDOW_S: Final = 0.19  # callers come every 0.2 s or so
@@ -114,6 +114,28 @@ class CapacityBook:
         """Return why the line is known to hold up connections in this direction, None = it is not."""
         found = self._harmful.get((uplink, direction))
         return found[1] if found is not None and now - found[0] <= self.expiry_s else None
+
+    def learned(self) -> tuple[LearnedView, ...]:
+        """Return what was found out, by line and direction."""
+        found = []
+        for uplink, direction in sorted({*self._learned, *self._harmful}):
+            rate = self._learned.get((uplink, direction))
+            harmful_at, harmful = self._harmful.get((uplink, direction), (None, ""))
+            view = LearnedView(uplink, direction, harmful=harmful, harmful_at=harmful_at)
+            if rate is not None:
+                view = replace(view, bps=rate.bps, full=rate.full, at=rate.at)
+            found.append(view)
+        return tuple(found)
+
+    def adopt(self, view: LearnedView) -> None:
+        """Take what another worker found out, where it is newer than what is known here."""
+        key = view.uplink, view.direction
+        rate = self._learned.get(key)
+        if view.bps is not None and view.at is not None and (rate is None or view.at > rate.at):
+            self._learned[key] = _Learned(view.bps, view.at, view.full)
+        harm = self._harmful.get(key)
+        if view.harmful_at is not None and (harm is None or view.harmful_at > harm[0]):
+            self._harmful[key] = view.harmful_at, view.harmful
 
     def forget(self, uplink: str) -> None:
         """Drop what was learned about a line, because it came back as another one (new address, new cell)."""

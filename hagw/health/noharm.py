@@ -16,7 +16,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from hagw.health.capacity import WINDOW_S, CapacityBook, Direction
+from hagw.health.capacity import WINDOW_S, CapacityBook
+from hagw.model.snapshot import Direction
 
 BULK_BYTES: Final = 256 * 1024
 ONE_WAY: Final = 4.0  # bytes of the main direction per byte of the other

@@ -143,6 +143,9 @@ def link(
     queue: Annotated[str | None, typer.Option(help="Longest wait before frames are dropped: 150ms.")] = None,
     blackhole: Annotated[str | None, typer.Option(help="Silent loss of all: both, up, down, none.")] = None,
     carrier: Annotated[str | None, typer.Option(help="on or off, as the near end sees it.")] = None,
+    strip_mptcp: Annotated[
+        str | None, typer.Option(help="A box that strips it: capable, join, data, all, none.")
+    ] = None,
     as_json: AsJson = True,
 ) -> None:
     """Change a link while it runs; print its state."""
@@ -155,6 +158,7 @@ def link(
         "queue": queue,
         "blackhole": blackhole,
         "carrier": carrier,
+        "strip_mptcp": strip_mptcp,
     }
     settings = {key: value for key, value in given.items() if value is not None}
     _print_json({"schema": 1, "name": name, **_lab(context).link(name, **settings)})

@@ -28,6 +28,7 @@ from typing import Any, Final
 
 from hagw.lab import netns
 from hagw.lab.link import Direction, LinkState
+from hagw.lab.middlebox import SUBTYPES, strip
 
 _TUNSETIFF: Final = 0x400454CA
 _TUNSETOFFLOAD: Final = 0x400454D0
@@ -47,18 +48,19 @@ _BATCH: Final = 256
 class Line:
     """One direction of one link: frames read from `source` leave through `sink`."""
 
-    __slots__ = ("direction", "frames", "read_size", "sink", "source")
+    __slots__ = ("direction", "frames", "read_size", "sink", "source", "stripped")
 
     def __init__(self, source: int, sink: int) -> None:
         self.source, self.sink = source, sink
         self.direction = Direction()
         self.frames: deque[tuple[float, int, bytes]] = deque()
         self.read_size = 66_000
+        self.stripped: frozenset[int] = frozenset()  # subtypes of Multipath TCP options
 
     def admit(self, now: float) -> None:
         """Take the frames the device has and give each its time of leaving."""
         read, chance, source, size = os.read, random.random, self.source, self.read_size
-        depart, queue = self.direction.depart, self.frames.append
+        depart, queue, stripped = self.direction.depart, self.frames.append, self.stripped
         for _ in range(_BATCH):
             try:
                 frame = read(source, size)
@@ -69,7 +71,7 @@ class Line:
             ip_bytes = len(frame) - _HEADERS if frame[1] == 0 else segmented_ip_bytes(frame)
             out = depart(now, ip_bytes, chance())
             if out >= 0.0:
-                queue((out, ip_bytes, frame))
+                queue((out, ip_bytes, strip(frame, stripped) if stripped else frame))
 
     def release(self, now: float) -> None:
         """Write the frames whose time has come; a closed direction loses them."""
@@ -103,6 +105,7 @@ class Link:
         self.state = state
         self.up.direction.configure(state.rate_up_bps, state, state.is_open("up"), now)
         self.down.direction.configure(state.rate_down_bps, state, state.is_open("down"), now)
+        self.up.stripped = self.down.stripped = SUBTYPES[state.strip_mptcp]
         # Big segments may pass whole only where no packet can be told from its neighbours.
         plain = not (state.rate_down_bps or state.rate_up_bps or state.loss)
         for tap in (self.near, self.far):

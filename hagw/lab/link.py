@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, get_args
 
 from hagw.errors import HagwError
+from hagw.lab.middlebox import StripMptcp
 
 Blackhole = Literal["none", "up", "down", "both"]
 Carrier = Literal["on", "off"]
@@ -36,6 +37,7 @@ class LinkState:
     queue_ms: float = 150.0
     blackhole: Blackhole = "none"
     carrier: Carrier = "on"
+    strip_mptcp: StripMptcp = "none"
 
     def is_open(self, direction: Literal["up", "down"]) -> bool:
         """Say whether frames of `direction` pass at all."""
@@ -43,8 +45,9 @@ class LinkState:
 
 
 def changed(state: LinkState, settings: Mapping[str, object]) -> LinkState:
-    """Return `state` with `settings` applied: rate_down, rate_up, delay, loss, jitter, queue, blackhole, carrier.
+    """Return `state` with `settings` applied.
 
+    Known: rate_down, rate_up, delay, loss, jitter, queue, blackhole, carrier, strip_mptcp.
     Numbers may be plain (bit/s, ms, fraction) or text with a unit ("16mbit", "12ms", "1%"). Raise BadLinkParameter.
     """
     fields: dict[str, Any] = {}
@@ -61,6 +64,8 @@ def changed(state: LinkState, settings: Mapping[str, object]) -> LinkState:
                 fields["blackhole"] = _choice(key, text, get_args(Blackhole))
             case "carrier":
                 fields["carrier"] = _choice(key, {"true": "on", "false": "off"}.get(text, text), get_args(Carrier))
+            case "strip_mptcp":
+                fields[key] = _choice(key, text, get_args(StripMptcp))
             case _:
                 raise BadLinkParameter(f"unknown link parameter {key!r}")
     return replace(state, **fields)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 UplinkState = Literal["up", "suspect", "down", "disabled"]
+MptcpState = Literal["unknown", "ok", "stripped", "join-stripped"]
 GatewayReach = Literal["up", "down", "unknown"]
 
 
@@ -25,6 +26,24 @@ class UplinkHealth:
     jitter_down_ms: float | None = None
     loss_up: float | None = None
     loss_down: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MptcpHealth:
+    """What Multipath TCP meets on a line, and how often; `at` is CLOCK_MONOTONIC of the newest evidence.
+
+    `capable_*` count connections begun over it, `joins_*` its subflows: established, never established, ended by
+    themselves.
+    """
+
+    state: MptcpState = "unknown"
+    reason: str = ""
+    at: float | None = None
+    capable_ok: int = 0
+    capable_failed: int = 0
+    joins_ok: int = 0
+    joins_failed: int = 0
+    joins_lost: int = 0
 
 
 @dataclass(frozen=True, slots=True)

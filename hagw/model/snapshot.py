@@ -5,10 +5,12 @@ A worker keeps working from its last snapshot when the daemon is away.
 
 from dataclasses import asdict, dataclass, fields
 from ipaddress import ip_address, ip_network
-from typing import Any
+from typing import Any, Literal
 
-from hagw.model.health import GatewayReach, UplinkState
+from hagw.model.health import GatewayReach, MptcpState, UplinkState
 from hagw.model.intent import FlowLimits, IPAddress, PoolIntent, RuleIntent, ServerMptcp, TimeWindow, TrafficDescriptor
+
+Direction = Literal["down", "up"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,9 @@ class UplinkView:
     rate_down_bps: int | None = None
     rate_up_bps: int | None = None
     rtt_floor_ms: float | None = None
+    mptcp: MptcpState = "unknown"  # what some worker found out at CLOCK_MONOTONIC `mptcp_at`
+    mptcp_reason: str = ""
+    mptcp_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,28 @@ class GatewayView:
 
 
 @dataclass(frozen=True, slots=True)
+class LearnedView:
+    """What some worker found out about a line in one direction; times are CLOCK_MONOTONIC, None = nothing.
+
+    `full` = seen while the line was full: all it can carry. `harmful` says how it held up a connection.
+    """
+
+    uplink: str
+    direction: Direction
+    bps: float | None = None
+    full: bool = False
+    at: float | None = None
+    harmful: str = ""
+    harmful_at: float | None = None
+
+    def merged(self, other: "LearnedView") -> "LearnedView":
+        """Return the newer rate and the newer harm of the two."""
+        rate = self if (self.at or 0.0) >= (other.at or 0.0) else other
+        harm = self if (self.harmful_at or 0.0) >= (other.harmful_at or 0.0) else other
+        return LearnedView(self.uplink, self.direction, rate.bps, rate.full, rate.at, harm.harmful, harm.harmful_at)
+
+
+@dataclass(frozen=True, slots=True)
 class CpeSnapshot:
     """Everything a CPE worker decides by."""
 
@@ -59,6 +86,7 @@ class CpeSnapshot:
     limits: FlowLimits
     congestion_control: str
     asleep: tuple[str, ...] = ()  # names of rules outside their hours now
+    learned: tuple[LearnedView, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +138,7 @@ def from_json(document: dict[str, Any]) -> Snapshot:
             limits=_build(FlowLimits, document["limits"]),
             congestion_control=document["congestion_control"],
             asleep=tuple(document.get("asleep", ())),
+            learned=tuple(_build(LearnedView, entry) for entry in document.get("learned", ())),
         )
     customers = tuple(_build(CustomerView, c) for c in document["customers"])
     limits = _build(FlowLimits, document["limits"])

@@ -15,6 +15,7 @@ from hagw.model.intent import PortalIntent
 from hagw.probe.path import Endpoints
 
 TIMEOUT_S: Final = 4.0
+PAGE_BYTES: Final = 1000  # what one look costs, about; a bigger page is a portal's
 _HTTP: Final = 80
 
 

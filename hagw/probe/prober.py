@@ -20,7 +20,7 @@ from hagw.model.intent import GatewayIntent, PortalIntent, UplinkIntent
 from hagw.probe.counters import CounterFile, InterfaceCounters, link_header_bytes
 from hagw.probe.monitor import LinkSeen
 from hagw.probe.path import Endpoints, Path, endpoints
-from hagw.probe.portal import look_for_portal
+from hagw.probe.portal import PAGE_BYTES, look_for_portal
 from hagw.uplinks.interfaces import resolve
 
 _DATAGRAM: Final = 256  # larger than any answer: a longer datagram must not look like one
@@ -37,6 +37,7 @@ class LineRates:
     up_bps: float
     bytes_down: int
     bytes_up: int
+    probe_bytes: int = 0  # echoes and their answers, pages asked for
 
 
 @dataclass(slots=True)
@@ -48,6 +49,7 @@ class _Line:
     own_tx: int = 0
     own_rx_bytes: int = 0
     own_tx_bytes: int = 0
+    page_bytes: int = 0
     counters: Counters = field(default_factory=lambda: Counters(0, 0, 0, 0))
     rates: LineRates = field(default_factory=lambda: LineRates(0.0, 0.0, 0, 0))
     rates_at: float | None = None
@@ -157,7 +159,10 @@ class Prober:
 
     def rates(self) -> Mapping[str, LineRates]:
         """Return what each uplink carries now and has carried."""
-        return {name: line.rates for name, line in self._lines.items()}
+        return {
+            name: replace(line.rates, probe_bytes=line.own_rx_bytes + line.own_tx_bytes + line.page_bytes)
+            for name, line in self._lines.items()
+        }
 
     # -- the loop --------------------------------------------------------------------------------------------
 
@@ -217,9 +222,11 @@ class Prober:
     def _look_for_portal(self, group: asyncio.TaskGroup, line: str) -> None:
         """Ask for the page over the first gateway's address family; one request a line at a time."""
         ends = next((p.ends for ask, p in self._paths.items() if ask.line == line), None)
-        if self._portal_check is not None and ends is not None and line not in self._looking:
+        check = self._portal_check
+        if check is not None and check.enabled and ends is not None and line not in self._looking:
             self._looking.add(line)
-            group.create_task(self._ask_page(line, ends, self._portal_check))
+            self._lines[line].page_bytes += PAGE_BYTES
+            group.create_task(self._ask_page(line, ends, check))
 
     async def _ask_page(self, line: str, ends: Endpoints, page: PortalIntent) -> None:
         try:

@@ -12,6 +12,7 @@ import pytest
 from hagw.dataplane.flows import timeline
 from hagw.dataplane.mptcp_socket import IPPROTO_MPTCP, SubflowInfo
 from hagw.dataplane.paths import BACKOFF_MAX_S, JOIN_TIMEOUT_S, RETRY_UNACKED_S, Carried, Paths, UplinkTable
+from hagw.health.stripping import MptcpBook
 from hagw.model.ids import address_id, other_address_id
 from hagw.model.intent import IPAddress
 from hagw.model.snapshot import UplinkView
@@ -398,3 +399,67 @@ def test_the_last_figures_survive_a_reset(paths: Paths, kernel: Kernel) -> None:
     kernel.establish("192.0.2.1", acked=300, received=3_000)
     paths.settle(2.0)
     assert paths.carried()[1] == Carried(down=3_000, up=300)
+
+
+def test_a_resting_connection_has_no_subflow_on_a_metered_line_until_it_is_put_to_work(
+    paths: Paths, kernel: Kernel
+) -> None:
+    uplinks = table(DSL, replace(LTE, metered=True), WIFI)
+    paths.resting = True
+    paths.reconcile(uplinks, 1.0)
+    assert [call[1] for call in kernel.asked()] == [WIFI.address4]
+    paths.resting = False
+    paths.reconcile(uplinks, 2.0)
+    assert [call[1] for call in kernel.asked()] == [LTE.address4]
+
+
+def test_a_resting_connection_whose_last_unmetered_line_dies_joins_a_metered_one(paths: Paths, kernel: Kernel) -> None:
+    lte, wifi = replace(LTE, metered=True), replace(WIFI, metered=True)
+    paths.resting = True
+    kernel.establish("192.0.2.1")
+    paths.observe(0.5)
+    paths.reconcile(table(DSL, lte, wifi), 1.0)
+    assert not kernel.asked()
+    paths.reconcile(table(replace(DSL, state="suspect"), lte, wifi), 2.0)
+    assert len([call for call in kernel.asked() if call[0] == "create"]) == 1
+
+
+def test_the_book_hears_of_joins_that_work_fail_and_are_lost(sock: socket.socket, kernel: Kernel) -> None:
+    book = MptcpBook()
+    made = Paths(sock, kernel, kernel, REMOTE, (1, "192.0.2.1"), frozenset((1, 2, 3)), 0.0, book)  # type: ignore[arg-type]
+    kernel.establish("192.0.2.1")
+    made.reconcile(table(DSL, LTE, WIFI), 0.0)
+    kernel.establish("192.0.2.3")
+    made.observe(0.1)
+    made.observe(JOIN_TIMEOUT_S + 0.1)
+    assert book.document(2)["joins_failed"] == 1
+    assert book.document(3)["joins_ok"] == 1
+    del kernel.subflows["192.0.2.3"]
+    made.observe(4.0)
+    assert book.document(3)["joins_lost"] == 0, "the connection may be ending"
+    made.observe(5.5)
+    assert book.document(3)["joins_lost"] == 1
+    assert book.document(1) == MptcpBook().document(1), "the initial subflow was no join"
+
+
+def test_the_end_of_a_whole_connection_is_no_lost_join(sock: socket.socket, kernel: Kernel) -> None:
+    book = MptcpBook()
+    made = Paths(sock, kernel, kernel, REMOTE, (1, "192.0.2.1"), frozenset((1, 2)), 0.0, book)  # type: ignore[arg-type]
+    kernel.establish("192.0.2.1")
+    made.reconcile(table(DSL, LTE), 0.0)
+    kernel.establish("192.0.2.2")
+    made.observe(0.1)
+    del kernel.subflows["192.0.2.2"]
+    made.observe(1.0)
+    kernel.subflows.clear()
+    made.observe(3.0)
+    assert book.document(2)["joins_lost"] == 0
+
+
+def test_a_line_found_out_is_not_joined(sock: socket.socket, kernel: Kernel) -> None:
+    book = MptcpBook()
+    for at in (10.0, 13.0, 16.0):
+        book.join_failed(2, at)
+    made = Paths(sock, kernel, kernel, REMOTE, (1, "192.0.2.1"), frozenset((1, 2, 3)), 0.0, book)  # type: ignore[arg-type]
+    made.reconcile(table(DSL, LTE, WIFI), 17.0)
+    assert [call[1] for call in kernel.asked()] == [WIFI.address4]
