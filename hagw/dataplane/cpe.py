@@ -3,7 +3,7 @@
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict, replace
 from functools import partial
 from typing import Any, Final
@@ -24,6 +24,7 @@ from hagw.dataplane.session import CpeSession
 from hagw.dataplane.trial import Trial
 from hagw.dataplane.upkeep import Upkeep
 from hagw.health.capacity import CapacityBook
+from hagw.health.noharm import Withheld, known_to_harm
 from hagw.health.stripping import MptcpBook, MptcpVerdict
 from hagw.model.flow import FlowKey
 from hagw.model.ids import PORT_TPROXY
@@ -188,6 +189,11 @@ class CpeWorker:
             pool = self._pools[key] = Pool(self, gateway, uplinks)
         pool.uplinks = uplinks
         return pool
+
+    def presumed_harmful(self, allowed: Collection[int], ipv6: bool) -> tuple[Withheld, ...]:
+        """Return the lines that a new connection had better begin without."""
+        usable = [self.uplinks.name(slot) for slot in sorted(allowed) if self.uplinks.address(slot, ipv6) is not None]
+        return known_to_harm(self.capacities, usable, self.loop.now)
 
     def is_fresh(self, gateway: str) -> bool:
         """Whether the gateway proved to be alive so recently that early data may be sent unasked."""

@@ -23,6 +23,7 @@ from hagw.dataplane.loop import EPOLLIN, EPOLLOUT, Timer
 from hagw.dataplane.mptcp_socket import open_stream
 from hagw.dataplane.paths import Paths
 from hagw.dataplane.relay import abort
+from hagw.health.noharm import Withheld
 from hagw.model.snapshot import GatewayView
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class GatewayConnection:
 
     __slots__ = (
         "_timer", "_worker", "allowed", "gateway", "initial", "machine", "on_dead", "on_ready", "opened_at", "paths",
-        "remote", "sock", "state",
+        "presumed",        "remote", "sock", "state",
     )  # fmt: skip
 
     def __init__(self, worker: "CpeWorker", gateway: GatewayView, uplinks: tuple[int, ...]) -> None:
@@ -61,6 +62,7 @@ class GatewayConnection:
         self.allowed = frozenset(uplinks)
         self.state: State = "connecting"
         self.opened_at = worker.loop.now
+        self.presumed: tuple[Withheld, ...] = ()
         self.machine = ClientMachine()
         self.on_ready: Callable[[GatewayConnection], None] | None = None
         self.on_dead: Callable[[GatewayConnection, str, Blame], None] | None = None
@@ -120,10 +122,19 @@ class GatewayConnection:
         """Bring the subflows to what the uplinks allow, and come back for what has to wait."""
         if self.state == "dead":
             return
+        if self.state == "ready":
+            self._presume()
         now = time.monotonic()
         again = self.paths.reconcile(self._worker.uplinks, now)
         if again is not None and again - now < 1.0:
             self._worker.loop.call_at(again, self.reconcile)
+
+    def _presume(self) -> None:
+        """Have a warm connection keep off the lines that are known to hold others up."""
+        uplinks, paths = self._worker.uplinks, self.paths
+        self.presumed = self._worker.presumed_harmful(self.allowed, paths.ipv6)
+        paths.withheld = {uplinks.slot_by_name[held.uplink]: held.reason for held in self.presumed}
+        paths.follow_withheld()
 
     def _on_connected(self, _mask: int) -> None:
         code = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)

@@ -20,7 +20,7 @@ from hagw.dataplane.gateway import BROKE_PROTOCOL, Blame, GatewayConnection
 from hagw.dataplane.loop import EPOLLIN, EPOLLOUT, Timer
 from hagw.dataplane.relay import Relay, abort
 from hagw.dataplane.sendqueue import SendQueue
-from hagw.health.noharm import NoHarmGuard
+from hagw.health.noharm import EARLY_BYTES, NoHarmGuard
 from hagw.model.flow import FlowKey
 from hagw.model.snapshot import GatewayView
 from hagw.policy.decide import Decision
@@ -34,6 +34,8 @@ ACK_WAIT_S: Final = 0.35
 ACK_WAIT_MAX_S: Final = 3.0
 HEARD_LATELY_S: Final = 0.5  # two echoes of a gateway in use
 BULK_BYTES: Final = 16 * 1024
+EARLY_LOOK_S: Final = 0.025  # at a connection that began without some line: should it have it?
+EARLY_LOOKS: Final = 8
 KEEPALIVE: Final = ((socket.TCP_KEEPIDLE, 300), (socket.TCP_KEEPINTVL, 30), (socket.TCP_KEEPCNT, 4))
 
 State = Literal["opening", "asking", "dialing", "relaying", "closed"]
@@ -235,7 +237,9 @@ class CpeSession:
             connection.sock.setsockopt(socket.IPPROTO_TCP, option, value)
         connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         self._queue.begin(connection.sock)
-        self._guard = NoHarmGuard(self._worker.capacities, now)
+        self._guard = NoHarmGuard(self._worker.capacities, now, connection.presumed)
+        if connection.presumed:
+            self._worker.loop.call_in(EARLY_LOOK_S, lambda: self._look_early(EARLY_LOOKS))
         self._relay_with(connection.sock, EPOLLIN, to_far=self._unsent, to_near=first)
 
     def _rejected(self, connection: GatewayConnection, rejected: Rejected) -> None:
@@ -417,6 +421,16 @@ class CpeSession:
         if slots != connection.paths.withheld:
             connection.paths.withhold(slots, now)
         connection.reconcile()
+
+    def _look_early(self, looks: int) -> None:
+        """Look more often than every connection is looked at, until this one has shown what it is."""
+        relay = self._relay
+        if relay is None or self.state != "relaying":
+            return
+        if relay.near.received + relay.far.received >= EARLY_BYTES:
+            self.look(self._worker.loop.now)
+        elif looks > 1:
+            self._worker.loop.call_in(EARLY_LOOK_S, lambda: self._look_early(looks - 1))
 
     def reconcile(self) -> None:
         """Bring the subflows to what the uplinks allow now."""

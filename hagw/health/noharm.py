@@ -12,7 +12,7 @@ Never the last line, never for a connection that is not bulk and one-way. Called
 for each bulk connection: arithmetic over a handful of lines.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -20,6 +20,7 @@ from hagw.health.capacity import WINDOW_S, CapacityBook
 from hagw.model.snapshot import Direction
 
 BULK_BYTES: Final = 256 * 1024
+EARLY_BYTES: Final = 32 * 1024  # tells the direction of a connection that began with lines withheld
 ONE_WAY: Final = 4.0  # bytes of the main direction per byte of the other
 # 5 beside 20 + 20 is 0.125 and helps, 1 beside 20 + 20 is 0.025 and harms. In between, withholding costs this share at
 # most. A line shared with other traffic shows less than it can: 5 Mbit/s up beside a full download showed 3.3 (0.078).
@@ -66,6 +67,31 @@ class Withheld:
     reason: str
 
 
+def known_to_harm(book: CapacityBook, uplinks: Collection[str], now: float) -> tuple[Withheld, ...]:
+    """Return the lines a new connection over `uplinks` had better begin without, whatever its direction will be.
+
+    By the time it shows its direction it has queued on such a line what everything else would wait for: 1 Mbit/s up
+    beside 40 made the first two to four seconds of every upload slow, though the line was known. Never all lines.
+    """
+    found: dict[str, Withheld] = {}
+    directions: tuple[Direction, ...] = ("up", "down")
+    for direction in directions:
+        for uplink in uplinks:
+            others_bps = sum(
+                book.capacity_bps(other, direction, now) or 0.0
+                for other in uplinks
+                if other != uplink and other not in found
+            )
+            limit = book.limit_bps(uplink, direction, now)
+            below = WITHHOLD_BELOW if book.is_hinted(uplink, direction) else REMEMBERED_BELOW
+            reason = book.harmful(uplink, direction, now)
+            if limit is not None and limit < below * others_bps:
+                reason = _too_slow(limit, others_bps, direction)
+            if reason is not None and uplink not in found and len(found) < len(uplinks) - 1:
+                found[uplink] = Withheld(uplink, direction, reason)
+    return tuple(found.values())
+
+
 @dataclass(slots=True)
 class _Line:
     up: int = 0
@@ -89,10 +115,14 @@ class _Trial:
 
 
 class NoHarmGuard:
-    """One connection's guard; the book is shared by all connections of the process."""
+    """One connection's guard; the book is shared by all connections of the process.
 
-    def __init__(self, book: CapacityBook, now: float) -> None:
+    `presumed` lines were withheld before its direction was known (`known_to_harm`): they stay so until it is.
+    """
+
+    def __init__(self, book: CapacityBook, now: float, presumed: Sequence[Withheld] = ()) -> None:
         self._book = book
+        self._presumed = tuple(presumed)
         self._lines: dict[str, _Line] = {}
         self._withheld: dict[str, Withheld] = {}
         self._total = 0
@@ -108,6 +138,9 @@ class NoHarmGuard:
         """Take the samples since the call before (one per uplink in use) and return what is to be withheld now."""
         self._account(samples, now)
         direction = self._direction()
+        if direction is None and self._total < BULK_BYTES:
+            return self._presumed
+        self._presumed = ()
         if direction is None or len(samples) < 2:
             self._withheld.clear()
             self._trial = None
@@ -139,7 +172,7 @@ class NoHarmGuard:
 
     def _direction(self) -> Direction | None:
         """The direction in which this connection is bulk and mostly one-way; keeps its answer while it pauses."""
-        if self._total < BULK_BYTES:
+        if self._total < (EARLY_BYTES if self._presumed or self._withheld else BULK_BYTES):
             return None
         if self._recent_up >= ONE_WAY * self._recent_down:
             return "up"
@@ -223,7 +256,7 @@ class NoHarmGuard:
         others_bps = self._others_bps(uplink, direction, now)
         limit = self._book.limit_bps(uplink, direction, now)
         if limit is not None and limit < self._threshold(uplink, line, direction) * others_bps:
-            return f"{_mbit(limit)} {direction} beside {_mbit(others_bps)} of the other lines would slow them down"
+            return _too_slow(limit, others_bps, direction)
         if line.blocking >= WINDOWS:
             reason = f"holds up the connection {direction}: round trip {line.srtt_ms:.0f} ms for {_mbit(line.rate_bps)}"
             self._book.mark_harmful(uplink, direction, reason, now)
@@ -288,6 +321,10 @@ def _is_full(sample: SubflowSample) -> bool:
     if sample.srtt_ms is None or sample.min_rtt_ms is None:
         return sample.notsent_bytes > 0
     return sample.srtt_ms >= 1.25 * sample.min_rtt_ms + 5.0
+
+
+def _too_slow(limit_bps: float, others_bps: float, direction: Direction) -> str:
+    return f"{_mbit(limit_bps)} {direction} beside {_mbit(others_bps)} of the other lines would slow them down"
 
 
 def _mbit(bps: float) -> str:

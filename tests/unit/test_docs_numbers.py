@@ -8,7 +8,7 @@ from hagw.convert import cookie
 from hagw.dataplane import cpe, flows, servers, session
 from hagw.health import gateway as gateway_health
 from hagw.health import noharm
-from hagw.health.profile import PROFILES
+from hagw.health.profile import METERED_RETRY_S, PROFILES
 from hagw.lab import demo_report
 from hagw.plan import nft
 from tests.unit import docs
@@ -43,9 +43,11 @@ WORKERS = "docs/adr/0004-worker-control-protocol.md"
         (LIVENESS, f"stopped for {WIRED.silence_s * 1000:g} ms"),
         (LIVENESS, f"nothing back for {WIRED.unanswered_s * 1000:g} ms"),
         (LIVENESS, f"over that line, {WIRED.ask_gap_s * 1000:g} ms apart"),
+        (LIVENESS, f"is asked every {METERED_RETRY_S:g} s"),
         (LIVENESS, f"*down* follows after {WIRED.down_after_s:g} s"),
         (LIVENESS, f"down after {gateway_health.SILENT_S:g} s ({gateway_health.SILENT_BUSY_S:g} s while"),
         (NO_HARM, f"bulk ({noharm.BULK_BYTES >> 10} KiB) and one-way ({noharm.ONE_WAY:g} : 1)"),
+        (NO_HARM, f"as soon as {noharm.EARLY_BYTES >> 10} KiB tell"),
         (NO_HARM, f"carries less than {noharm.WITHHOLD_BELOW * 100:g} %"),
         (NO_HARM, f"comes back above {noharm.RELEASE_ABOVE * 100:g} %"),
         (NO_HARM, f"the matter is clear ({noharm.REMEMBERED_BELOW * 100:g} %)"),

@@ -1,11 +1,11 @@
 """The no-harm guard, fed with what subflows of a connection show over time."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
 from hagw.health.capacity import CapacityBook
-from hagw.health.noharm import NoHarmGuard, SubflowSample, Withheld
+from hagw.health.noharm import NoHarmGuard, SubflowSample, Withheld, known_to_harm
 
 TICK_S = 0.2
 MBIT = 1e6
@@ -135,6 +135,38 @@ def test_the_next_connection_knows_at_once_and_after_ten_minutes_it_is_tried_aga
     assert later.until_withheld(2.0, **lines) <= 0.2
     much_later = Script(first.book, later.now + 700)
     assert 0.4 <= much_later.until_withheld(2.0, **lines) <= 0.8
+
+
+def test_a_connection_begins_without_a_line_known_to_harm_and_an_upload_keeps_off_it() -> None:
+    book = CapacityBook()
+    script = Script(book)
+    script.until_withheld(5.0, dsl=Line(up=1), lte=Line(up=20), wifi=Line(up=20))
+    presumed = known_to_harm(book, ("dsl", "lte", "wifi"), script.now)
+    assert [(held.uplink, held.direction) for held in presumed] == [("dsl", "up")]
+    guard = NoHarmGuard(book, script.now, presumed)
+    for size in (1_000, 4_000, 40_000, 400_000):
+        samples = [replace(Line(up=20).sample(name), bytes_up=size) for name in ("lte", "wifi")]
+        held = guard.update([*samples, replace(Line(up=1).sample("dsl"), bytes_up=0)], script.now + 0.025)
+        assert {one.uplink for one in held} == {"dsl"}
+
+
+def test_a_download_takes_the_line_back_after_its_first_kilobytes() -> None:
+    book = CapacityBook()
+    book.mark_harmful("dsl", "up", "slow", 199.0)
+    presumed = known_to_harm(book, ("dsl", "lte", "wifi"), 200.0)
+    guard = NoHarmGuard(book, 200.0, presumed)
+    samples = [replace(Line().sample(name), bytes_down=6_000) for name in ("dsl", "lte", "wifi")]
+    assert guard.update(samples, 200.025) == presumed
+    assert guard.update(samples, 200.050) == ()
+
+
+def test_no_connection_begins_without_any_line_and_what_is_known_expires() -> None:
+    book = CapacityBook()
+    for name in ("dsl", "lte"):
+        book.mark_harmful(name, "up", "slow", 100.0)
+    assert len(known_to_harm(book, ("dsl", "lte"), 101.0)) == 1
+    assert known_to_harm(book, ("dsl",), 101.0) == ()
+    assert known_to_harm(book, ("dsl", "lte"), 701.0) == ()
 
 
 def test_a_line_that_only_looked_slow_is_measured_again_by_the_next_connection() -> None:
