@@ -367,11 +367,11 @@ class Gateway:
             self._read_lines()
             self._publish()
 
-
-def _ignore(_interfaces: tuple[str, ...], _works: bool) -> None:
-    """Stand in where nobody advertises."""
-
     def _read_lines(self) -> None:
         """Put together what workers and prober know of the lines."""
         own = {name: traffic.probe_bytes for name, traffic in self._health.rates().items()}
         self._lines.take(self.workers.reports(), own, time.strftime("%Y-%m-%d"))
+
+
+def _ignore(_interfaces: tuple[str, ...], _works: bool) -> None:
+    """Stand in where nobody advertises."""
