@@ -133,8 +133,8 @@ class GatewayConnection:
         """Have a warm connection keep off the lines that are known to hold others up."""
         uplinks, paths = self._worker.uplinks, self.paths
         self.presumed = self._worker.presumed_harmful(self.allowed, paths.ipv6)
-        paths.withheld = {uplinks.slot_by_name[held.uplink]: held.reason for held in self.presumed}
-        paths.follow_withheld()
+        slots = {uplinks.slot_by_name[held.uplink]: held.reason for held in self.presumed}
+        paths.withhold(slots, time.monotonic())
 
     def _on_connected(self, _mask: int) -> None:
         code = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
