@@ -12,6 +12,7 @@ from typing import Any
 
 import structlog
 
+from hagw.control.arrivals import Arrivals
 from hagw.control.condition import Condition
 from hagw.control.explaining import explanation
 from hagw.control.gate import Gate
@@ -41,7 +42,8 @@ SETTLE_S = 0.02  # events come in bursts: one pass for all of them
 RETRY_S = (0.5, 1.0, 2.0, 5.0, 15.0)
 MEASURES_S = 2.0  # how stale a worker's view of RTTs may be
 SETTLED_TIMEOUT_S = 3.0
-COUNT_S = 5.0  # how stale the firewall's counts in the status may be; reading them costs 2 ms
+COUNT_SOON_S = 0.5
+COUNT_S = 2.0  # how long intercepted connections may be swallowed unnoticed; reading the counts takes 2 ms
 REFUSED_S = 30.0
 FOLLOW_UPS_MAX = 3
 REFUSED_QUEUE_MAX = 1024
@@ -68,6 +70,7 @@ class Gateway:
         self._trigger = asyncio.Event()
         self._gate = Gate()
         self._lines = Lines()
+        self._arrivals = Arrivals()
         self._in_force = Interception()
         self._facts = Facts(uplinks={})
         self._published: Snapshot | None = None
@@ -151,6 +154,7 @@ class Gateway:
                 counted=self._counted,
                 trouble=self._trouble,
                 rivals=self._rivals,
+                blocked=self._arrivals.blocked(time.monotonic()),
                 drift=self._kernel.drift(),
                 standing=standing,
             )
@@ -241,8 +245,9 @@ class Gateway:
         """Return how long to wait for a trigger before the next pass falls due by itself."""
         if self._failures:
             return RETRY_S[min(self._failures, len(RETRY_S)) - 1]
-        due = self._gate.look_again_at()
-        patience_s = FULL_PASS_S if due is None else max(0.0, due - asyncio.get_running_loop().time())
+        now = asyncio.get_running_loop().time()
+        dues = [due for due in (self._gate.look_again_at(), self._arrivals.due_at(now)) if due is not None]
+        patience_s = min([FULL_PASS_S, *(max(0.0, due - now) for due in dues)])
         if isinstance(self._intent, CpeIntent) and has_hours(self._intent.rules):
             patience_s = min(patience_s, MINUTE_S - time.time() % MINUTE_S)
         return patience_s
@@ -298,7 +303,10 @@ class Gateway:
             return Interception()
         healths = self._health.gateways()
         gateways = tuple(healths.get(g.name, UNKNOWN_GATEWAY) for g in self._intent.gateways)
-        return self._gate.decide(gateways, self.workers.listening_count(), asyncio.get_running_loop().time())
+        now = asyncio.get_running_loop().time()
+        wanted = self._gate.decide(gateways, self.workers.listening_count(), now)
+        blocked = self._arrivals.blocked(now)
+        return Interception(ipv4=wanted.ipv4 and 4 not in blocked, ipv6=wanted.ipv6 and 6 not in blocked)
 
     def _snapshot(self) -> Snapshot:
         if isinstance(self._intent, CpeIntent):
@@ -356,9 +364,17 @@ class Gateway:
         while True:
             try:
                 self._counted = await self._kernel.counters()
+                self._look_at_arrivals()
             except HagwError:
                 self._counted = {}  # whoever reconciles says what is wrong
-            await asyncio.sleep(COUNT_S)
+            await asyncio.sleep(COUNT_SOON_S if self._arrivals.is_suspicious else COUNT_S)
+
+    def _look_at_arrivals(self) -> None:
+        now = asyncio.get_running_loop().time()
+        if self._arrivals.look(self._counted, now):
+            families = sorted(self._arrivals.blocked(now))
+            log.error("intercepted connections are dropped on this machine", families=families, advice="hagw doctor")
+            self.look_again()
 
     async def _publish_for_ever(self) -> None:
         """Have measurements reach the workers also while nothing else changes."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from typing_extensions import TypedDict  # pydantic, which describes these for OpenAPI, wants it before 3.12
 
@@ -158,6 +158,11 @@ class FlowsDocument(TypedDict):
     incomplete: list[int]
 
 
+_BLOCKED: Final = (
+    "Intercepted connections do not reach the workers: another input chain on this machine drops them (hagw doctor)."
+)
+
+
 @dataclass(frozen=True, slots=True)
 class StatusInputs:
     """Everything a status document is made of. `trouble` is a reconcile failure in one sentence, "" = none."""
@@ -178,6 +183,7 @@ class StatusInputs:
     drift: Drift = field(default_factory=Drift)
     standing: Standing = STANDING
     rivals: tuple[Finding, ...] = ()
+    blocked: frozenset[int] = frozenset()  # families whose intercepted connections did not arrive
 
 
 def status_document(inputs: StatusInputs) -> StatusDocument:
@@ -225,6 +231,8 @@ def _cpe_verdict(intent: CpeIntent, inputs: StatusInputs) -> tuple[BondState, st
         return "off", inputs.trouble or "No worker is ready yet; all traffic is forwarded directly."
     if not any(inputs.gateways.get(g.name, UNKNOWN_GATEWAY).reach == "up" for g in intent.gateways):
         return "unbonded", f"{_gateways_down(intent, inputs)} New connections go directly over the best uplink."
+    if 4 in inputs.blocked:
+        return "unbonded", f"{_BLOCKED} New connections go directly over the best uplink."
     if not inputs.interception.ipv4:
         return "off", inputs.trouble or "New connections are not intercepted yet."
     enabled = [(u, inputs.uplinks.get(u.name, UNKNOWN_UPLINK)) for u in intent.uplinks if u.enabled]
@@ -234,6 +242,8 @@ def _cpe_verdict(intent: CpeIntent, inputs: StatusInputs) -> tuple[BondState, st
         return "degraded", f"{'; '.join(stripped)}."
     if len(enabled) < 2:
         return "degraded", "Only one uplink is enabled."
+    if 6 in inputs.blocked:
+        return "degraded", f"IPv6: {_BLOCKED}"
     if inputs.trouble:
         return "degraded", inputs.trouble
     if away := [w for w in inputs.workers if not w.is_listening]:

@@ -69,6 +69,8 @@ REFUSED_MAX: Final = 16_384
 COUNTERS: Final = (
     "intercepted4",
     "intercepted6",
+    "arrived4",
+    "arrived6",
     "proxied",
     "pinned",
     "kept",
@@ -84,6 +86,7 @@ COUNTERS: Final = (
 # Never worth intercepting, whatever the machine's own prefixes are: loopback, link-local, multicast, "this network".
 _ALWAYS_LOCAL: Final = ("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "::/127", "fe80::/10", "ff00::/8")
 _ETHERNET_MTU: Final = 1500
+_BEHIND_ALL: Final = 1000  # firewalls filter at 0 or a little later, nat is at 100
 _HEADERS4: Final = 40
 _HEADERS6: Final = 60
 
@@ -107,6 +110,7 @@ def cpe_table(
         *firewall.chains(intent.firewall, intent.uplinks),
         hooked("prerouting", "filter", "prerouting", -150, _prerouting(uplinks, lan)),
         hooked("input", "filter", "input", 0, [*_input(), *firewall.input_jumps(guarded)]),
+        hooked("arrived", "filter", "input", _BEHIND_ALL, _arrived()),
         hooked("forward", "filter", "forward", -150, [*_forward(uplinks, facts), *firewall.forward_jumps(guarded)]),
         chain(own_dns.CHAIN, own_dns.pins(uplinks, facts, healthy, usable)),
         hooked("output", "route", "output", -150, own_dns.output(uplinks)),
@@ -207,6 +211,13 @@ def _input() -> list[Rule]:
             {"drop": None},
         ]
     ]
+
+
+def _arrived() -> list[Rule]:
+    """Count the intercepted SYNs that no other input chain has dropped: `control.arrivals` compares."""
+    taken = equal({"&": [META_MARK, MARK_MASK]}, MARK_INTERCEPT)
+    ways = (("ipv4", "arrived4"), ("ipv6", "arrived6"))
+    return [[taken, equal(tcp_flags(), "syn"), equal(meta("nfproto"), protocol), count(way)] for protocol, way in ways]
 
 
 def _forward(uplinks: list[UplinkIntent], facts: Facts) -> list[Rule]:

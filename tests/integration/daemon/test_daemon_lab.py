@@ -136,6 +136,25 @@ def test_a_refused_destination_shows_the_real_refusal_the_second_time(lab: Lab) 
         assert fetch() == 1000
 
 
+def test_a_foreign_firewall_that_drops_what_is_intercepted_is_no_outage(lab: Lab) -> None:
+    """Many firewalls let in what they know and drop the rest, and intercepted connections are among the rest."""
+    chain = "type filter hook input priority filter; policy drop; ct state established,related accept;"
+    lab.run("cpe", ["nft", f"table inet other {{ chain input {{ {chain} }}; }}"])
+    try:
+        began = time.monotonic()
+        with lab.in_namespace("lan1"), socket.create_connection(WEB, timeout=20.0):
+            print(f"a connection takes {time.monotonic() - began:.1f} s until interception gives way")
+        status = wait_state(lab, "unbonded")
+        assert "another input chain" in status["reason"]
+        with lab.in_namespace("lan1"):
+            assert fetch() == 1000
+    finally:
+        lab.run("cpe", ["nft", "delete", "table", "inet", "other"])
+    lab.hagw_stop("cpe")
+    lab.hagw_start("cpe")
+    wait_state(lab, "bonded")
+
+
 def test_clear_waits_for_the_daemon_to_be_gone(lab: Lab) -> None:
     done = lab.run("cpe", ["hagw", "clear"], capture_output=True, text=True, timeout=20)
     assert done.returncode == 5
