@@ -87,7 +87,10 @@ def _settled(snapshot: Snapshot) -> Snapshot:
         generation=0,
         learned=(),
         uplinks=tuple(replace(u, rtt_ms=None, rtt_floor_ms=None, mptcp_at=None) for u in snapshot.uplinks),
-        gateways=tuple(replace(g, rtt_ms=None, heard_at=None, epoch_offset_s=0.0) for g in snapshot.gateways),
+        gateways=tuple(
+            replace(g, rtt_ms=None, heard_at=None, clock_offset_s=None if g.clock_offset_s is None else 0.0)
+            for g in snapshot.gateways
+        ),
     )
 
 
@@ -127,5 +130,5 @@ def _gateway(gateway: GatewayIntent, health: GatewayHealth, heard_at: float | No
         reason=health.reason,
         rtt_ms=health.rtt_ms,
         heard_at=heard_at,
-        epoch_offset_s=health.epoch_offset_s,
+        clock_offset_s=health.clock_offset_s,
     )

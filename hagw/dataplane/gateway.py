@@ -143,8 +143,7 @@ class GatewayConnection:
             self._died(f"cannot connect: {os.strerror(code)}", blame)
             return
         self._stop_timer()
-        now = time.time() + self.gateway.epoch_offset_s
-        prelude = self.machine.prepare(cookie.mint(bytes.fromhex(self.gateway.key), self.gateway.customer, now))
+        prelude = self.machine.prepare(cookie_for(self.gateway))
         try:
             self.sock.send(prelude)
             self.paths.not_payload(up=len(prelude))
@@ -303,6 +302,15 @@ class Pool:
         self._blocked_until = self._worker.loop.now + REFILL_BACKOFF_S
         self._worker.blame(connection, reason, blame)
         self._worker.loop.call_in(REFILL_BACKOFF_S + 0.05, self.refill)
+
+
+def cookie_for(gateway: GatewayView) -> bytes:
+    """Return the cookie by the gateway's clock; by ours only while the gateway has never told its own."""
+    if gateway.clock_offset_s is None:
+        now = time.time()
+    else:
+        now = time.clock_gettime(time.CLOCK_BOOTTIME) + gateway.clock_offset_s
+    return cookie.mint(bytes.fromhex(gateway.key), gateway.customer, now)
 
 
 def bind_to_uplink(sock: socket.socket, interface: str, local: str) -> None:

@@ -7,14 +7,12 @@ without a rule would have. No server is asked for, so nothing of it is seen beyo
 import errno
 import os
 import socket
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from hagw.convert import cookie
 from hagw.convert.events import ExtensionsListed, Rejected
 from hagw.convert.machine import ClientMachine
-from hagw.dataplane.gateway import bind_to_uplink, way_to
+from hagw.dataplane.gateway import bind_to_uplink, cookie_for, way_to
 from hagw.dataplane.loop import EPOLLIN, EPOLLOUT
 from hagw.dataplane.mptcp_socket import open_stream
 from hagw.dataplane.relay import abort
@@ -54,9 +52,7 @@ class Trial:
         if code:
             self._end(f"cannot connect: {os.strerror(code)}")
             return
-        gateway = self._gateway
-        now = time.time() + gateway.epoch_offset_s
-        question = self._machine.ask_extensions(cookie.mint(bytes.fromhex(gateway.key), gateway.customer, now))
+        question = self._machine.ask_extensions(cookie_for(self._gateway))
         try:
             self._sock.send(question)
         except OSError as why:

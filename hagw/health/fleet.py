@@ -358,7 +358,7 @@ def _uplink_health(line: _Line) -> UplinkHealth:
 
 def _gateway_health(gateway: GatewayWatch) -> GatewayHealth:
     rtt_ms = _ms(gateway.round_trip.smoothed_s)
-    return GatewayHealth(gateway.reach, gateway.reason, rtt_ms, gateway.ipv6, gateway.epoch_offset_s)
+    return GatewayHealth(gateway.reach, gateway.reason, rtt_ms, gateway.ipv6, gateway.clock_offset_s)
 
 
 def _ms(seconds: float | None) -> float | None:

@@ -34,7 +34,7 @@ class GatewayWatch:
         self.heard_at: float | None = None
         self.down_at = now  # when it was last found down
         self.ipv6: bool | None = None
-        self.epoch_offset_s = 0.0
+        self.clock_offset_s: float | None = None
         self.round_trip = RoundTrip()
         self._offset_at: float | None = None
         self._offset_error_s = 0.0
@@ -60,7 +60,7 @@ class GatewayWatch:
         self._open[line] = since, count + 1
 
     def answered(self, rtt_s: float, ipv6: bool, offset_s: float, now: float) -> None:
-        """Take an authentic answer; `offset_s` is its clock minus ours, wrong by half the round trip at most."""
+        """Take an authentic answer; `offset_s` is its clock minus CLOCK_BOOTTIME, wrong by half a round trip."""
         self.heard_at = now
         self.ipv6 = ipv6
         self.round_trip.add(rtt_s, now)
@@ -130,8 +130,9 @@ class GatewayWatch:
         self._open.clear()
 
     def _take_offset(self, offset_s: float, error_s: float, now: float) -> None:
-        """Keep the best sample; a clock that stepped on either side shows as more than both samples' errors."""
+        """Keep the best sample; a clock that stepped over there shows as more than both samples' errors."""
+        known_s = self.clock_offset_s
         old = self._offset_at is None or now - self._offset_at > _OFFSET_MEMORY_S
-        stepped = abs(offset_s - self.epoch_offset_s) > error_s + self._offset_error_s
+        stepped = known_s is None or abs(offset_s - known_s) > error_s + self._offset_error_s
         if old or stepped or error_s <= self._offset_error_s:
-            self.epoch_offset_s, self._offset_error_s, self._offset_at = offset_s, error_s, now
+            self.clock_offset_s, self._offset_error_s, self._offset_at = offset_s, error_s, now

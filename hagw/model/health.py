@@ -54,4 +54,4 @@ class GatewayHealth:
     reason: str = ""
     rtt_ms: float | None = None
     ipv6: bool | None = None
-    epoch_offset_s: float = 0.0  # gateway's clock minus ours, from authenticated echoes
+    clock_offset_s: float | None = None  # gateway's clock minus our CLOCK_BOOTTIME, from authenticated echoes

@@ -38,7 +38,11 @@ class UplinkView:
 
 @dataclass(frozen=True, slots=True)
 class GatewayView:
-    """A gateway as a worker may use it; `key` is hex. `heard_at` is CLOCK_MONOTONIC of the last proof of life."""
+    """A gateway as a worker may use it; `key` is hex. `heard_at` is CLOCK_MONOTONIC of the last proof of life.
+
+    `clock_offset_s` is its wall clock minus our CLOCK_BOOTTIME, None = it has not told: our own wall clock may be wrong
+    and may step, and has no part in it.
+    """
 
     name: str
     addresses: tuple[str, ...]
@@ -49,7 +53,7 @@ class GatewayView:
     reason: str = ""
     rtt_ms: float | None = None
     heard_at: float | None = None
-    epoch_offset_s: float = 0.0
+    clock_offset_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -291,7 +291,7 @@ class Prober:
             return
         line.own_rx += 1
         line.own_rx_bytes += path.ends.packet_bytes
-        offset_s = echo.wall_s + echo.rtt_s / 2 - time.time()
+        offset_s = echo.wall_s + echo.rtt_s / 2 - time.clock_gettime(time.CLOCK_BOOTTIME)
         self._fleet.answered(ask, echo.sequence, echo.rtt_s, echo.ipv6, offset_s, now, echo.passage)
         self._heard(ask.gateway, now)
         if self._fleet.is_hurried():
@@ -341,7 +341,9 @@ class Prober:
 def _is_news(told: GatewayHealth | None, now: GatewayHealth) -> bool:
     if told is None or (told.reach, told.reason, told.ipv6) != (now.reach, now.reason, now.ipv6):
         return True
-    return abs(told.epoch_offset_s - now.epoch_offset_s) > _OFFSET_NEWS_S
+    if told.clock_offset_s is None or now.clock_offset_s is None:
+        return told.clock_offset_s != now.clock_offset_s
+    return abs(told.clock_offset_s - now.clock_offset_s) > _OFFSET_NEWS_S
 
 
 def _without_own(read: InterfaceCounters, line: _Line) -> Counters:

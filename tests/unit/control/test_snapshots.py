@@ -9,7 +9,7 @@ from hagw.model.health import GatewayHealth, UplinkHealth
 from hagw.model.snapshot import from_json, to_json
 from tests.fakes import ALL_UP, CPE, FACTS, HAG
 
-REACH = {"hag1": GatewayHealth("up", rtt_ms=20.0, epoch_offset_s=3.0)}
+REACH = {"hag1": GatewayHealth("up", rtt_ms=20.0, clock_offset_s=3.0)}
 
 
 def test_uplinks_carry_facts_and_health() -> None:
@@ -47,6 +47,14 @@ def test_measurements_alone_do_not_decide() -> None:
     assert decides_alike(a, b)
     c = cpe_snapshot(CPE, FACTS, {**ALL_UP, "dsl": UplinkHealth("suspect")}, REACH, {})
     assert not decides_alike(a, c)
+
+
+def test_learning_the_gateways_clock_decides() -> None:
+    untold = {"hag1": replace(REACH["hag1"], clock_offset_s=None)}
+    corrected = {"hag1": replace(REACH["hag1"], clock_offset_s=3.1)}
+    a = cpe_snapshot(CPE, FACTS, ALL_UP, REACH, {})
+    assert not decides_alike(a, cpe_snapshot(CPE, FACTS, ALL_UP, untold, {}))
+    assert decides_alike(a, cpe_snapshot(CPE, FACTS, ALL_UP, corrected, {}))
 
 
 def test_a_hag_tells_its_own_addresses_and_whether_ipv6_leaves_it() -> None:

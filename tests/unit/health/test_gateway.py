@@ -104,6 +104,6 @@ def test_the_clock_offset_keeps_the_best_sample_and_follows_a_step() -> None:
     watch = GatewayWatch(0.0)
     heard(watch, 1.0, offset_s=3.0, rtt_s=0.02)
     heard(watch, 2.0, offset_s=3.08, rtt_s=0.3)
-    assert watch.epoch_offset_s == 3.0
+    assert watch.clock_offset_s == 3.0
     heard(watch, 3.0, offset_s=3603.0, rtt_s=0.3)
-    assert watch.epoch_offset_s == 3603.0
+    assert watch.clock_offset_s == 3603.0
