@@ -51,6 +51,7 @@ def lab(clock: Clock) -> Iterator[Lab]:
     with own_lab("clock", hagw=False) as made:
         made.hagw_start("hag")
         made.spawn("cpe", "daemon", ["env", *clock.environment(), sys.executable, "-P", "-m", "hagw", "daemon"])
+        until(lambda: made.pids("cpe", "daemon"), 5.0)  # else another one is started
         made.hagw_start("cpe")
         yield made
 
