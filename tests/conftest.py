@@ -1,12 +1,19 @@
 """What every test has in common: what it needs of the machine, and what CI may expect of one."""
 
 import os
+from pathlib import Path
+from typing import Final
 
 import pytest
 
+INTEGRATION: Final = Path(__file__).parent / "integration"
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Without root there are no namespaces, so such tests cannot run; elsewhere they must."""
+    """Mark what runs alone. Without root there are no namespaces, so such tests cannot run; elsewhere they must."""
+    for item in items:
+        if INTEGRATION in item.path.parents:
+            item.add_marker(pytest.mark.alone)
     if os.geteuid() == 0:
         return
     for item in items:

@@ -6,7 +6,7 @@ Needs no daemon and no configuration: what is ours is known by table name, proto
 from typing import Final, Protocol
 
 from hagw.errors import KernelRefused
-from hagw.model.resources import Drop, KernelState, Plan, Sysctl
+from hagw.model.resources import Drop, KernelState, MptcpLimits, Plan, Sysctl
 from hagw.plan.diff import describe, diff
 
 LOST: Final = (
@@ -40,7 +40,7 @@ def restore(kernel: ClearPort, *, workers: int = 0) -> tuple[str, ...]:
     """
     failures = []
     found = kernel.read()
-    lost = bool(found or workers) and not any(isinstance(resource, Sysctl) for resource in found.values())
+    lost = bool(found or workers) and not any(isinstance(resource, Sysctl | MptcpLimits) for resource in found.values())
     for step in diff(found, {}):
         try:
             kernel.write((step,))

@@ -14,6 +14,9 @@ from hagw.errors import UnsupportedEnvironment
 # What must be there: a test that would skip for want of it fails instead (tests/conftest.py).
 EXPECTED: Final = "netns,mptcp,nft"
 TESTS: Final = "tests"
+SIDE_BY_SIDE: Final = "tests side by side"
+PROCESSES: Final = 4  # most tests wait for the kernel most of the time
+ALONE: Final = "alone"  # the marker of tests that measure time or fill the machine
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +30,22 @@ class Check:
 def checks(tests: Sequence[str], *, quick: bool) -> tuple[Check, ...]:
     """Return the checks in the order they run; `tests` are further arguments for pytest."""
     own = Path(sys.executable).parent
-    selection = ("-m", "not slow") if quick else ()
+    pytest = (sys.executable, "-m", "pytest")
+    if tests:
+        run = [Check(TESTS, (*pytest, *(("-m", "not slow") if quick else ()), *tests))]
+    else:
+        quickly = " and not slow" if quick else ""
+        parallel = ("-n", str(PROCESSES), "--dist", "loadfile")
+        run = [
+            Check(SIDE_BY_SIDE, (*pytest, *parallel, "-m", f"not {ALONE}{quickly}")),
+            Check(TESTS, (*pytest, "-m", f"{ALONE}{quickly}")),
+        ]
     return (
         Check("format", (str(own / "ruff"), "format", "--check", "--quiet", ".")),
         Check("lint", (str(own / "ruff"), "check", "--quiet", ".")),
         Check("types", (sys.executable, "-m", "mypy")),
         Check("layers", (str(own / "lint-imports"),)),
-        Check(TESTS, (sys.executable, "-m", "pytest", *selection, *tests)),
+        *run,
     )
 
 

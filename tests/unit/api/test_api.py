@@ -145,6 +145,7 @@ def test_other_users_are_refused(tmp_path: Path, monkeypatch: Any) -> None:
     asyncio.run(scenario())
 
 
+@pytest.mark.alone
 def test_a_thousand_flows_do_not_stall_the_loop(tmp_path: Path) -> None:
     async def scenario() -> float:
         path, worst_s = tmp_path / "hagw.sock", 0.0
