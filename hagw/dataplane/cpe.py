@@ -17,7 +17,7 @@ from hagw.dataplane.mptcp_probe import look_at_lines
 from hagw.dataplane.mptcp_socket import SO_RCVBUFFORCE, SubflowReader
 from hagw.dataplane.naming import SERVER_FIRST_PORTS, NameWait, peek
 from hagw.dataplane.notices import Notices
-from hagw.dataplane.paths import UplinkTable
+from hagw.dataplane.paths import Paths, UplinkTable
 from hagw.dataplane.ports import SubflowControl
 from hagw.dataplane.relay import BUFFER_BYTES, abort
 from hagw.dataplane.session import CpeSession
@@ -190,9 +190,9 @@ class CpeWorker:
         pool.uplinks = uplinks
         return pool
 
-    def presumed_harmful(self, allowed: Collection[int], ipv6: bool) -> tuple[Withheld, ...]:
+    def presumed_harmful(self, allowed: Collection[int], paths: Paths) -> tuple[Withheld, ...]:
         """Return the lines that a new connection had better begin without."""
-        usable = [self.uplinks.name(slot) for slot in sorted(allowed) if self.uplinks.address(slot, ipv6) is not None]
+        usable = [self.uplinks.name(slot) for slot in sorted(allowed) if paths.local(slot, self.uplinks) is not None]
         return known_to_harm(self.capacities, usable, self.loop.now)
 
     def is_fresh(self, gateway: str) -> bool:

@@ -24,6 +24,7 @@ from hagw.dataplane.mptcp_socket import open_stream
 from hagw.dataplane.paths import Paths
 from hagw.dataplane.relay import abort
 from hagw.health.noharm import Withheld
+from hagw.model.intent import IPAddress
 from hagw.model.snapshot import GatewayView
 
 if TYPE_CHECKING:
@@ -69,10 +70,12 @@ class GatewayConnection:
         remote, slot, local = way_to(worker, gateway, uplinks)
         self.initial = slot
         self.remote = remote
-        self.sock = open_stream(socket.AF_INET6 if ":" in remote else socket.AF_INET, worker.congestion_control)
+        other = other_end(worker, gateway, remote, uplinks)
+        family = socket.AF_INET6 if ":" in remote or other is not None else socket.AF_INET
+        self.sock = open_stream(family, worker.congestion_control)
         try:
             bind_to_uplink(self.sock, worker.uplinks.by_slot[slot].interface, local)
-            code = self.sock.connect_ex((remote, gateway.port))
+            code = self.sock.connect_ex((_as_seen_by(self.sock, remote), gateway.port))
             if code not in (0, errno.EINPROGRESS):
                 raise OSError(code, os.strerror(code))
         except OSError:
@@ -80,7 +83,7 @@ class GatewayConnection:
             raise
         self.paths = Paths(
             self.sock, worker.control, worker.reader, (ip_address(remote), gateway.port), (slot, local), self.allowed,
-            worker.loop.now, worker.mptcp,
+            worker.loop.now, worker.mptcp, other,
         )  # fmt: skip
         self.paths.resting = True
         worker.loop.add(self.sock.fileno(), EPOLLOUT, self._on_connected)
@@ -132,7 +135,7 @@ class GatewayConnection:
     def _presume(self) -> None:
         """Have a warm connection keep off the lines that are known to hold others up."""
         uplinks, paths = self._worker.uplinks, self.paths
-        self.presumed = self._worker.presumed_harmful(self.allowed, paths.ipv6)
+        self.presumed = self._worker.presumed_harmful(self.allowed, paths)
         slots = {uplinks.slot_by_name[held.uplink]: held.reason for held in self.presumed}
         paths.withhold(slots, time.monotonic())
 
@@ -273,7 +276,7 @@ class Pool:
         return (
             not connection.paths.is_multipath
             and book.is_stripped(connection.initial)
-            and any(uplinks.address(s, connection.paths.ipv6) and not book.is_stripped(s) for s in connection.allowed)
+            and any(connection.paths.local(s, uplinks) and not book.is_stripped(s) for s in connection.allowed)
         )
 
     def close(self) -> None:
@@ -320,15 +323,36 @@ def bind_to_uplink(sock: socket.socket, interface: str, local: str) -> None:
         sock.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
     except OSError:
         pass  # Linux 6.1 refuses it on MPTCP: the port is then chosen at bind, which is only less economical
-    sock.bind((local, 0))
+    sock.bind((_as_seen_by(sock, local), 0))
 
 
 def way_to(worker: "CpeWorker", gateway: GatewayView, uplinks: tuple[int, ...]) -> tuple[str, int, str]:
-    """Choose the gateway's address, the uplink of the initial subflow and its local address. Raise OSError."""
+    """Choose the gateway's address, the uplink of the initial subflow and its local address. Raise OSError.
+
+    The best line begins, in the first family that it and the gateway have; lines without that one join in the other.
+    """
     ranked = sorted(uplinks, key=worker.mptcp.is_stripped)
-    for remote in gateway.addresses:
-        for slot in ranked:
+    for slot in ranked:
+        for remote in gateway.addresses:
             local = worker.uplinks.address(slot, ":" in remote)
             if local is not None:
                 return remote, slot, local
     raise OSError(errno.ENETUNREACH, "no allowed uplink is up")
+
+
+def other_end(
+    worker: "CpeWorker", gateway: GatewayView, remote: str, uplinks: tuple[int, ...]
+) -> tuple[IPAddress, int] | None:
+    """Return where lines without the family of `remote` join, None = there are none, or the gateway is not there.
+
+    A connection that begins with IPv4 must then be an IPv6 socket's: the kernel joins IPv6 to no other.
+    """
+    ipv6 = ":" in remote
+    there = next((address for address in gateway.addresses if (":" in address) != ipv6), None)
+    known = [worker.uplinks.by_slot[slot] for slot in uplinks if slot in worker.uplinks.by_slot]
+    needed = any((u.address4 is None) != (u.address6 is None) and (u.address6 is None) == ipv6 for u in known)
+    return (ip_address(there), gateway.port) if there is not None and needed else None
+
+
+def _as_seen_by(sock: socket.socket, address: str) -> str:
+    return f"::ffff:{address}" if sock.family == socket.AF_INET6 and ":" not in address else address

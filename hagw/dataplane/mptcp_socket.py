@@ -38,6 +38,8 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _libc.getsockopt.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p]
 
 
+_MAPPED: Final = bytes(10) + b"\xff\xff"
+
 _Row = tuple[bytes, int, bytes, int]  # tcp_info and where it starts, addresses and where they start
 
 
@@ -57,11 +59,14 @@ class SubflowInfo:
     delivery_rate_bps: int
     app_limited: bool
     segments: int = 0  # sent and received
+    mapped: bool = False  # an IPv6 socket: the kernel knows its IPv4 addresses as ::ffff:192.0.2.1
 
 
 def open_stream(family: int, congestion_control: str) -> socket.socket:
     """Open a non-blocking MPTCP socket whose subflows, also later ones, use `congestion_control`."""
     sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK, IPPROTO_MPTCP)
+    if family == socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)  # IPv4 subflows can join, too
     tune(sock, congestion_control)
     return sock
 
@@ -197,6 +202,7 @@ def _subflow(tcp: bytes, at: int, addrs: bytes, addrs_at: int) -> SubflowInfo:
         delivery_rate_bps=rate * 8,
         app_limited=bool(tcp[at + 7] & 1),
         segments=sum(struct.unpack_from("@2I", tcp, at + _SEGMENTS_AT)),
+        mapped=_is_mapped(addrs, addrs_at),
     )
 
 
@@ -205,4 +211,11 @@ def _endpoint(raw: bytes, at: int) -> tuple[str, int]:
     (port,) = struct.unpack_from("!H", raw, at + 2)
     if family == socket.AF_INET:
         return socket.inet_ntop(socket.AF_INET, raw[at + 4 : at + 8]), port
+    if _is_mapped(raw, at):
+        return socket.inet_ntop(socket.AF_INET, raw[at + 20 : at + 24]), port
     return socket.inet_ntop(socket.AF_INET6, raw[at + 8 : at + 24]), port
+
+
+def _is_mapped(raw: bytes, at: int) -> bool:
+    (family,) = struct.unpack_from("@H", raw, at)
+    return bool(family == socket.AF_INET6 and raw[at + 8 : at + 20] == _MAPPED)

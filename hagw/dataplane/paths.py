@@ -117,7 +117,7 @@ class Paths:
         "_opened_at",
         "_overhead",
         "_reader",
-        "_remote",
+        "_remotes",
         "_retry_at",
         "_sock",
         "_token",
@@ -125,7 +125,6 @@ class Paths:
         "_vanished",
         "allowed",
         "events",
-        "ipv6",
         "paths",
         "resting",
         "withheld",
@@ -141,15 +140,19 @@ class Paths:
         allowed: frozenset[int],
         now: float,
         book: MptcpBook | None = None,
+        other: tuple[IPAddress, int] | None = None,
     ) -> None:
-        """Manage what `initial` (slot and local address) begins; `book` is told what joins meet."""
+        """Manage what `initial` (slot and local address) begins; `book` is told what joins meet.
+
+        `remote` is where it goes, `other` the gateway in the other family, for lines that lack the first one's.
+        """
         self._sock = sock
         self._book = book or MptcpBook()
         self._vanished: dict[int, float] = {}
         self.resting = False  # carries nothing that is worth a subflow over a metered line
         self._control = control
         self._reader = reader
-        self._remote = remote
+        self._remotes = {end[0].version == 6: end for end in (remote, other) if end is not None}
         self._token: int | None = None
         self._retry_at: dict[int, float] = {}
         self._backoff: dict[int, float] = {}
@@ -157,7 +160,6 @@ class Paths:
         self._used: dict[int, _Used] = {}
         self._opened_at = now
         self.allowed = allowed
-        self.ipv6 = remote[0].version == 6
         self.withheld: dict[int, str] = {}
         slot, local = initial
         self._initial = slot
@@ -172,13 +174,24 @@ class Paths:
             self._token = token_of(self._sock)
         return self._token is not None
 
+    def local(self, slot: int, uplinks: UplinkTable) -> str | None:
+        """Return the address the uplink's subflow has or would have, None while it can have none.
+
+        Its family need not be that of the other subflows. The one it has is kept, then the connection's is preferred.
+        """
+        path = self.paths.get(slot)
+        families = list(self._remotes)
+        if path is not None:
+            families.sort(key=lambda ipv6: ipv6 != (":" in path.local))
+        return next((found for ipv6 in families if (found := uplinks.address(slot, ipv6)) is not None), None)
+
     def reconcile(self, uplinks: UplinkTable, now: float) -> float | None:
         """Create and withdraw subflows; return when to come back for one that could not be made yet."""
         if not self.is_multipath:
             return None
         again: float | None = None
         for slot in self.allowed:
-            local = uplinks.address(slot, self.ipv6)
+            local = self.local(slot, uplinks)
             path = self.paths.get(slot)
             if path is not None and self._is_lost(slot, path, uplinks):
                 self._withdraw(slot, path)
@@ -240,7 +253,7 @@ class Paths:
             return False
         return any(
             other != slot
-            and uplinks.address(other, self.ipv6) is not None
+            and self.local(other, uplinks) is not None
             and (other in self.paths or not uplinks.is_metered(other))
             for other in self.allowed
         )
@@ -340,7 +353,7 @@ class Paths:
         One that lost its only line stays: nothing would be gained. An interface that was made anew may have the old
         address; the subflow is bound to the old interface all the same.
         """
-        local = uplinks.address(slot, self.ipv6)
+        local = self.local(slot, uplinks)
         if local is None:
             return self._others_live(slot, uplinks)
         ifindex = uplinks.by_slot[slot].ifindex
@@ -351,10 +364,9 @@ class Paths:
         token = self._token
         assert token is not None
         loc_id = self._next_id(slot, local, token)
+        remote, port = self._remotes[":" in local]
         try:
-            self._control.sf_create(
-                token, ip_address(local), loc_id, self._remote[0], self._remote[1], ifindex, slot in self.withheld
-            )
+            self._control.sf_create(token, ip_address(local), loc_id, remote, port, ifindex, slot in self.withheld)
         except OSError as why:
             if why.errno == errno.ENOTCONN:
                 wait = max(RETRY_UNACKED_S, (now - self._opened_at) * RETRY_UNACKED_SHARE)
@@ -374,7 +386,7 @@ class Paths:
         subflow stands. A subflow that ended by itself leaves its pair of address and id in our kernel, which then
         takes both again or neither.
         """
-        first, other = address_id(slot, self.ipv6), other_address_id(slot, self.ipv6)
+        first, other = address_id(slot, ":" in local), other_address_id(slot, ":" in local)
         used = self._used.get(slot)
         if used is None or (used.known and used.local == local):
             return first if used is None else used.loc_id
@@ -397,7 +409,7 @@ class Paths:
         for info in gone:
             path.info = info
             try:
-                self._control.sf_destroy(token, _endpoint(info.local), _endpoint(info.remote))
+                self._control.sf_destroy(token, *_ends(info))
             except OSError:
                 pass  # it ended by itself meanwhile
         self._fold(slot, path)
@@ -421,13 +433,13 @@ class Paths:
         if path.backup == wanted or path.info is None or self._token is None:
             return
         try:
-            self._control.set_backup(self._token, _endpoint(path.info.local), _endpoint(path.info.remote), wanted)
+            self._control.set_backup(self._token, *_ends(path.info), wanted)
         except OSError:
             return  # gone meanwhile; the next look says so
         path.backup = wanted
 
     def _others_live(self, slot: int, uplinks: UplinkTable) -> bool:
-        return any(uplinks.address(other, self.ipv6) is not None for other in self.allowed if other != slot)
+        return any(self.local(other, uplinks) is not None for other in self.allowed if other != slot)
 
     def _next_backoff(self, slot: int) -> float:
         wait = self._backoff.get(slot, BACKOFF_MIN_S)
@@ -435,5 +447,8 @@ class Paths:
         return wait
 
 
-def _endpoint(text: tuple[str, int]) -> tuple[IPAddress, int]:
-    return ip_address(text[0]), text[1]
+def _ends(info: SubflowInfo) -> tuple[tuple[IPAddress, int], tuple[IPAddress, int]]:
+    """Return a subflow's local and remote address and port, as the kernel knows them."""
+    prefix = "::ffff:" if info.mapped else ""
+    (local, local_port), (remote, remote_port) = info.local, info.remote
+    return (ip_address(prefix + local), local_port), (ip_address(prefix + remote), remote_port)

@@ -21,9 +21,9 @@ class Upkeep:
 
     def add(self, paths: Paths, *, closing: bool = False) -> None:
         """Take a warm connection that is taken by a flow or, `closing`, ends unused; its figures as last observed."""
-        size = SEGMENT_BYTES + (IPV6_BYTES if paths.ipv6 else 0)
         for slot, path in paths.paths.items():
             if path.info is not None:
+                size = SEGMENT_BYTES + (IPV6_BYTES if ":" in path.local else 0)
                 segments = path.info.segments + (CLOSING_SEGMENTS if closing else 0)
                 payload = path.info.bytes_acked + path.info.bytes_received
                 self.by_slot[slot] = self.by_slot.get(slot, 0) + size * segments + payload

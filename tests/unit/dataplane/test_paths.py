@@ -18,6 +18,7 @@ from hagw.model.intent import IPAddress
 from hagw.model.snapshot import UplinkView
 
 REMOTE = (ip_address("198.51.100.10"), 5124)
+REMOTE6 = (ip_address("2001:db8:100::10"), 5124)
 DSL = UplinkView(1, "dsl", "dsl0", 11, "192.0.2.1", "2001:db8::1", "up")
 LTE = UplinkView(2, "lte", "lte0", 12, "192.0.2.2", None, "up")
 WIFI = UplinkView(3, "wifi", "wifi0", 13, "192.0.2.3", None, "up")
@@ -56,7 +57,8 @@ class Kernel:
         ifindex: int,
         backup: bool = False,
     ) -> None:
-        assert (remote_ip, remote_port) == REMOTE
+        assert (remote_ip, remote_port) in (REMOTE, REMOTE6)
+        assert remote_ip.version == local_ip.version
         self.calls.append(("create", str(local_ip), local_id, ifindex, backup))
         if str(local_ip) in self.failing:
             raise OSError(self.failing[str(local_ip)], "scripted")
@@ -130,10 +132,37 @@ def test_lines_that_are_not_allowed_stay_out(sock: socket.socket, kernel: Kernel
 
 
 def test_a_line_without_the_family_is_left_alone(sock: socket.socket, kernel: Kernel) -> None:
-    remote = (ip_address("2001:db8:100::10"), 5124)
-    paths = Paths(sock, kernel, kernel, remote, (1, "2001:db8::1"), frozenset((1, 2)), 0.0)  # type: ignore[arg-type]
+    paths = Paths(sock, kernel, kernel, REMOTE6, (1, "2001:db8::1"), frozenset((1, 2)), 0.0)  # type: ignore[arg-type]
     paths.reconcile(ALL, 0.0)
     assert not kernel.asked()
+
+
+def test_a_line_without_the_family_joins_in_the_other(sock: socket.socket, kernel: Kernel) -> None:
+    lte6 = replace(LTE, address4=None, address6="2001:db8::2")
+    paths = Paths(sock, kernel, kernel, REMOTE, (1, "192.0.2.1"), frozenset((1, 2, 3)), 0.0, other=REMOTE6)  # type: ignore[arg-type]
+    paths.reconcile(table(DSL, lte6, WIFI), 0.0)
+    assert sorted(kernel.asked()) == [
+        ("create", "192.0.2.3", address_id(3, False), 13, False),
+        ("create", "2001:db8::2", address_id(2, True), 12, False),
+    ]
+    # An IPv4 address that comes later is no reason to make it anew; the loss of the one it has is.
+    paths.reconcile(table(DSL, replace(lte6, address4="192.0.2.2"), WIFI), 1.0)
+    assert not kernel.asked()
+    paths.reconcile(ALL, 2.0)
+    assert kernel.asked() == [
+        ("remove", address_id(2, True)),
+        ("create", "192.0.2.2", address_id(2, False), 12, False),
+    ]
+
+
+def test_an_ipv6_sockets_ipv4_subflow_is_named_as_the_kernel_knows_it(paths: Paths, kernel: Kernel) -> None:
+    paths.reconcile(ALL, 0.0)
+    kernel.establish("192.0.2.1")
+    kernel.subflows["192.0.2.1"] = replace(kernel.subflows["192.0.2.1"], mapped=True)
+    paths.observe(0.1)
+    kernel.asked()
+    paths.reconcile(table(LTE, WIFI), 0.2)
+    assert ("destroy", "::ffff:c000:201", 40_000) in kernel.asked()
 
 
 def test_plain_tcp_has_no_subflows(kernel: Kernel) -> None:
