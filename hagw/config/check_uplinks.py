@@ -1,10 +1,11 @@
 """What must fit together within an uplink, and what two uplinks cannot share."""
 
 from collections.abc import Iterator
+from ipaddress import IPv6Network
 from typing import get_args
 
 from hagw.config.tree import Path, Plain, Tree
-from hagw.config.values import parse_mac, parse_own_address
+from hagw.config.values import parse_mac, parse_own_address, parse_prefix6
 from hagw.errors import ConfigIssue
 from hagw.model.intent import IPInterface, UplinkKind
 from hagw.uplinks.kinds import KINDS
@@ -16,6 +17,7 @@ def check_uplinks(tree: Tree, uplinks: Sections) -> Iterator[ConfigIssue]:
     """Yield the issues of all uplinks."""
     matched: dict[object, Path] = {}
     addressed: dict[object, Path] = {}
+    delegated: list[tuple[Path, IPv6Network]] = []
     for path, section in uplinks:
         yield from _identity(tree, path, section)
         match = section.get("match")
@@ -33,6 +35,11 @@ def check_uplinks(tree: Tree, uplinks: Sections) -> Iterator[ConfigIssue]:
             addressed.setdefault(address.ip, at)
         yield from _addressing(tree, path, section)
         yield from _mtu(tree, path, section)
+        for at, prefix in _prefix6(path, section):
+            for other, taken in delegated:
+                if prefix.overlaps(taken):
+                    yield tree.issue(at, f"overlaps the prefix of another uplink (line {tree.lines[other]})")
+            delegated.append((at, prefix))
 
 
 def _identity(tree: Tree, path: Path, section: dict[str, Plain]) -> Iterator[ConfigIssue]:
@@ -78,6 +85,14 @@ def _mtu(tree: Tree, path: Path, section: dict[str, Plain]) -> Iterator[ConfigIs
     for known in KINDS.values():
         if known.name == kind and isinstance(mtu, str) and mtu.isdecimal() and known.mtu_max < int(mtu[:6]) <= 9216:
             yield tree.issue((*path, "mtu"), f"a {known.title} line carries {known.mtu_max} bytes at most")
+
+
+def _prefix6(path: Path, section: dict[str, Plain]) -> Iterator[tuple[Path, IPv6Network]]:
+    try:
+        if "prefix6" in section:
+            yield (*path, "prefix6"), parse_prefix6(str(section["prefix6"]))
+    except ValueError:
+        pass  # the schema says what is wrong with it
 
 
 def _addresses(path: Path, section: dict[str, Plain]) -> Iterator[tuple[Path, IPInterface]]:

@@ -176,6 +176,7 @@ def _cpe(file: CpeFile) -> CpeIntent:
                 addresses=up.addresses,
                 mtu=up.mtu,
                 probing=up.probe,
+                prefix6=up.prefix6,
             )
             for slot, up in enumerate(file.uplinks, start=1)
         ),

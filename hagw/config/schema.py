@@ -18,6 +18,7 @@ from hagw.config.values import (
     OwnAddress,
     Ports,
     Prefix,
+    Prefix6,
     Rate,
     Truth,
 )
@@ -97,6 +98,7 @@ class UplinkSection(Section):
     )
     addresses: tuple[OwnAddress, ...] = Field(default=(), description="with `address: static`: one a family at most")
     mtu: int | None = Field(default=None, ge=1280, le=9216, description="set on the interface; left alone if not given")
+    prefix6: Prefix6 | None = Field(default=None, description="IPv6 prefix that the provider leads to us over it")
     probe: ProbeStyle = Field(default="normal", description="normal, gentle (asks less) or fast (asks more)")
 
 

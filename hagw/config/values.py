@@ -102,6 +102,16 @@ def parse_address6(text: str) -> IPv6Address:
     return address
 
 
+def parse_prefix6(text: str) -> IPv6Network:
+    """Return an IPv6 prefix that a provider can delegate: at least a network's, and leading to us."""
+    network = parse_prefix(text)
+    if not isinstance(network, IPv6Network) or not 16 <= network.prefixlen <= 64:
+        raise ValueError(f"{text!r} is not an IPv6 prefix of 16 to 64 bits, such as 2001:db8:1200::/56")
+    if network.is_multicast or network.is_link_local or network.is_loopback:
+        raise ValueError(f"{network} cannot be delegated")
+    return network
+
+
 def parse_own_address(text: str) -> IPInterface:
     """Return an address that an interface can have, with the length of its network's prefix."""
     wanted = f"{text!r} is not an address with the length of its prefix, such as 192.0.2.10/24 or 2001:db8::10/64"
@@ -200,6 +210,7 @@ Duration = Annotated[float, *scalar(parse_duration, number=True)]
 Prefix = Annotated[IPv4Network | IPv6Network, *scalar(parse_prefix)]
 Address = Annotated[IPv4Address | IPv6Address, *scalar(parse_address)]
 Address4 = Annotated[IPv4Address, *scalar(parse_address4)]
+Prefix6 = Annotated[IPv6Network, *scalar(parse_prefix6)]
 Address6 = Annotated[IPv6Address, *scalar(parse_address6)]
 OwnAddress = Annotated[IPv4Interface | IPv6Interface, *scalar(parse_own_address)]
 Ports = Annotated[tuple[int, int], *scalar(parse_ports, number=True)]

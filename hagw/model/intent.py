@@ -48,6 +48,7 @@ class UplinkIntent:
     addresses: tuple[IPInterface, ...] = ()
     mtu: int | None = None  # None = as the system has it
     probing: ProbeStyle = "normal"
+    prefix6: IPv6Network | None = None  # what the provider leads to us over this line
 
 
 @dataclass(frozen=True, slots=True)

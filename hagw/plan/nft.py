@@ -240,12 +240,27 @@ def _forward(uplinks: list[UplinkIntent], facts: Facts) -> list[Rule]:
 
 
 def _postrouting(uplinks: list[UplinkIntent], lan: Expression) -> list[Rule]:
-    """Give LAN hosts' unconverted flows the line's address. Flows older than the table keep what they have."""
+    """Give LAN hosts' unconverted flows a source of the line's. Flows older than the table keep what they have.
+
+    Where the line's own IPv6 prefix is known, a host that has an address out of it keeps it, and any other has its
+    own bits behind that prefix. Else all share the line's address.
+    """
     if not uplinks:
         return []
+    managed = differ({"&": [CT_MARK, MARK_MASK]}, MARK_KEEP)
     out = interfaces([uplink.interface for uplink in uplinks], "oifname")
-    forwarded: Rule = [lan, out, differ({"&": [CT_MARK, MARK_MASK]}, MARK_KEEP), {"masquerade": None}]
-    return [forwarded, *own_dns.source(uplinks)]
+    delegated = [rule for uplink in uplinks for rule in _delegated(uplink, lan, managed)]
+    return [*delegated, [lan, out, managed, {"masquerade": None}], *own_dns.source(uplinks)]
+
+
+def _delegated(uplink: UplinkIntent, lan: Expression, managed: Expression) -> list[Rule]:
+    """Have hosts use the prefix that leads to us over the line (NPTv6, but remembered by conntrack)."""
+    if uplink.prefix6 is None:
+        return []
+    prefix = {"prefix": {"addr": str(uplink.prefix6.network_address), "len": uplink.prefix6.prefixlen}}
+    leaving = [lan, equal(meta("oifname"), uplink.interface), managed, equal(meta("nfproto"), "ipv6")]
+    translate = {"snat": {"family": "ip6", "addr": prefix, "flags": "netmap", "type_flags": "prefix"}}
+    return [[*leaving, equal(payload("ip6", "saddr"), prefix), ACCEPT], [*leaving, translate]]
 
 
 def _drop(counter: str) -> Rule:

@@ -64,6 +64,16 @@ def bonded(facts: Facts = FACTS, health: dict[str, UplinkHealth] | None = None) 
     return cpe.desired(example(), facts, health or {}, intercept4=True, intercept6=True)
 
 
+def delegated() -> KernelState:
+    """The first line has a prefix of its own."""
+    intent = example()
+    first, *others = intent.uplinks
+    prefix = ip_network("2001:db8:1200::/56")
+    assert prefix.version == 6
+    changed = replace(intent, uplinks=(replace(first, prefix6=prefix), *others))
+    return cpe.desired(changed, FACTS, {}, intercept4=True, intercept6=True)
+
+
 def hag_state() -> KernelState:
     intent = load_file(EXAMPLES / "hag.yaml")
     assert isinstance(intent, HagIntent)
@@ -77,6 +87,7 @@ CASES = {
     "unbonded": lambda: (bonded(), cpe.desired(example(), FACTS, {}, intercept4=False, intercept6=False)),
     "old-kernel-without-ipv6": lambda: ({}, bonded(OLD)),
     "clear": lambda: (bonded(), {}),
+    "prefix-delegated": lambda: (bonded(), delegated()),
     "hag": lambda: ({}, hag_state()),
 }
 
@@ -87,7 +98,7 @@ def test_the_plan_is_as_stored(case: str) -> None:
     check(STORED / f"{case}.txt", "".join(f"{describe(step)}\n" for step in diff(actual, desired)))
 
 
-@pytest.mark.parametrize("case", ["start", "dsl-fails", "unbonded"])
+@pytest.mark.parametrize("case", ["start", "dsl-fails", "unbonded", "prefix-delegated"])
 def test_the_table_is_as_stored(case: str) -> None:
     table = CASES[case]()[1][NftTable("").key]
     assert isinstance(table, NftTable)

@@ -49,6 +49,28 @@ def test_slots_are_the_positions_and_rules_are_in_the_order_of_precedence() -> N
     assert intent.gateways[0].key == bytes.fromhex(KEY)
 
 
+def test_a_line_has_a_prefix_of_its_own() -> None:
+    intent = load(CPE.replace("metered: yes", 'prefix6: "2001:db8:1200::/56"'), "cpe.yaml")
+    assert isinstance(intent, CpeIntent)
+    assert [uplink.prefix6 for uplink in intent.uplinks] == [None, ip_network("2001:db8:1200::/56")]
+
+
+@pytest.mark.parametrize(
+    ("prefix", "reason"),
+    [
+        ("192.0.2.0/24", "not an IPv6 prefix of 16 to 64 bits"),
+        ("2001:db8::/65", "not an IPv6 prefix of 16 to 64 bits"),
+        ("fe80::/64", "cannot be delegated"),
+        ("2001:db8:1200:7::/64", "overlaps the prefix of another uplink"),
+    ],
+)
+def test_what_cannot_be_a_lines_prefix_is_refused(prefix: str, reason: str) -> None:
+    text = CPE.replace("metered: yes", f'prefix6: "{prefix}"')
+    text = text.replace("rate_up: 5000000", 'prefix6: "2001:db8:1200::/56"')
+    with pytest.raises(ConfigError, match=reason):
+        load(text, "cpe.yaml")
+
+
 def test_a_packet_scheduler_can_be_chosen() -> None:
     assert load(CPE, "cpe.yaml").mptcp_scheduler is None
     assert load(f"{CPE}mptcp: {{scheduler: bpf_rr}}\n", "cpe.yaml").mptcp_scheduler == "bpf_rr"
