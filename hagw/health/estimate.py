@@ -6,6 +6,7 @@ from math import ceil, log
 from typing import Final
 
 _FIRST: Final = 4
+_LOST_AFTER_S: Final = 0.25
 _BUCKET_S: Final = 300.0
 _WINDOW_S: Final = 0.2
 _LATELY_S: Final = 0.080
@@ -40,6 +41,12 @@ class RoundTrip:
             self._floor_before_s, self._floor_s, self._bucket_at = self._floor_s, rtt_s, now
         else:
             self._floor_s = min(self._floor_s, rtt_s)
+
+    @property
+    def patience_s(self) -> float:
+        """For how long an answer may be under way before it counts as lost."""
+        usual_s = (self.smoothed_s or 0.0) + 4 * self.variation_s
+        return _LOST_AFTER_S + max(usual_s, 2 * (self.last_s or 0.0))
 
     @property
     def floor_s(self) -> float | None:

@@ -183,7 +183,7 @@ class Fleet:
         asks: list[Ask] = []
         for name, around in self._surroundings(target, at).items():
             line = self._lines[name]
-            received, sent, size = self._moved(line, counters.get(name))
+            received, sent, size = self._moved(line, counters.get(name), at)
             if line.liveness.turn(at, received, sent, size, around):
                 asks.extend(Ask(name, gateway) for gateway in self._asked_gateways(target))
         asks.extend(self._witnesses(asks, target, at))
@@ -213,14 +213,15 @@ class Fleet:
                 found.append(name)
         return tuple(found)
 
-    def _moved(self, line: _Line, counters: Counters | None) -> tuple[int, int, int]:
+    def _moved(self, line: _Line, counters: Counters | None, at: float) -> tuple[int, int, int]:
         before, line.counters = line.counters, counters or line.counters
         if before is None or counters is None:
             return 0, 0, 0
         received = max(0, counters.rx_packets - before.rx_packets)
         sent = max(0, counters.tx_packets - before.tx_packets)
-        size = max(0, counters.rx_bytes - before.rx_bytes) + max(0, counters.tx_bytes - before.tx_bytes)
-        return received, sent, size
+        down, up = max(0, counters.rx_bytes - before.rx_bytes), max(0, counters.tx_bytes - before.tx_bytes)
+        line.liveness.degradation.carried(down, up, at)
+        return received, sent, down + up
 
     def _target(self) -> str | None:
         """The gateway lines are measured against: the most preferred one that answers, else that may."""
@@ -241,6 +242,7 @@ class Fleet:
         up = {name for name, line in self._lines.items() if line.liveness.state == "up"}
         steady = {name for name in up if self._lines[name].liveness.reception.is_steady(at)}
         heard = sorted((line.liveness.heard_at or 0.0, name) for name, line in self._lines.items())
+        sound = {name for name in up if not self._lines[name].liveness.degradation.is_doubtful}
         found: dict[str, Surroundings] = {}
         for name in self._lines:
             elsewhere = next((when for when, other in reversed(heard) if other != name), 0.0)
@@ -250,6 +252,7 @@ class Fleet:
                 heard_elsewhere_at=elsewhere or None,
                 heard_at=gateway.heard_at if gateway is not None else None,
                 reach=gateway.reach if gateway is not None else "down",
+                sound_elsewhere=len(sound) > (name in sound),
             )
         return found
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from math import exp2
 from typing import Final
 
+from hagw.health.degradation import ASK_GAP_S as LOSS_GAP_S
+from hagw.health.degradation import Degradation
 from hagw.health.estimate import Loss, Reception, RoundTrip
 from hagw.health.evidence import Doubt, Evidence
 from hagw.health.profile import Profile
@@ -22,6 +24,7 @@ _PATIENCE_HALVES_S: Final = 300.0
 _FLAPS_S: Final = 60.0
 _UNKNOWN_GATEWAY_S: Final = 10.0  # between questions to a gateway that has never answered
 KEPT: Final = "nothing comes back over it, but no other line is left"
+KEPT_DEGRADED: Final = "hardly carries anything, but no other line is left"
 _TRIAL_S: Final = 10.0
 _TRIAL_MAX_S: Final = 60.0
 
@@ -57,6 +60,7 @@ class Surroundings:
     heard_elsewhere_at: float | None  # last echo over another line
     heard_at: float | None  # last echo over any line
     reach: GatewayReach  # of the gateway that is being asked
+    sound_elsewhere: bool = True  # another line is up and nothing speaks against it
 
 
 class Liveness:
@@ -68,6 +72,7 @@ class Liveness:
         self.state: UplinkState = "up"
         self.reason = ""
         self.evidence = Evidence(profile, now)
+        self.degradation = Degradation()
         self.doubted_since: float | None = None  # of the latest suspicion
         self.portal: str | None = None  # where a captive portal wants its guests, None = there is none
         self._patience = 1.0
@@ -104,6 +109,7 @@ class Liveness:
     def asked(self, question: int, now: float) -> None:
         """Take that a question went out (or that the kernel refused to send it)."""
         self.evidence.asked(question, now)
+        self.degradation.asked(question, now)
         self._ask_soon = False
         if self._doubt is not None:
             self._doubt.asked += 1
@@ -114,6 +120,7 @@ class Liveness:
         # The first one also waited for neighbour discovery: take another for the round trip.
         self._ask_soon = self.round_trip.smoothed_s is None
         asked_at = self.evidence.answered(question, rtt_s, now)
+        self.degradation.answered(question, rtt_s, self.round_trip.floor_s or rtt_s)
         self.portal = None
         self._resolved(lost=False)
         match self.state:
@@ -138,7 +145,7 @@ class Liveness:
     def keep(self, now: float) -> None:
         """Use the line although it looks dead, because no other one is left."""
         against = self.reason
-        self.pardon(KEPT, now)
+        self.pardon(KEPT_DEGRADED if self.is_degraded else KEPT, now)
         self._kept = against
 
     def seen_portal(self, portal: str | None, now: float) -> None:
@@ -161,6 +168,7 @@ class Liveness:
             self._doubt.packets_received += received
         for _ in range(self.evidence.expired(now)):
             self._resolved(lost=True)
+        self.degradation.expire(self.round_trip.patience_s, now)
         if not self.link.enabled or self.link.obstacle() is not None:
             return False
         if self.state == "up":
@@ -195,6 +203,11 @@ class Liveness:
         return self.link.enabled and self.link.obstacle() is None and self.portal is None
 
     @property
+    def is_degraded(self) -> bool:
+        """Whether it answers, but is better done without."""
+        return self.degradation.held_until is not None
+
+    @property
     def is_hurried(self) -> bool:
         """Whether one more good answer is wanted at once."""
         return self._ask_soon
@@ -220,7 +233,10 @@ class Liveness:
         """Say whether milliseconds count: a doubt or a recovery is under way, or a silence may be beginning."""
         if self._doubt is not None or self._good > 0:
             return True
-        return self.state == "up" and self.evidence.is_falling_silent(now)
+        return self.state == "up" and (self.evidence.is_falling_silent(now) or self._is_loss_looked_into(now))
+
+    def _is_loss_looked_into(self, now: float) -> bool:
+        return self.evidence.is_active(now) and self.degradation.is_looked_into(now)
 
     def _resolved(self, lost: bool) -> None:
         self.evidence.resolved(lost, calm=self.state == "up" and self._doubt is None)
@@ -244,6 +260,15 @@ class Liveness:
             self._judge_passively(now, around)
         elif self._is_overdue(self._doubt, now) and self._has_witness(self._doubt, around):
             self._suspect(self._doubt.accusation(now), self._doubt.since, now)
+        self._judge_degradation(now, around)
+
+    def _judge_degradation(self, now: float, around: Surroundings) -> None:
+        if self.state != "up" or self._kept is not None or not (around.others_up and around.sound_elsewhere):
+            return
+        accusation = self.degradation.accusation(now)
+        if accusation is not None:
+            self.degradation.hold(now)
+            self._suspect(accusation, now, now)
 
     def _is_overdue(self, doubt: Doubt, now: float) -> bool:
         return self.evidence.is_overdue(doubt, self._patience_at_(now), now)
@@ -284,6 +309,10 @@ class Liveness:
             # It had only been slow: be more patient with it from now on.
             self._patience = min(_PATIENCE_MAX, self._patience_at_(now) * 1.5)
             self._patience_at = now
+        if self.is_degraded:
+            if self.degradation.has_recovered(now):
+                self._become("up", "answers well again", now)
+            return
         if now - self._good_at > 1.0 + 2 * rtt_s:
             self._good = 0
         self._good += 1
@@ -306,6 +335,8 @@ class Liveness:
             return
         if self._good and now - self._good_at > 1.0 + 2 * (self.round_trip.last_s or 0.0):
             self._good = 0
+        if self.is_degraded and now - (self.heard_at or 0.0) < self.profile.down_after_s:
+            return
         if self.state == "suspect" and around.others_up and waited >= self.profile.down_after_s:
             self._become("down", self.reason, now)
 
@@ -334,6 +365,7 @@ class Liveness:
             self._trial_s = _TRIAL_S if self._good else self._trial_s
             self.evidence.begin_anew()
             self.evidence.forget_questions()
+            self.degradation.begin_anew()
         if not (self.state == "suspect" and state == "down" and self.link.obstacle() is None):
             self._state_at = now
         self.state, self.reason = state, reason
@@ -353,6 +385,8 @@ class Liveness:
         if doubt is not None:
             return doubt.asked_at is None or now - doubt.asked_at >= self._doubt_gap_s(doubt, now, around)
         if self._ask_soon and waited >= self.profile.ask_gap_s:
+            return True
+        if self._is_loss_looked_into(now) and around.others_up and waited >= LOSS_GAP_S:
             return True
         if self.evidence.bytes_since_echo >= self.profile.echo_bytes and waited >= self.profile.echo_s:
             return True

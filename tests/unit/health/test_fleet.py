@@ -3,7 +3,7 @@
 import pytest
 from fleet_world import SimLine, World
 
-from hagw.health.liveness import KEPT, Link
+from hagw.health.liveness import KEPT, KEPT_DEGRADED, Link
 
 DEMO = {
     "dsl": {"kind": "dsl", "delay_s": 0.012, "packets_per_s": 1300.0},
@@ -159,6 +159,46 @@ def test_a_lossy_line_stays_up(loss: float) -> None:
             line.load = None if line.load else "download"
         world.run(0.5)
     assert not world.suspicions()
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("name", ["dsl", "lte", "wifi"])
+def test_a_line_that_loses_a_third_each_way_is_done_without(name: str, seed: int) -> None:
+    world = demo("download", seed)
+    world.lines[name].loss = 0.3
+    assert world.until(lambda: world.state(name) == "suspect", 6.0) <= 3.5
+    world.run(8.0)
+    assert {change[1:] for change in world.changes} == {(name, "suspect")}  # shown as no outage, and not used again
+    world.lines[name].loss = 0.0
+    assert world.until(lambda: world.state(name) == "up", 30.0) <= 15.0
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_little_loss_on_one_line_alone_is_put_up_with(seed: int) -> None:
+    world = demo("download", seed)
+    world.lines["dsl"].loss = 0.02
+    world.run(60.0)
+    assert not world.suspicions()
+
+
+def test_the_last_line_is_used_however_much_it_loses() -> None:
+    world = demo("download", names=("dsl", "wifi"))
+    world.lines["wifi"].blackhole()
+    world.run(2.0)
+    world.lines["dsl"].loss = 0.3
+    world.run(10.0)
+    assert world.state("dsl") == "up"
+
+
+def test_a_lossy_line_takes_over_from_one_that_dies() -> None:
+    world = demo("download", names=("dsl", "wifi"))
+    world.lines["dsl"].loss = 0.3
+    world.until(lambda: world.state("dsl") == "suspect", 6.0)
+    assert world.fleet.uplinks()["dsl"].reason.startswith("loses too much: ")
+    world.lines["wifi"].link = Link(carrier=False)
+    world.fleet.link_changed("wifi", Link(carrier=False), world.now)
+    world.run(0.05)
+    assert (world.state("dsl"), world.fleet.uplinks()["dsl"].reason) == ("up", KEPT_DEGRADED)
 
 
 def test_loss_is_measured() -> None:

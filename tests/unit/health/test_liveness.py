@@ -50,7 +50,10 @@ def test_an_answer_to_a_question_asked_in_doubt_clears_it() -> None:
     judge.now += 0.024
     judge.line.answered(8, 0.024, judge.now)
     assert not judge.line.doubted
-    judge.turns(1.0)
+    for question in range(9, 109):
+        if judge.turn():
+            judge.line.asked(question, judge.now)
+            judge.line.answered(question, 0.024, judge.now)
     assert judge.line.state == "up"
 
 
