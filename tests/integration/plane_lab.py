@@ -105,8 +105,12 @@ class Ends:
     def remember(self) -> None:
         """Take the descriptors of now, at rest, for all that the workers need for themselves."""
         until(lambda: self.at_rest("cpe") and self.at_rest("hag"), 10.0)
-        time.sleep(0.2)
-        self._own = {node: self.descriptors(node) for node in ("cpe", "hag")}
+        until(self._are_steady, 10.0, every_s=0.3)
+
+    def _are_steady(self) -> bool:
+        """Take the descriptors and say whether they are those of the last time: nothing was coming or going."""
+        before, self._own = self._own, {node: self.descriptors(node) for node in ("cpe", "hag")}
+        return before == self._own
 
     def assert_nothing_left(self, within_s: float = 8.0) -> None:
         """Check that no flow, descriptor, connection or subflow is left, after what TCP needs to say good-bye."""

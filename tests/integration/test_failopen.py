@@ -170,6 +170,7 @@ def test_a_daemon_restart_loses_no_connection(lab: Lab, ends: Ends) -> None:
             until(lambda: not lab.pids("cpe", "daemon"), 5.0)
             lab.hagw_start("cpe")
         kill(lab, "hag", "daemon")
+        until(lambda: not lab.pids("hag", "daemon"), 5.0)
         lab.hagw_start("hag")
         assert first + read_exactly(busy, 19_000_000) == pattern(20_000_000, 1)
         idle.sendall(b"down 5 2\n")

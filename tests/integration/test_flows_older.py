@@ -32,6 +32,14 @@ def hagw_on(lab: Lab) -> None:
     lab.hagw_start("cpe")
 
 
+def let_in(lab: Lab, port: int) -> None:
+    """Have the firewall of the gateway let a port in, as its owner would."""
+    rule = f"firewall:\n  allow:\n    - {{name: theirs, protocol: tcp, destination_port: [{port}]}}\n"
+    file = lab.directory / "with-a-port.yaml"
+    file.write_text(lab.config("cpe") + rule, encoding="utf-8")
+    lab.apply("cpe", file)
+
+
 def hagw_off(lab: Lab) -> None:
     lab.hagw_stop("cpe")
     lab.hagw_stop("hag")
@@ -141,6 +149,8 @@ def test_connections_from_outside_are_not_touched(lab: Lab, node: str, port: int
             older.sendall(b"before\n")
             assert read_line(older) == "before"
             hagw_on(lab)
+            if node == "cpe":
+                let_in(lab, port)
             older.sendall(b"with\n")
             assert read_line(older) == "with"
             dsl = lab.link("dsl")

@@ -134,6 +134,7 @@ def test_the_labs_verbs_are_reached(capsys: pytest.CaptureFixture[str]) -> None:
     assert "hagw lab" in capsys.readouterr().out
 
 
+@pytest.mark.alone
 def test_status_is_quick_and_loads_neither_server_nor_lab(daemon: Path) -> None:
     code = (
         "import sys; from hagw.cli.app import run; code = run(['status', '--json']);"
