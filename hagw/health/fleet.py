@@ -116,6 +116,12 @@ class Fleet:
         if found is not None:
             self._relink(found, found.liveness.profile, link, self._attention.at(now))
 
+    def rerouted(self, line: str) -> None:
+        """Take that addresses or routers of a line changed: what it leads to is asked once, without waiting."""
+        found = self._lines.get(line)
+        if found is not None:
+            found.liveness.hurry()
+
     def _relink(self, line: _Line, profile: Profile, link: Link, at: float) -> None:
         if link != line.liveness.link:
             line.portal.begin_anew(at)

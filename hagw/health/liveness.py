@@ -83,6 +83,7 @@ class Liveness:
         self._good_at = now
         self._need_good = profile.recover_echoes
         self._ask_soon = False
+        self._ask_once = False
         self._kept: str | None = None  # in use for want of another line; what speaks against it
         self._suspicions: list[float] = []
         self._trial_s = _TRIAL_S
@@ -106,11 +107,15 @@ class Liveness:
         elif not was_usable:
             self._resume(now)
 
+    def hurry(self) -> None:
+        """Have a question asked with the next turn although nothing is in doubt."""
+        self._ask_once = True
+
     def asked(self, question: int, now: float) -> None:
         """Take that a question went out (or that the kernel refused to send it)."""
         self.evidence.asked(question, now)
         self.degradation.asked(question, now)
-        self._ask_soon = False
+        self._ask_soon = self._ask_once = False
         if self._doubt is not None:
             self._doubt.asked += 1
             self._doubt.asked_at = now
@@ -384,7 +389,7 @@ class Liveness:
         doubt = self._doubt
         if doubt is not None:
             return doubt.asked_at is None or now - doubt.asked_at >= self._doubt_gap_s(doubt, now, around)
-        if self._ask_soon and waited >= self.profile.ask_gap_s:
+        if (self._ask_soon or self._ask_once) and waited >= self.profile.ask_gap_s:
             return True
         if self._is_loss_looked_into(now) and around.others_up and waited >= LOSS_GAP_S:
             return True

@@ -16,7 +16,7 @@ from hagw.health.liveness import Link
 from hagw.health.portal import PortalAnswer
 from hagw.model.facts import Facts, UplinkFacts
 from hagw.model.health import GatewayHealth, UplinkHealth
-from hagw.model.intent import GatewayIntent, PortalIntent, UplinkIntent
+from hagw.model.intent import GatewayIntent, IPAddress, PortalIntent, UplinkIntent
 from hagw.probe.counters import CounterFile, InterfaceCounters, link_header_bytes
 from hagw.probe.monitor import LinkSeen
 from hagw.probe.path import Endpoints, Path, endpoints
@@ -100,11 +100,14 @@ class Prober:
         """Take uplinks, their facts and the gateways (most preferred first) as they are now; state is kept."""
         before = self._lines
         self._lines = {}
+        rerouted: list[str] = []
         for uplink in (resolve(each, facts) for each in uplinks):
             found = facts.uplinks.get(uplink.name) or UplinkFacts(uplink.name, None)
             line = before.get(uplink.name)
             if line is None or line.facts.ifindex != found.ifindex:  # another interface counts from zero
                 line = _Line(uplink, found, link_header_bytes(uplink.interface))
+            if _ways(line.facts) != _ways(found):
+                rerouted.append(uplink.name)
             line.uplink, line.facts = uplink, found
             self._lines[uplink.name] = line
         self._gateways = tuple(gateways)
@@ -115,6 +118,8 @@ class Prober:
         ]
         self._fleet.configure(setups, [gateway.name for gateway in gateways], time.monotonic())
         self._replace_paths()
+        for name in rerouted:
+            self._fleet.rerouted(name)
         self._tell()
         self._wake()
 
@@ -336,6 +341,10 @@ class Prober:
             if _is_news(self._told_gateways.get(name), gateway):
                 self._told_gateways[name] = gateway
                 self._on_gateway_change(name, gateway)
+
+
+def _ways(facts: UplinkFacts) -> tuple[IPAddress | None, ...]:
+    return facts.address4, facts.gateway4, facts.address6, facts.gateway6
 
 
 def _is_news(told: GatewayHealth | None, now: GatewayHealth) -> bool:

@@ -118,3 +118,22 @@ def test_packets_that_arrive_beside_open_questions_give_it_more_time() -> None:
     assert judge.line.state == "up"
     judge.turns(0.8, received=3, sent=3)
     assert judge.line.reason.startswith("packets arrive but")
+
+
+def test_what_a_changed_way_leads_to_is_asked_once_without_hurry() -> None:
+    now = 100.0
+    line = Liveness(Profile(), Link(), now)
+    for question in (1, 2, 3):
+        line.asked(question, now)
+        now += 0.024
+        line.answered(question, 0.024, now)
+
+    def is_asked(at: float) -> bool:
+        return line.turn(at, 0, 0, 0, Surroundings(2, True, at - 0.1, at - 0.1, "up"))
+
+    assert not is_asked(now + 1.0)
+    line.hurry()
+    assert not line.is_hurried, "turns come no faster for it"
+    assert is_asked(now + 1.1)
+    line.asked(4, now + 1.1)
+    assert not is_asked(now + 1.12)
