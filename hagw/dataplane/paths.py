@@ -6,6 +6,7 @@ void: REMOVE_ADDR for the gateway, destruction for ourselves (facts: 200 ms of s
 """
 
 import errno
+import math
 import socket
 from collections import deque
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ RETRY_UNACKED_S = 0.004
 RETRY_UNACKED_SHARE = 1 / 8  # of the connection's age: quick at first, rare if it is never acknowledged
 JOIN_TIMEOUT_S = 3.0
 LIVES_ON_S = 1.0  # a connection that still has subflows this long after one ended was not just ending itself
+REPLACED_LOOK_S = 0.01  # while a lost line's subflow waits for another one to stand
 BACKOFF_MIN_S = 0.25
 BACKOFF_MAX_S = 30.0
 EVENTS_KEPT = 64
@@ -123,6 +125,7 @@ class Paths:
         "_token",
         "_used",
         "_vanished",
+        "_waiting_since",
         "allowed",
         "events",
         "paths",
@@ -159,6 +162,7 @@ class Paths:
         self._ended: dict[int, Carried] = {}
         self._used: dict[int, _Used] = {}
         self._opened_at = now
+        self._waiting_since: float | None = None  # when a lost line's subflow began to wait for a replacement
         self.allowed = allowed
         self.withheld: dict[int, str] = {}
         slot, local = initial
@@ -190,10 +194,15 @@ class Paths:
         if not self.is_multipath:
             return None
         again: float | None = None
+        is_replaced = not self._lost_lines(uplinks) or self._is_replaced(uplinks, now)
+        self._waiting_since = None if is_replaced else self._waiting_since or now
         for slot in self.allowed:
             local = self.local(slot, uplinks)
             path = self.paths.get(slot)
             if path is not None and self._is_lost(slot, path, uplinks):
+                if local is None and not is_replaced:
+                    again = min(again or math.inf, now + self._replaced_look_s(now))
+                    continue
                 self._withdraw(slot, path)
                 self.events.append(PathEvent(now, "withdrawn", slot, uplinks.unwell(slot)))
                 path = None
@@ -359,6 +368,30 @@ class Paths:
         ifindex = uplinks.by_slot[slot].ifindex
         path.ifindex = path.ifindex or ifindex
         return (path.local, path.ifindex) != (local, ifindex)
+
+    def _lost_lines(self, uplinks: UplinkTable) -> bool:
+        """Say whether a subflow's line is not to be used any more."""
+        return any(self.local(slot, uplinks) is None for slot in self.paths)
+
+    def _is_replaced(self, uplinks: UplinkTable, now: float) -> bool:
+        """Look whether a subflow over a line that works stands, so that others may go.
+
+        The last one is never taken away before: a peer whose side of the connection is half closed accepts no more
+        joins (RFC 8684 section 3.2 leaves it to the peer; Linux refuses), and the connection would hang for ever. A
+        join counts once the peer has had a round trip to refuse it.
+        """
+        self.observe(now)
+        return any(
+            path.info is not None
+            and self.local(slot, uplinks) == path.local
+            and now - path.joined_at >= path.info.srtt_us / 1e6
+            for slot, path in self.paths.items()
+        )
+
+    def _replaced_look_s(self, now: float) -> float:
+        """Return when to look again for a replacement: soon at first, rarely if none ever comes."""
+        waited = now - (self._waiting_since or now)
+        return max(REPLACED_LOOK_S, waited / 4)
 
     def _create(self, slot: int, local: str, ifindex: int, now: float) -> float:
         token = self._token

@@ -1,6 +1,7 @@
 """Plain TCP of a LAN host over all lines: it arrives intact, ends as it should, and leaves nothing behind."""
 
 import hashlib
+import json
 import os
 import socket
 import statistics
@@ -22,6 +23,7 @@ from plane_lab import (
     read_line,
     read_to_end,
     reset,
+    until,
 )
 
 from hagw.lab.lab import Lab
@@ -182,9 +184,8 @@ def test_a_reset_in_mid_transfer_is_a_reset_and_leaves_nothing(
     ends.assert_nothing_left()
 
 
-def test_64_at_once(lab: Lab, ends: Ends, store: Store) -> None:
-    """Half of them down, half up, from both LAN hosts, to two addresses of both families."""
-    failures: list[str] = []
+def sixty_four(lab: Lab, failures: list[str]) -> list[threading.Thread]:
+    """Begin 64 transfers: half of them down, half up, from both LAN hosts, to two addresses of both families."""
 
     def one(number: int) -> None:
         size = 100_000 + 1_009 * number
@@ -210,10 +211,50 @@ def test_64_at_once(lab: Lab, ends: Ends, store: Store) -> None:
     threads = [threading.Thread(target=one, args=(number,)) for number in range(64)]
     for thread in threads:
         thread.start()
-    for thread in threads:
+    return threads
+
+
+def test_64_at_once(lab: Lab, ends: Ends, store: Store) -> None:
+    failures: list[str] = []
+    for thread in sixty_four(lab, failures):
         thread.join()
     assert not failures
     ends.assert_nothing_left()
+
+
+def test_half_closed_connections_outlive_a_line_that_is_suspected(lab: Lab, ends: Ends) -> None:
+    """Begun on demand and half closed at once they have one subflow, and the HAG's kernel lets no other join."""
+    answers: list[bytes] = []
+
+    def serve(sock: socket.socket) -> None:
+        asked = read_to_end(sock)
+        time.sleep(1.0)
+        sock.sendall(b"%d" % asked[0])
+
+    def ask(number: int) -> None:
+        with connect(lab, INET[4], 5313) as client:
+            client.sendall(bytes(number))
+            client.shutdown(socket.SHUT_WR)
+            if client.recv(16) == b"%d" % number:
+                answers.append(b"")
+
+    with Server(lab, serve, port=5313):
+        threads = [threading.Thread(target=ask, args=(number,)) for number in range(1, 33)]
+        for thread in threads:
+            thread.start()
+        time.sleep(0.4)
+        lab.link("wifi", blackhole="both")  # the line with the shortest round trip begins them
+        until(lambda: state_of(lab, "wifi") == "suspect", 5.0)
+        lab.link("wifi", blackhole="none")
+        for thread in threads:
+            thread.join()
+    assert len(answers) == 32
+    ends.assert_nothing_left(15.0)
+
+
+def state_of(lab: Lab, line: str) -> str:
+    status = json.loads(lab.run("cpe", ["hagw", "status", "--json"], capture_output=True, text=True).stdout)
+    return next(uplink["state"] for uplink in status["uplinks"] if uplink["name"] == line)
 
 
 @pytest.mark.parametrize("family", [4, 6])

@@ -159,6 +159,7 @@ def test_an_ipv6_sockets_ipv4_subflow_is_named_as_the_kernel_knows_it(paths: Pat
     paths.reconcile(ALL, 0.0)
     kernel.establish("192.0.2.1")
     kernel.subflows["192.0.2.1"] = replace(kernel.subflows["192.0.2.1"], mapped=True)
+    kernel.establish("192.0.2.2")
     paths.observe(0.1)
     kernel.asked()
     paths.reconcile(table(LTE, WIFI), 0.2)
@@ -220,6 +221,8 @@ def test_a_lost_line_is_withdrawn_at_both_ends(paths: Paths, kernel: Kernel) -> 
 def test_the_line_of_the_initial_subflow_is_withdrawn_as_address_0(paths: Paths, kernel: Kernel, state: str) -> None:
     kernel.establish("192.0.2.1", 41_000)
     paths.reconcile(ALL, 0.0)
+    kernel.establish("192.0.2.2")
+    paths.observe(0.1)
     kernel.asked()
     paths.reconcile(table(replace(DSL, state=state), LTE, WIFI), 1.0)  # type: ignore[arg-type]
     assert kernel.asked() == [("remove", 0), ("destroy", "192.0.2.1", 41_000)]
@@ -233,6 +236,7 @@ def test_the_line_is_joined_again_at_once_when_it_returns(paths: Paths, kernel: 
     for now in range(6):
         paths.reconcile(ALL, float(now))
     kernel.failing.clear()
+    kernel.establish("192.0.2.1")
     kernel.establish("192.0.2.2")
     paths.reconcile(ALL, 40.0)
     paths.observe(40.1)
@@ -256,7 +260,11 @@ def test_the_last_line_is_kept(paths: Paths, kernel: Kernel) -> None:
 def test_the_last_line_goes_when_another_is_back(paths: Paths, kernel: Kernel) -> None:
     kernel.establish("192.0.2.1")
     paths.reconcile(table(replace(DSL, state="down")), 1.0)
-    paths.reconcile(table(replace(DSL, state="down"), LTE), 2.0)
+    again = paths.reconcile(table(replace(DSL, state="down"), LTE), 2.0)
+    assert again is not None
+    kernel.establish("192.0.2.2")
+    paths.reconcile(table(replace(DSL, state="down"), LTE), again)
+    paths.reconcile(table(replace(DSL, state="down"), LTE), again + 0.03)
     calls = kernel.asked()
     assert ("remove", 0) in calls
     assert ("create", "192.0.2.2", address_id(2, False), 12, False) in calls
@@ -321,7 +329,37 @@ def test_a_new_address_of_the_only_line_is_used_although_the_old_one_is_dead(pat
     assert [call[0] for call in kernel.asked()] == ["remove", "destroy", "create"]
 
 
+def test_the_last_subflow_stays_until_another_one_stands(paths: Paths, kernel: Kernel) -> None:
+    """A peer that has closed its direction refuses joins: without its only subflow the connection would hang."""
+    kernel.establish("192.0.2.1")
+    paths.reconcile(ALL, 0.0)
+    kernel.asked()
+    without_dsl = table(replace(DSL, state="suspect"), LTE, WIFI)
+    again = paths.reconcile(without_dsl, 1.0)
+    assert again is not None
+    assert again - 1.0 < 0.05, "looked at soon"
+    assert not kernel.asked(), "the joins are under way"
+    kernel.establish("192.0.2.3")
+    paths.reconcile(without_dsl, 1.1)
+    assert not kernel.asked(), "the peer may still refuse it"
+    paths.reconcile(without_dsl, 1.1 + INFO.srtt_us / 1e6)
+    assert kernel.asked() == [("remove", 0), ("destroy", "192.0.2.1", 40_000)]
+
+
+def test_a_replacement_that_never_comes_is_looked_for_ever_more_rarely(paths: Paths, kernel: Kernel) -> None:
+    kernel.establish("192.0.2.1")
+    paths.reconcile(ALL, 0.0)
+    now, looks = 1.0, 0
+    while now < 11.0:
+        again = paths.reconcile(table(replace(DSL, state="down"), LTE, WIFI), now)
+        assert again is not None
+        now, looks = again, looks + 1
+    assert looks < 40
+    assert set(paths.paths) >= {1}
+
+
 def test_the_kernel_may_have_been_quicker(paths: Paths, kernel: Kernel) -> None:
+    kernel.establish("192.0.2.1")
     kernel.establish("192.0.2.2")
     paths.reconcile(ALL, 0.0)
     kernel.withdrawing_fails = True
