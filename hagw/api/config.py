@@ -1,17 +1,20 @@
-"""The API's resources below /config: check, plan, apply, confirm, rollback, history, diff."""
+"""The API's resources below /config: check, plan, apply, set, confirm, rollback, history, diff."""
 
 import asyncio
 import difflib
+from collections.abc import Callable
 from dataclasses import asdict
 from ipaddress import ip_address
-from typing import Annotated, Any, Final, Protocol
+from typing import Annotated, Any, Final, Protocol, assert_never
 
 from fastapi import APIRouter, Query, Response
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict, Field, IPvAnyAddress
+from pydantic import BaseModel, ConfigDict, Field, IPvAnyAddress, JsonValue
 
 from hagw.config.load import load
 from hagw.config.secrets import masked
+from hagw.config.tree import Plain
+from hagw.config.write import remove_value, set_value
 from hagw.control.generations import Generation
 from hagw.control.standing import Standing
 from hagw.control.transaction import Outcome, Planned, Wish
@@ -21,6 +24,7 @@ from hagw.plan.caller import Caller
 SCHEMA: Final = 1
 TEXT_MAX: Final = 1 << 20
 CONFIRM_MAX_S: Final = 86_400.0
+PATH_MAX: Final = 1024
 FILE: Final = "file"  # a side of a diff that is no generation
 
 
@@ -30,6 +34,8 @@ class Changed(Protocol):
     async def plan(self, wish: Wish) -> Planned: ...
 
     async def apply(self, wish: Wish) -> Outcome: ...
+
+    async def change(self, edit: Callable[[str, str], str], wish: Wish) -> tuple[str, str, Outcome]: ...
 
     async def confirm(self) -> Outcome: ...
 
@@ -68,13 +74,29 @@ class TextBody(_Body):
     caller: CallerBody | None = None
 
 
+Confirm = Annotated[float, Field(gt=0, le=CONFIRM_MAX_S)] | None
+By = Annotated[str, Field(max_length=64)]
+Note = Annotated[str, Field(max_length=256)]
+
+
 class ApplyBody(TextBody):
     """`write_file`: the text is not the configuration file's, which shall get it once it is committed."""
 
-    confirm_within_s: Annotated[float, Field(gt=0, le=CONFIRM_MAX_S)] | None = None
-    by: Annotated[str, Field(max_length=64)] = ""
-    note: Annotated[str, Field(max_length=256)] = ""
+    confirm_within_s: Confirm = None
+    by: By = ""
+    note: Note = ""
     write_file: bool = True
+
+
+class SetBody(_Body):
+    """`path` as `hagw set` takes it. `value` null = take the key out, so that its default holds."""
+
+    path: Annotated[str, Field(min_length=1, max_length=PATH_MAX)]
+    value: JsonValue
+    confirm_within_s: Confirm = None
+    by: By = ""
+    note: Note = ""
+    caller: CallerBody | None = None
 
 
 class RollbackBody(_Body):
@@ -116,6 +138,13 @@ def resources(daemon: Changed) -> APIRouter:
     async def apply(body: ApplyBody) -> Response:
         wish = _wish(daemon, body)
         return _answer(_outcome(await daemon.apply(wish)))
+
+    @router.post("/set")
+    async def set_(body: SetBody) -> Response:
+        caller = None if body.caller is None else body.caller.to_caller()
+        wish = Wish("", "", body.by, body.note, body.confirm_within_s, caller=caller)
+        before, after, outcome = await daemon.change(_edit(body), wish)
+        return _answer({**_outcome(outcome), "lines": _changed_lines(before, after)})
 
     @router.post("/confirm")
     async def confirm() -> Response:
@@ -159,6 +188,36 @@ def _wish(daemon: Changed, body: TextBody) -> Wish:
         write_file=body.write_file and body.text is not None,
         caller=caller,
     )
+
+
+def _edit(body: SetBody) -> Callable[[str, str], str]:
+    if body.value is None:
+        return lambda text, file: remove_value(text, body.path, file)
+    value = _plain(body.value)
+    return lambda text, file: set_value(text, body.path, value, file)
+
+
+def _plain(value: JsonValue) -> Plain:
+    """Return a value as it is written in YAML: what JSON has types for are words there."""
+    match value:
+        case None | str():
+            return value
+        case bool():
+            return "true" if value else "false"
+        case int() | float():
+            return str(value)
+        case list():
+            return [_plain(each) for each in value]
+        case dict():
+            return {key: _plain(each) for key, each in value.items()}
+        case _:
+            assert_never(value)
+
+
+def _changed_lines(before: str, after: str) -> list[str]:
+    """Return the lines that went and came, as `hagw set` prints them."""
+    compared = difflib.ndiff(before.splitlines(), after.splitlines())
+    return [masked(line) for line in compared if line[:2] in ("- ", "+ ")]
 
 
 def _text(daemon: Changed, body: TextBody) -> str:

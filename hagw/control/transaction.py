@@ -126,6 +126,13 @@ class Transactions:
         """Put a configuration in force, or leave everything as it is."""
         return await self._in_turn(lambda: self._apply(wish))
 
+    async def change(self, edit: Callable[[str, str], str], wish: Wish) -> tuple[str, str, Outcome]:
+        """Put in force what `edit` makes of the text in force and the name it goes by; return both texts too.
+
+        Everything but the text is as the wish says. Raises also what `edit` raises, and nothing has changed then.
+        """
+        return await self._in_turn(lambda: self._change(edit, wish))
+
     async def confirm(self) -> Outcome:
         """Keep what waits for it."""
         return await self._in_turn(self._confirm)
@@ -224,6 +231,17 @@ class Transactions:
         await asyncio.to_thread(self._judge, entry.target, "pending", "")
         log.info("configuration waits for confirmation", generation=entry.target, within_s=wish.confirm_within_s)
         return Outcome("pending", entry.target, planned.changes, taken, wish.confirm_within_s)
+
+    async def _change(self, edit: Callable[[str, str], str], wish: Wish) -> tuple[str, str, Outcome]:
+        self._refuse_while_pending()
+        if self._file_differs():
+            raise Refused(
+                "Nothing was changed: the configuration file says something else than what is in force"
+                " (`hagw diff` shows it); apply it first, or take the edits out."
+            )
+        before, name = self._now.text, str(self._archive.file)
+        after = await asyncio.to_thread(edit, before, name)
+        return before, after, await self._apply(replace(wish, text=after, filename=name, write_file=True))
 
     async def _confirm(self) -> Outcome:
         pending = self._pending

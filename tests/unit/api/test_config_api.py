@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from hagw.api import server
+from hagw.cli.app import run
 from hagw.cli.client import get, post
 from hagw.control.door import answers
 from hagw.errors import ConfigError, HagwError, Refused
@@ -114,6 +115,72 @@ def test_mistakes_come_back_with_their_lines(tmp_path: Path) -> None:
         checked = await client.post("/check", text=wrong, filename="mine.yaml")
         assert (checked["ok"], checked["issues"][0]["line"]) == (False, 2)
         assert (await client.post("/check", text=AFTER))["ok"]
+
+    serve(tmp_path, story)
+
+
+NOTED = BEFORE.replace("uplinks:", "uplinks:  # the copper comes first").replace("dsl0}", "dsl0, cost: 1}  # flat rate")
+
+
+def test_one_value_is_set_as_a_transaction_and_everything_else_stays_as_it_was_written(tmp_path: Path) -> None:
+    async def story(client: Client, box: Box) -> None:
+        await client.post("/apply", text=NOTED)
+        answer = await client.post("/set", path="uplinks.dsl.cost", value=20, by="me", note="dearer")
+        assert (answer["schema"], answer["result"], answer["generation"]) == (1, "in force", 3)
+        assert [line[0] for line in answer["lines"]] == ["-", "+"]
+        assert box.file.read_text() == NOTED.replace("cost: 1}", "cost: 20}")
+        assert (await client.get(""))["text"] == box.file.read_text()
+        assert (await client.get("/history"))["generations"][-1]["note"] == "dearer"
+        for path, value, written in (
+            ("uplinks.lte.metered", True, "metered: true"),
+            ("pool.size_min", 3, "size_min: 3"),
+            ("bypass", ["198.18.0.0/15"], "198.18.0.0/15"),
+        ):
+            await client.post("/set", path=path, value=value)
+            assert written in box.file.read_text()
+        assert (await client.post("/set", path="uplinks.lte.metered", value=True))["result"] == "unchanged"
+        await client.post("/set", path="uplinks.lte.metered", value=None)
+        assert "metered" not in box.file.read_text()
+        assert (await client.post("/set", path="pool.size_min", value=4, confirm_within_s=20))["pending_confirm_s"] == 20
+        await client.post("/rollback")
+        assert "size_min: 3" in box.file.read_text()
+
+    serve(tmp_path, story)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "blamed"),
+    [
+        ("uplinks.lte.cost", "cheap", "uplinks[1].cost: a whole number is wanted, not cheap"),
+        ("uplinks.lte.costs", 3, "uplinks[1].costs: unknown key; did you mean 'cost'?"),
+        ("uplinks.mobile.cost", 3, "no entry is called 'mobile'"),
+        ("uplinks.lte.interface", "dsl0", "another uplink has this interface"),
+        ("pool.size_max", None, "pool"),
+    ],
+)
+def test_a_bad_value_is_refused_in_the_words_of_the_command_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], path: str, value: Any, blamed: str
+) -> None:
+    async def story(client: Client, box: Box) -> None:
+        before = box.writes()
+        with pytest.raises(ConfigError) as refused:
+            await client.post("/set", path=path, value=value)
+        assert blamed in str(refused.value)
+        assert str(refused.value).startswith(str(box.file))
+        assert (box.writes(), box.file.read_text()) == (before, BEFORE)
+        if value is not None:
+            assert run(["set", "--file", str(box.file), path, str(value)]) == 2
+            assert capsys.readouterr().err.strip().removeprefix("hagw: ") == str(refused.value)
+
+    serve(tmp_path, story)
+
+
+def test_a_value_is_not_set_beside_edits_that_were_never_applied(tmp_path: Path) -> None:
+    async def story(client: Client, box: Box) -> None:
+        box.file.write_text(AFTER)
+        with pytest.raises(Refused, match="says something else than what is in force"):
+            await client.post("/set", path="uplinks.lte.cost", value=3)
+        assert box.file.read_text() == AFTER
 
     serve(tmp_path, story)
 
