@@ -5,7 +5,7 @@ import sys
 
 def main() -> None:
     """Run the command line and exit with its code."""
-    from hagw.cli.app import run
+    from hagw.cli.quick import run
 
     sys.exit(run(sys.argv[1:]))
 

@@ -13,14 +13,11 @@ from hagw.cli.daemon import daemon
 from hagw.cli.doctor import doctor
 from hagw.cli.explain import explain
 from hagw.cli.flows import flows
-from hagw.cli.output import print_error
 from hagw.cli.plan import diff, history, plan
+from hagw.cli.quick import ended
 from hagw.cli.settings import get, set_
 from hagw.cli.status import status
 from hagw.cli.version import version
-from hagw.errors import HagwError
-
-INTERRUPTED = 130
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -38,16 +35,6 @@ app.command("set")(set_)
 
 def run(argv: Sequence[str]) -> int:
     """Run one command line and return its exit code."""
-    try:
-        if argv[:1] == ["lab"]:
-            get_command(lab.load())(args=list(argv[1:]), prog_name="hagw lab")
-        else:
-            get_command(app)(args=list(argv), prog_name="hagw")
-    except HagwError as error:
-        print_error(str(error))
-        return error.exit_code
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    except SystemExit as end:  # typer ends every command line with it, usage errors with code 2
-        return end.code if isinstance(end.code, int) else int(end.code is not None)
-    return 0
+    if argv[:1] == ["lab"]:
+        return ended(lambda: get_command(lab.load())(args=list(argv[1:]), prog_name="hagw lab"))
+    return ended(lambda: get_command(app)(args=list(argv), prog_name="hagw"))

@@ -6,9 +6,9 @@ from typing import Annotated, Any
 import typer
 
 from hagw.cli import session
+from hagw.cli.change import put_in_force, show
 from hagw.cli.client import post
 from hagw.cli.output import print_document
-from hagw.cli.texts import read_config
 from hagw.control.places import api_socket, config_file
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
@@ -32,20 +32,10 @@ def apply(
     as_json: AsJson = False,
 ) -> None:
     """Put a configuration in force; if traffic does not flow as before, everything is put back."""
-    chosen = file or config_file()
     if offline:
-        _adopt(chosen, as_json)
+        _adopt(file or config_file(), as_json)
         return
-    body = {
-        "text": read_config(chosen),
-        "filename": str(chosen),
-        "by": session.user(),
-        "note": note,
-        "confirm_within_s": confirm_within,
-        "write_file": chosen.resolve() != config_file().resolve(),
-        "caller": session.caller(),
-    }
-    _show(post(api_socket(), "/config/apply", body), as_json)
+    _show(put_in_force(file, note, confirm_within), as_json)
 
 
 def confirm(as_json: AsJson = False) -> None:
@@ -77,18 +67,5 @@ def _adopt(file: Path, as_json: bool) -> None:
 def _show(document: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print_document(document)
-        return
-    for line in document["changes"]:
-        print(f"  {line}")
-    number = document["generation"]
-    match document["result"]:
-        case "unchanged":
-            print(f"Nothing to do: generation {number} says just this.")
-        case "pending":
-            print(f"Generation {number} is in force for {document['pending_confirm_s']:g} s; `hagw confirm` keeps it.")
-        case "rolled back":
-            print(f"Generation {number} is in force again.")
-        case _:
-            print(f"Generation {number} is in force.")
-    if document["notice"]:
-        print(document["notice"])
+    else:
+        show(document)

@@ -182,9 +182,9 @@ class Gateway:
             try:
                 steps = taken = await self._make_true(is_new=True)
                 for _ in range(FOLLOW_UPS_MAX):
-                    if not steps:
+                    if not steps or await self._are_facts_as_used():
                         break
-                    steps = await self._make_true()  # what was done may change the facts: an MTU, an address
+                    steps = await self._make_true()
                     taken += steps
                 return taken
             except HagwError:
@@ -292,6 +292,13 @@ class Gateway:
         same = [u for u in intent.uplinks if (u.name, u.kind, u.interface, u.match) in lines]
         self._health.update(same, self._facts, [g for g in intent.gateways if g in before.gateways])
         self._health.look_for_portals(intent.portal_check)
+
+    async def _are_facts_as_used(self) -> bool:
+        """Look whether what was done has changed the facts it was done by: an MTU, an address.
+
+        Another verdict on a line waits for the next pass, which it has asked for: it comes while an apply is checked.
+        """
+        return await self._kernel.facts() == self._facts
 
     async def _read_facts(self) -> None:
         self._facts = await self._kernel.facts()

@@ -208,17 +208,18 @@ class Transactions:
             return Outcome("unchanged", before.generation)
         if intent == self._live.intent:  # a comment, say
             return await self._keep_text(wish, intent)
-        planned = await self._plan(intent, wish.caller)
-        if planned.obstacles:
-            raise Refused("Nothing was changed: " + "; ".join(planned.obstacles) + ".")
         needs_trial = concerns_gateways(self._live.intent, intent)
-        condition = await self._condition(wish.caller, needs_trial)
-        entry = await self._note(wish, intent)
+        # The trial waits for the gateway, the rest for kernel and disk: together they take as long as the longest.
+        prepared, condition = await asyncio.gather(
+            self._prepare(wish, intent), self._condition(wish.caller, needs_trial), return_exceptions=True
+        )
+        planned, entry = _result(prepared)
+        known = _result(condition)
         pending = _Pending(entry, before, 0.0)
         self._now = InForce(entry.target, wish.text, intent)
         try:
             taken = await self._live.switch(intent)
-            faults = await self._faults(condition, wish.caller)
+            faults = await self._faults(known, wish.caller)
         except HagwError as why:
             faults = (str(why),)
         if faults:
@@ -284,6 +285,13 @@ class Transactions:
             obstacles = cut_off(caller, present, intent, preview.facts, preview.actual, preview.desired)
         names = {slot: name for each in (present, intent) for name, slot in slots_of(each).items()}
         return Planned(intent, preview, changes(present, intent), steps(preview.plan, names), obstacles)
+
+    async def _prepare(self, wish: Wish, intent: Intent) -> tuple[Planned, Entry]:
+        """Refuse what cannot work; have the rest on the disk as what is tried."""
+        planned = await self._plan(intent, wish.caller)
+        if planned.obstacles:
+            raise Refused("Nothing was changed: " + "; ".join(planned.obstacles) + ".")
+        return planned, await self._note(wish, intent)
 
     async def _keep_text(self, wish: Wish, intent: Intent) -> Outcome:
         before = self._now
@@ -391,6 +399,13 @@ async def _serve(act: Callable[[], Awaitable[Any]], answer: "asyncio.Future[Any]
     else:
         if not answer.done():
             answer.set_result(result)
+
+
+def _result(found: T | BaseException) -> T:
+    """Return what a gathered task returned, or raise what it raised."""
+    if isinstance(found, BaseException):
+        raise found
+    return found
 
 
 def _sentence(words: str) -> str:

@@ -14,7 +14,8 @@ from typer.main import get_command
 from hagw import errors
 from hagw.api.app import build_app
 from hagw.cli import lab
-from hagw.cli.app import INTERRUPTED, app
+from hagw.cli.app import app
+from hagw.cli.quick import INTERRUPTED
 from hagw.config.schema import ROLES
 from hagw.control.status import BondState
 from hagw.control.worker_seat import SeatState

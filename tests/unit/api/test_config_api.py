@@ -141,7 +141,9 @@ def test_one_value_is_set_as_a_transaction_and_everything_else_stays_as_it_was_w
         assert (await client.post("/set", path="uplinks.lte.metered", value=True))["result"] == "unchanged"
         await client.post("/set", path="uplinks.lte.metered", value=None)
         assert "metered" not in box.file.read_text()
-        assert (await client.post("/set", path="pool.size_min", value=4, confirm_within_s=20))["pending_confirm_s"] == 20
+        assert (await client.post("/set", path="pool.size_min", value=4, confirm_within_s=20))[
+            "pending_confirm_s"
+        ] == 20
         await client.post("/rollback")
         assert "size_min: 3" in box.file.read_text()
 

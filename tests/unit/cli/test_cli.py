@@ -17,6 +17,7 @@ from hagw import __version__
 from hagw.cli.app import run
 from hagw.cli.explain import endpoint
 from hagw.cli.output import rate, size
+from hagw.cli.quick import run as run_quick
 from hagw.control.status import flows_document, status_document
 from tests.fakes import FLOW, STATUS_INPUTS
 
@@ -33,6 +34,15 @@ ANSWERS: dict[str, tuple[int, Any]] = {
 }
 
 
+APPLIED = {
+    "result": "in force",
+    "generation": 7,
+    "changes": ["a rule comes"],
+    "pending_confirm_s": None,
+    "detail": "no",
+}
+
+
 class Handler(BaseHTTPRequestHandler):
     """A daemon that answers from a table."""
 
@@ -40,6 +50,15 @@ class Handler(BaseHTTPRequestHandler):
         status, document = ANSWERS[self.path]
         body = json.dumps(document).encode()
         self.send_response(status)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_POST(self) -> None:
+        asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        assert self.path == "/api/v1/config/apply"
+        body = json.dumps({**APPLIED, "notice": f"{asked['filename']} {asked['note']} {asked['write_file']}"}).encode()
+        self.send_response(200 if asked["text"] else 409)
         self.send_header("content-length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -148,6 +167,36 @@ def test_status_is_quick_and_loads_neither_server_nor_lab(daemon: Path) -> None:
         took_s.append(time.monotonic() - began)
         assert (done.returncode, done.stderr) == (0, "[]\n")
     assert min(took_s) < 0.4
+
+
+def test_the_plain_apply_does_what_the_one_with_options_does(daemon: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = daemon / "new.yaml"
+    file.write_text("version: 1")
+    said = []
+    for go in (run_quick, run):
+        assert go(["apply", str(file)]) == 0
+        said.append(capsys.readouterr().out)
+    assert said[0] == said[1] == f"  a rule comes\nGeneration 7 is in force.\n{file}  True\n"
+    assert run_quick(["apply", str(file), "--note", "why"]) == 0
+    assert "why" in capsys.readouterr().out
+    file.write_text("")
+    for go in (run_quick, run):
+        assert go(["apply", str(file)]) == 5
+        assert go(["apply", str(daemon / "none.yaml")]) == 2
+        said.append(capsys.readouterr().err)
+    assert said[2] == said[3] == f"hagw: no\nhagw: {daemon / 'none.yaml'}: cannot be read: No such file or directory\n"
+    assert run_quick(["apply", str(file), "too", "many"]) == 2
+    assert run_quick(["apply", "--help"]) == 0
+
+
+def test_the_plain_apply_loads_no_command_line_library(daemon: Path) -> None:
+    (daemon / "new.yaml").write_text("version: 1")
+    code = (
+        f"import sys; from hagw.cli.quick import run; code = run(['apply', {str(daemon / 'new.yaml')!r}]);"
+        "print(sorted(m for m in ('typer', 'pydantic', 'yaml') if m in sys.modules), file=sys.stderr); sys.exit(code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20)
+    assert (done.returncode, done.stderr) == (0, "[]\n")
 
 
 def test_sizes_and_rates_have_units() -> None:
