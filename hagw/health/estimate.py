@@ -8,6 +8,7 @@ from typing import Final
 _FIRST: Final = 4
 _LOST_AFTER_S: Final = 0.25
 _BUCKET_S: Final = 300.0
+_JITTER_MAX_S: Final = 0.160  # a death must be known in time on the worst line
 _WINDOW_S: Final = 0.2
 _LATELY_S: Final = 0.080
 _LATELY_TURNS: Final = 3
@@ -54,6 +55,28 @@ class RoundTrip:
         if self._floor_s is None or self._floor_before_s is None:
             return self._floor_s
         return min(self._floor_s, self._floor_before_s)
+
+
+@dataclass(slots=True)
+class QuietTrip:
+    """How long answers take on a line that just receives nothing: what its jitter, not a queue, makes of the floor."""
+
+    _smoothed_s: float | None = None
+    _variation_s: float = 0.0
+
+    def add(self, rtt_s: float) -> None:
+        """Take the round trip of a question that was asked in silence."""
+        if self._smoothed_s is None:
+            self._smoothed_s, self._variation_s = rtt_s, rtt_s / 4
+        else:
+            self._variation_s += (abs(self._smoothed_s - rtt_s) - self._variation_s) / 8
+            self._smoothed_s += (rtt_s - self._smoothed_s) / 8
+
+    def longest_s(self, floor_s: float) -> float:
+        """Return what an answer hardly ever takes longer than; jitter excuses `_JITTER_MAX_S` at most."""
+        if self._smoothed_s is None:
+            return floor_s
+        return min(self._smoothed_s + 4 * self._variation_s, floor_s + _JITTER_MAX_S)
 
 
 @dataclass(slots=True)

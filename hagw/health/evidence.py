@@ -13,7 +13,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from hagw.health.estimate import Loss, Reception, RoundTrip
+from hagw.health.estimate import Loss, QuietTrip, Reception, RoundTrip
 from hagw.health.profile import Profile
 
 Cause = Literal["silence", "unanswered", "crossed", "first"]
@@ -79,6 +79,8 @@ class Evidence:
         self.sent_since: float | None = None  # transmits since then, and has received nothing
         self.sent_turns = 0
         self._calm_loss = Loss()
+        self._quiet_trip = QuietTrip()
+        self._asked_in_silence: set[int] = set()
         self._active_until = now
         self._questions: OrderedDict[int, float] = OrderedDict()
         self._answered_question_at = now
@@ -106,8 +108,10 @@ class Evidence:
     def asked(self, question: int, now: float) -> None:
         """Take that a question went out."""
         self._questions[question] = now
+        if self._is_quiet(now):
+            self._asked_in_silence.add(question)
         if len(self._questions) > _QUESTIONS_MAX:
-            self._questions.popitem(last=False)
+            self._asked_in_silence.discard(self._questions.popitem(last=False)[0])
         self.asked_at = now
         self.bytes_since_echo = 0
         if not self.unanswered:
@@ -121,6 +125,9 @@ class Evidence:
         self.unanswered = 0
         self._answered_question_at = max(self._answered_question_at, asked_at)
         self.round_trip.add(rtt_s, now)
+        if question in self._asked_in_silence:
+            self._asked_in_silence.discard(question)
+            self._quiet_trip.add(rtt_s)
         return asked_at
 
     def expired(self, now: float) -> int:
@@ -131,6 +138,7 @@ class Evidence:
             if now - asked_at < _LOST_AFTER_S + 2 * (self.round_trip.last_s or 0.0):
                 break
             del self._questions[question]
+            self._asked_in_silence.discard(question)
             lost += 1
         return lost
 
@@ -155,6 +163,7 @@ class Evidence:
     def forget_questions(self) -> None:
         """Wait for no answer any more."""
         self._questions.clear()
+        self._asked_in_silence.clear()
 
     # -- what it means ---------------------------------------------------------------------------------------
 
@@ -210,6 +219,15 @@ class Evidence:
         quiet_since = max(self.reception.last_at or 0.0, self.heard_at or 0.0)
         return since - quiet_since > self.profile.idle_after_s
 
+    def _is_quiet(self, now: float) -> bool:
+        """Say whether an answer to a question asked now will wait in no queue, nor for a modem to wake up."""
+        if self._is_sending():
+            return False
+        return self.silence(now) is not None or not (self.is_active(now) or self._is_asleep(now))
+
+    def _is_sending(self) -> bool:
+        return sum(packets for _, packets in self._sends) >= _SENDING_PACKETS
+
     def questions_wanted(self) -> int:
         """Return how many questions have to stay unanswered before the line's ordinary loss cannot explain it."""
         return self._calm_loss.questions_to_be_sure()
@@ -228,7 +246,8 @@ class Evidence:
         if doubt.cause == "crossed" or doubt.has_resumed():
             return waited >= max(self.profile.crossed_s, 3 * (self.round_trip.last_s or 0.0), loaded_s)
         short_s = floor_s + (self.profile.margin_s + self.profile.margin_rtt * floor_s) * patience
-        if sum(packets for _, packets in self._sends) >= _SENDING_PACKETS:
+        short_s = max(short_s, self._quiet_trip.longest_s(floor_s))
+        if self._is_sending():
             # Still sending at full pace without any reception: that is not TCP, our own queue may be long.
             return waited >= max(short_s, loaded_s, self.profile.crossed_s)
         if doubt.cause == "unanswered":

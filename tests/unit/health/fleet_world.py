@@ -25,6 +25,7 @@ class SimLine:
     queue_up_s: float = 0.0
     queue_down_s: float = 0.0
     loss: float = 0.0
+    jitter_s: float = 0.0  # each way, more or less; nothing overtakes
     load: str | None = None
     packets_per_s: float = 1000.0
     dead_up: bool = False
@@ -37,6 +38,7 @@ class SimLine:
     stalled_s: float = 0.0
     stall_until: float = 0.0  # the emulator of this line is not scheduled until then
     retry_at: list[float] = field(default_factory=list)
+    last_out: dict[str, float] = field(default_factory=dict)  # by direction
 
     def blackhole(self, up: bool = True, down: bool = True) -> None:
         self.dead_up, self.dead_down = up, down
@@ -136,17 +138,23 @@ class World:
 
         def arrive_up() -> None:
             if self.gateway_alive:
-                self._at(line.delay_s + line.queue_down_s, arrive_down, lambda: not line.dead_down, line)
+                self._at(line.delay_s + line.queue_down_s, arrive_down, lambda: not line.dead_down, line, "down")
 
         def arrive_down() -> None:
             self.fleet.answered(ask, question, self.now - asked_at, True, 5.0, self.now)
 
-        self._at(line.delay_s + line.queue_up_s, arrive_up, lambda: not line.dead_up, line)
+        self._at(line.delay_s + line.queue_up_s, arrive_up, lambda: not line.dead_up, line, "up")
 
-    def _at(self, delay_s: float, action: Callable[[], None], passes: Callable[[], bool], line: SimLine) -> None:
+    def _at(
+        self, delay_s: float, action: Callable[[], None], passes: Callable[[], bool], line: SimLine, way: str
+    ) -> None:
         if not passes() or self.rng.random() < line.loss:
             return
         start = max(self.now, line.stall_until)
+        if line.jitter_s:
+            out = start + delay_s + line.jitter_s * self.rng.uniform(-1.0, 1.0)
+            line.last_out[way] = max(out, line.last_out.get(way, out))
+            delay_s = line.last_out[way] - start
         self._order += 1
 
         def deliver() -> None:
@@ -184,6 +192,9 @@ class World:
 
     def _full_duplex(self, line: SimLine, packets: int) -> None:
         match line.load:
+            case "download" if line.jitter_s:
+                for _ in range(packets):
+                    self._at(line.delay_s, lambda: self._arrived(line), lambda: not line.dead_down, line, "down")
             case "download":
                 self._received(line, packets, 1400)
                 self._sent(line, packets // 2 + packets % 2, 60)
@@ -196,7 +207,7 @@ class World:
             case "chat":
                 if self.rng.random() < 0.005:
                     self._sent(line, 1, 100)
-                    self._at(2 * line.delay_s, lambda: self._received(line, 1, 100), lambda: True, line)
+                    self._at(2 * line.delay_s, lambda: self._received(line, 1, 100), lambda: True, line, "down")
 
     def _retransmit(self, line: SimLine, window_s: float) -> None:
         if not line.retry_at:
@@ -209,6 +220,11 @@ class World:
                 self._sent(line, 1, 60)
             if line.load in ("upload", "both", "chat"):
                 self._sent(line, 1, 1400)
+
+    def _arrived(self, line: SimLine) -> None:
+        """One packet of a download, which is acknowledged."""
+        self._received(line, 1, 1400)
+        self._sent(line, 1, 60)
 
     def _arrivals(self, mean: float) -> int:
         whole = int(mean)

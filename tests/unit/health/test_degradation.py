@@ -115,6 +115,16 @@ def test_a_full_upload_after_a_download_is_no_collapse() -> None:
         assert line.accusation() is None
 
 
+def test_an_upload_that_is_slowed_after_a_download_is_no_collapse() -> None:
+    """Down there is only what acknowledges it, next to nothing of what the download was."""
+    line = Line()
+    line.run(3.0, down_bps=6.4e6, up_bps=0.4e6, rtt_s=0.03)
+    line.run(3.0, down_bps=0.1e6, up_bps=6.8e6, rtt_s=0.2)
+    for _ in range(60):
+        line.run(0.05, down_bps=0.03e6, up_bps=1.6e6, rtt_s=0.2)
+        assert line.accusation() is None
+
+
 def test_a_line_that_is_full_at_half_its_rate_has_not_collapsed() -> None:
     line = Line()
     line.run(3.0, down_bps=50e6, rtt_s=0.06)

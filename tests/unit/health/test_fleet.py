@@ -535,3 +535,44 @@ def test_whatever_happens_questions_are_bounded_and_states_calm(seed: int) -> No
         line.queue_down_s = line.queue_up_s = 0.0
     world.gateway_alive = True
     world.until(lambda: {world.state(n) for n in world.lines} == {"up"} and world.reach() == "up", 70.0)
+
+
+def jittery(seed: int) -> World:
+    """Lines measured while calm; then each way takes 35 ms, 30 more or less, and packets are lost."""
+    world = demo("download", seed)
+    for line in world.lines.values():
+        line.delay_s, line.jitter_s, line.loss, line.packets_per_s = 0.035, 0.030, 0.02, 800.0
+    return world
+
+
+def pausing(world: World, pauses: int) -> None:
+    """A download as TCP makes it on such lines: every now and then it pauses for longer than it takes to notice."""
+    for _ in range(pauses):
+        for line in world.lines.values():
+            line.load = "download"
+        world.run(world.rng.uniform(0.1, 0.4))
+        for line in world.lines.values():
+            line.load = None
+        world.run(world.rng.uniform(0.03, 0.08))
+    for line in world.lines.values():
+        line.load = "download"
+
+
+@pytest.mark.parametrize("seed", range(1, 4))
+def test_jitter_is_no_silence(seed: int) -> None:
+    world = jittery(seed)
+    pausing(world, 20)
+    world.changes.clear()
+    pausing(world, 80)
+    assert world.suspicions() == []
+
+
+@pytest.mark.parametrize("name", ["dsl", "lte", "wifi"])
+def test_a_jittery_line_that_dies_is_found_in_time(name: str) -> None:
+    for seed in range(5):
+        world = jittery(seed)
+        pausing(world, 20)
+        world.run(0.2)
+        line = world.lines[name]
+        line.blackhole()
+        assert world.until(lambda: world.state(name) == "suspect", 1.0) <= 0.25 + line.jitter_s  # noqa: B023
