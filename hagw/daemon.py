@@ -16,6 +16,7 @@ import structlog
 from hagw import __version__
 from hagw.control.clear import close_gate, restore
 from hagw.control.door import answers
+from hagw.control.durable import Disk
 from hagw.control.gateway import Gateway
 from hagw.control.inforce import Archive, InForce, take_up
 from hagw.control.inforce import adopt as put_in_force
@@ -28,6 +29,7 @@ from hagw.control.rivals import RivalWatch
 from hagw.control.store import Store, namespace_identity
 from hagw.control.table_guard import TableGuard
 from hagw.control.transaction import Transactions
+from hagw.control.volume import VolumeFile, keep_volume
 from hagw.control.worker_seat import SeatPlan
 from hagw.control.workers import Role, retire_surplus, seat_plan, stop_all, worker_count
 from hagw.doctor.check_rivals import interferences
@@ -113,7 +115,9 @@ async def _main(archive: Archive, in_force: InForce) -> None:
     gateway.on_ipv6 = advertiser.update
     observers = [monitor.run(), _watch_rivals(gateway)]
     if role == "cpe":
-        observers += [guard.run(), prober.run(), advertiser.run()]
+        volume = VolumeFile(state_dir(), Disk())
+        gateway.lines.resume(volume.load())
+        observers += [guard.run(), prober.run(), advertiser.run(), keep_volume(gateway.lines, volume)]
     await serve(gateway, transactions, observers, runtime_dir())
 
 

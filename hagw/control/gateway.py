@@ -69,7 +69,7 @@ class Gateway:
         self._health = health
         self._trigger = asyncio.Event()
         self._gate = Gate()
-        self._lines = Lines()
+        self.lines = Lines()
         self._arrivals = Arrivals()
         self._in_force = Interception()
         self._facts = Facts(uplinks={})
@@ -145,9 +145,9 @@ class Gateway:
                 uplinks=self._health.uplinks(),
                 gateways=self._health.gateways(),
                 traffic=self._health.rates(),
-                mptcp=self._lines.mptcp,
-                learned=self._lines.learned,
-                probe_bytes=self._lines.probe_bytes,
+                mptcp=self.lines.mptcp,
+                learned=self.lines.learned,
+                probe_bytes=self.lines.probe_bytes,
                 now=asyncio.get_running_loop().time(),
                 workers=self.workers.reports(),
                 interception=self._in_force,
@@ -324,8 +324,8 @@ class Gateway:
                 self._health.uplinks(),
                 self._health.gateways(),
                 heard_at,
-                self._lines.mptcp,
-                self._lines.learned,
+                self.lines.mptcp,
+                self.lines.learned,
             )
         return hag_snapshot(self._intent, self._facts)
 
@@ -393,7 +393,7 @@ class Gateway:
     def _read_lines(self) -> None:
         """Put together what workers and prober know of the lines."""
         own = {name: traffic.probe_bytes for name, traffic in self._health.rates().items()}
-        self._lines.take(self.workers.reports(), own, time.strftime("%Y-%m-%d"))
+        self.lines.take(self.workers.reports(), own, time.strftime("%Y-%m-%d"))
 
 
 def _ignore(_interfaces: tuple[str, ...], _works: bool) -> None:

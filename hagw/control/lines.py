@@ -4,7 +4,7 @@ Workers say it with every pong, the daemon tells each what the others found out 
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
 from hagw.control.workers import WorkerReport
@@ -12,7 +12,17 @@ from hagw.model.health import MptcpHealth
 from hagw.model.snapshot import LearnedView
 
 _COUNTS: Final = ("capable_ok", "capable_failed", "joins_ok", "joins_failed", "joins_lost")
+_OWN: Final = "prober"
 _LEARNED: Final = tuple(field.name for field in fields(LearnedView))
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What hagw has spent on `day`, in bytes by uplink; `told` are the totals of each worker that are in it."""
+
+    day: str = ""
+    bytes: Mapping[str, int] = field(default_factory=dict)
+    told: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 
 class Lines:
@@ -21,7 +31,7 @@ class Lines:
     def __init__(self) -> None:
         self.mptcp: Mapping[str, MptcpHealth] = {}
         self.learned: tuple[LearnedView, ...] = ()
-        self.probe_bytes: dict[str, int] = {}  # since midnight, or since the daemon started if that was later
+        self.probe_bytes: dict[str, int] = {}  # since midnight
         self._day = ""
         self._seen: dict[tuple[str, str], int] = {}  # by source and uplink: what it said last
 
@@ -33,10 +43,24 @@ class Lines:
         if day != self._day:
             self._day = day
             self.probe_bytes = dict.fromkeys(self.probe_bytes, 0)
-        self._add("prober", own_bytes)
+        self._add(_OWN, own_bytes)
         for source, said in stats.items():
             if said:  # a worker that is away says nothing; it starts from zero when it is back
                 self._add(source, _mapping(said.get("upkeep_bytes")))
+
+    def spent(self) -> Spent:
+        """Return what the next daemon has to know to go on counting."""
+        told: dict[str, dict[str, int]] = {}
+        for (source, uplink), total in self._seen.items():
+            if source != _OWN:  # the next prober begins at zero
+                told.setdefault(source, {})[uplink] = total
+        return Spent(self._day, dict(self.probe_bytes), told)
+
+    def resume(self, spent: Spent) -> None:
+        """Go on from what a daemon before counted; the next `take` begins anew if the day is over."""
+        self._day = spent.day
+        self.probe_bytes = dict(spent.bytes)
+        self._seen = {(source, up): total for source, totals in spent.told.items() for up, total in totals.items()}
 
     def _add(self, source: str, totals: Mapping[str, Any]) -> None:
         for uplink, total in totals.items():

@@ -100,7 +100,7 @@ class Fleet:
         before_lines, before_gateways = self._lines, self._gateways
         self._lines, self._gateways = {}, {}
         for setup in lines:
-            profile = setup.profile or styled(profile_of(setup.kind, setup.metered), setup.style)
+            profile = setup.profile or styled(profile_of(setup.kind, setup.metered), setup.style, setup.metered)
             line = before_lines.get(setup.name)
             if line is None:
                 line = _Line(Liveness(profile, setup.link, at), PortalWatch(at))

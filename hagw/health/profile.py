@@ -45,6 +45,7 @@ class Profile:
 
 
 METERED_HEARTBEAT_S: Final = 300.0
+METERED_FAST_HEARTBEAT_S: Final = 60.0  # what the owner's wish cannot go below: the budget of a day holds
 METERED_RETRY_S: Final = 15.0  # 92 bytes each: half a megabyte a day on a line that stays dead
 
 _WIRED: Final = Profile()
@@ -67,8 +68,11 @@ def profile_of(kind: UplinkKind, metered: bool) -> Profile:
     return replace(profile, heartbeat_s=METERED_HEARTBEAT_S, retry_max_s=METERED_RETRY_S) if metered else profile
 
 
-def styled(profile: Profile, style: ProbeStyle) -> Profile:
-    """Return the thresholds with the owner's wish about how much to ask; how long an answer may take stays."""
+def styled(profile: Profile, style: ProbeStyle, metered: bool) -> Profile:
+    """Return the thresholds with the owner's wish about how much to ask; how long an answer may take stays.
+
+    Whatever the wish, an idle metered line stays within its budget of 2 MB a day.
+    """
     match style:
         case "normal":
             return profile
@@ -76,6 +80,6 @@ def styled(profile: Profile, style: ProbeStyle) -> Profile:
             heartbeat_s = max(300.0, profile.heartbeat_s)
             return replace(profile, heartbeat_s=heartbeat_s, echo_s=1.0, echo_bytes=16_384, retry_max_s=15.0)
         case "fast":
-            return replace(profile, heartbeat_s=10.0, echo_s=0.1)
+            return replace(profile, heartbeat_s=METERED_FAST_HEARTBEAT_S if metered else 10.0, echo_s=0.1)
         case _:
             assert_never(style)
