@@ -17,12 +17,13 @@ from hagw.dataplane.mptcp_probe import look_at_lines
 from hagw.dataplane.mptcp_socket import SO_RCVBUFFORCE, SubflowReader
 from hagw.dataplane.naming import SERVER_FIRST_PORTS, NameWait, peek
 from hagw.dataplane.notices import Notices
-from hagw.dataplane.paths import Paths, UplinkTable
+from hagw.dataplane.paths import Paths
 from hagw.dataplane.ports import SubflowControl
 from hagw.dataplane.relay import BUFFER_BYTES, abort
 from hagw.dataplane.session import CpeSession
 from hagw.dataplane.trial import Trial
 from hagw.dataplane.upkeep import Upkeep
+from hagw.dataplane.uplink_table import UplinkTable
 from hagw.health.capacity import CapacityBook
 from hagw.health.noharm import Withheld, known_to_harm
 from hagw.health.stripping import MptcpBook, MptcpVerdict

@@ -4,7 +4,8 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Any
 
-from hagw.dataplane.paths import Paths, UplinkTable
+from hagw.dataplane.paths import Paths
+from hagw.dataplane.uplink_table import UplinkTable
 
 CLOSED_KEPT_S = 120.0
 CLOSED_MAX = 5_000

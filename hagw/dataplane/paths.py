@@ -1,5 +1,7 @@
 """The subflows of one connection: which uplinks it should use, which it does, and the calls between the two.
 
+What the uplinks carried is `account`'s, whether their joins work is `joins`'s.
+
 Level-triggered: `reconcile` compares what the snapshot allows with what is there and acts; nothing is done in
 reaction to an event alone. On a lost uplink both ends must be told, or the untold one goes on sending into the
 void: REMOVE_ADDR for the gateway, destruction for ourselves (facts: 200 ms of silence instead of 800).
@@ -13,18 +15,19 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any, Literal
 
+from hagw.dataplane.account import Account, Carried
+from hagw.dataplane.joins import Joins
 from hagw.dataplane.mptcp_socket import SubflowInfo, SubflowReader, token_of
 from hagw.dataplane.ports import SubflowControl
+from hagw.dataplane.uplink_table import UplinkTable
 from hagw.health.noharm import SubflowSample
-from hagw.health.stripping import LOST_EARLY_BYTES, LOST_EARLY_S, MptcpBook
+from hagw.health.stripping import MptcpBook
 from hagw.model.ids import address_id, other_address_id
 from hagw.model.intent import IPAddress
-from hagw.model.snapshot import UplinkView
 
 RETRY_UNACKED_S = 0.004
 RETRY_UNACKED_SHARE = 1 / 8  # of the connection's age: quick at first, rare if it is never acknowledged
 JOIN_TIMEOUT_S = 3.0
-LIVES_ON_S = 1.0  # a connection that still has subflows this long after one ended was not just ending itself
 REPLACED_LOOK_S = 0.01  # while a lost line's subflow waits for another one to stand
 BACKOFF_MIN_S = 0.25
 BACKOFF_MAX_S = 30.0
@@ -52,8 +55,6 @@ class Path:
     ifindex: int = 0  # 0 = as it was at the first look
     info: SubflowInfo | None = None
     joined_at: float = 0.0
-    proven: bool = False  # carried enough data to say that nothing strips it
-    sampled: tuple[int, int, int] = (0, 0, 0)  # local port, bytes acknowledged, bytes received at the last sample
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,66 +66,21 @@ class _Used:
     known: bool = True
 
 
-@dataclass(slots=True)
-class Carried:
-    """Payload bytes by direction."""
-
-    down: int = 0
-    up: int = 0
-
-
-class UplinkTable:
-    """The uplinks of the newest snapshot, as connections look them up."""
-
-    def __init__(self, uplinks: tuple[UplinkView, ...] = ()) -> None:
-        self.by_slot = {uplink.slot: uplink for uplink in uplinks}
-        self.slot_by_name = {uplink.name: uplink.slot for uplink in uplinks}
-
-    def name(self, slot: int) -> str:
-        """Return the uplink's name, or its slot while no uplink has it."""
-        uplink = self.by_slot.get(slot)
-        return uplink.name if uplink is not None else str(slot)
-
-    def unwell(self, slot: int) -> str:
-        """Return what is the matter with an uplink."""
-        uplink = self.by_slot.get(slot)
-        if uplink is None:
-            return "the uplink is gone"
-        if uplink.state != "up":
-            return f"{uplink.state}: {uplink.reason}" if uplink.reason else uplink.state
-        return "its address or interface changed"
-
-    def address(self, slot: int, ipv6: bool) -> str | None:
-        """Return the uplink's local address of a family while its subflows may exist, else None."""
-        uplink = self.by_slot.get(slot)
-        if uplink is None or uplink.state != "up":
-            return None
-        return uplink.address6 if ipv6 else uplink.address4
-
-    def is_metered(self, slot: int) -> bool:
-        """Say whether bytes over the uplink cost money."""
-        uplink = self.by_slot.get(slot)
-        return uplink is not None and uplink.metered
-
-
 class Paths:
     """The subflows of one MPTCP connection. `allowed` are slots; `now` is monotonic everywhere."""
 
     __slots__ = (
+        "_account",
         "_backoff",
-        "_book",
         "_control",
-        "_ended",
-        "_initial",
+        "_joins",
         "_opened_at",
-        "_overhead",
         "_reader",
         "_remotes",
         "_retry_at",
         "_sock",
         "_token",
         "_used",
-        "_vanished",
         "_waiting_since",
         "allowed",
         "events",
@@ -150,8 +106,8 @@ class Paths:
         `remote` is where it goes, `other` the gateway in the other family, for lines that lack the first one's.
         """
         self._sock = sock
-        self._book = book or MptcpBook()
-        self._vanished: dict[int, float] = {}
+        self._joins = Joins(book or MptcpBook())
+        self._account = Account(initial[0])
         self.resting = False  # carries nothing that is worth a subflow over a metered line
         self._control = control
         self._reader = reader
@@ -159,15 +115,12 @@ class Paths:
         self._token: int | None = None
         self._retry_at: dict[int, float] = {}
         self._backoff: dict[int, float] = {}
-        self._ended: dict[int, Carried] = {}
         self._used: dict[int, _Used] = {}
         self._opened_at = now
         self._waiting_since: float | None = None  # when a lost line's subflow began to wait for a replacement
         self.allowed = allowed
         self.withheld: dict[int, str] = {}
         slot, local = initial
-        self._initial = slot
-        self._overhead = Carried()
         self.paths: dict[int, Path] = {slot: Path(local, 0, now)}
         self.events = deque((PathEvent(now, "asked", slot, "the connection's first"),), maxlen=EVENTS_KEPT)
 
@@ -208,7 +161,7 @@ class Paths:
                 path = None
             if path is None and local is not None and not self._is_spared(slot, uplinks):
                 due = self._retry_at.get(slot, 0.0)
-                if now >= due and self._book.may_join(slot, now):
+                if now >= due and self._joins.may_join(slot, now):
                     due = self._create(slot, local, uplinks.by_slot[slot].ifindex, now)
                 if due > now:
                     again = due if again is None else min(again, due)
@@ -223,38 +176,18 @@ class Paths:
             if info is not None:
                 if path.info is None:
                     self.events.append(PathEvent(now, "established", slot))
-                self._note_join(slot, path, info, now)
+                if path.loc_id:
+                    path.joined_at = path.joined_at or now
+                    self._joins.stands(slot, info, now)
                 path.info = info
                 self._backoff.pop(slot, None)
                 self._follow_withheld(slot, path)
             elif path.info is not None or now - path.asked_at > JOIN_TIMEOUT_S:
                 self.events.append(PathEvent(now, "not made" if path.info is None else "lost", slot))
-                self._note_loss(slot, path, now)
                 self._drop(slot, path, now)
         if infos:
-            for slot in [slot for slot, at in self._vanished.items() if now - at >= LIVES_ON_S]:
-                del self._vanished[slot]
-                self._book.join_lost(slot, now)
+            self._joins.lives_on(now)
         return infos
-
-    def _note_join(self, slot: int, path: Path, info: SubflowInfo, now: float) -> None:
-        if path.loc_id == 0 or path.proven:
-            return
-        if path.info is None:
-            path.joined_at = now
-            self._book.joined(slot, now)
-        if info.bytes_acked + info.bytes_received >= LOST_EARLY_BYTES:
-            path.proven = True
-            self._book.carried(slot, now)
-
-    def _note_loss(self, slot: int, path: Path, now: float) -> None:
-        """Tell the book of a join that failed; of one that was lost only once the connection has outlived it."""
-        if path.loc_id == 0:
-            return
-        if path.info is None:
-            self._book.join_failed(slot, now)
-        elif not path.proven and now - path.joined_at < LOST_EARLY_S:
-            self._vanished[slot] = now
 
     def _is_spared(self, slot: int, uplinks: UplinkTable) -> bool:
         """Say whether to do without the line for now, as it is metered and another one is there or will be."""
@@ -289,56 +222,24 @@ class Paths:
 
     def not_payload(self, down: int = 0, up: int = 0) -> None:
         """Leave out of the account bytes of the Convert messages: they travel on the initial subflow."""
-        self._overhead.down += down
-        self._overhead.up += up
+        self._account.not_payload(down, up)
 
     def joined(self) -> int:
         """Return how many subflows were established when last observed."""
         return sum(path.info is not None for path in self.paths.values())
 
     def carried(self) -> dict[int, Carried]:
-        """Return payload bytes by slot, subflows that ended included, as last observed.
-
-        The kernel counts what each subflow carried: repeats over another line count on both, SYN and FIN as a byte.
-        """
-        totals = {slot: Carried(ended.down, ended.up) for slot, ended in self._ended.items()}
-        for slot, path in self.paths.items():
-            if path.info is not None:
-                total = totals.setdefault(slot, Carried())
-                total.down += path.info.bytes_received
-                total.up += path.info.bytes_acked
-        if self._initial in totals:
-            initial = totals[self._initial]
-            initial.down = max(initial.down - self._overhead.down, 0)
-            initial.up = max(initial.up - self._overhead.up, 0)
-        return totals
+        """Return payload bytes by slot, subflows that ended included, as last observed."""
+        return self._account.carried({slot: path.info for slot, path in self.paths.items() if path.info is not None})
 
     def samples(self, infos: tuple[SubflowInfo, ...], uplinks: UplinkTable) -> tuple[SubflowSample, ...]:
         """Return what the no-harm guard judges by: what each uplink's subflow carried since the last call."""
         by_local = {info.local[0]: info for info in infos}
-        samples = []
-        for slot, path in self.paths.items():
-            info = by_local.get(path.local)
-            if info is None:
-                continue
-            port, acked, received = path.sampled
-            if port != info.local[1]:
-                acked = received = 0
-            path.sampled = (info.local[1], info.bytes_acked, info.bytes_received)
-            samples.append(
-                SubflowSample(
-                    uplink=uplinks.name(slot),
-                    bytes_up=info.bytes_acked - acked,
-                    bytes_down=info.bytes_received - received,
-                    delivery_rate_bps=float(info.delivery_rate_bps),
-                    srtt_ms=info.srtt_us / 1000,
-                    min_rtt_ms=info.min_rtt_us / 1000,
-                    unacked_bytes=info.unacked * info.mss,
-                    notsent_bytes=info.notsent_bytes,
-                    app_limited=info.app_limited,
-                )
-            )
-        return tuple(samples)
+        return tuple(
+            self._account.sample(slot, uplinks.name(slot), by_local[path.local])
+            for slot, path in self.paths.items()
+            if path.local in by_local
+        )
 
     def by_uplink(self, uplinks: UplinkTable) -> dict[str, dict[str, int]]:
         """Return payload bytes by uplink and direction, as the contract shows them."""
@@ -445,21 +346,22 @@ class Paths:
                 self._control.sf_destroy(token, *_ends(info))
             except OSError:
                 pass  # it ended by itself meanwhile
-        self._fold(slot, path)
-        self._vanished.pop(slot, None)
+        self._forget(slot, path)
+        self._joins.withdrawn(slot)
         self._retry_at.pop(slot, None)
         self._backoff.pop(slot, None)
 
     def _drop(self, slot: int, path: Path, now: float) -> None:
-        self._fold(slot, path)
+        if path.loc_id and path.info is None:
+            self._joins.failed(slot, now)
+        elif path.loc_id:
+            self._joins.ended(slot, now)
+        self._forget(slot, path)
         self._retry_at[slot] = now + self._next_backoff(slot)
 
-    def _fold(self, slot: int, path: Path) -> None:
+    def _forget(self, slot: int, path: Path) -> None:
         del self.paths[slot]
-        if path.info is not None:
-            ended = self._ended.setdefault(slot, Carried())
-            ended.down += path.info.bytes_received
-            ended.up += path.info.bytes_acked
+        self._account.close(slot, path.info)
 
     def _follow_withheld(self, slot: int, path: Path) -> None:
         wanted = slot in self.withheld
