@@ -41,6 +41,7 @@ from hagw.model.intent import CpeIntent, Intent
 from hagw.probe.advertisement import Advertiser
 from hagw.probe.monitor import Monitor
 from hagw.probe.prober import Prober
+from hagw.subscription import roll_watch
 
 API_SOCKET = "hagw.sock"
 
@@ -106,6 +107,9 @@ async def _main(archive: Archive, in_force: InForce) -> None:
     gateway = Gateway(intent, __version__, kernel, prober, _seats)
     transactions = Transactions(gateway, archive, in_force, lambda: answers(runtime_dir() / API_SOCKET))
     gateway.standing = transactions.standing
+    roll = roll_watch(gateway, state_dir())
+    if role == "hag":
+        await roll.begin()
     guard = TableGuard(kernel, gateway.look_again)
     # Before the first facts are read.
     monitor = Monitor(on_link=prober.link_seen, on_change=gateway.look_again, on_table=guard.touched)
@@ -118,6 +122,8 @@ async def _main(archive: Archive, in_force: InForce) -> None:
         volume = VolumeFile(state_dir(), Disk())
         gateway.lines.resume(volume.load())
         observers += [guard.run(), prober.run(), advertiser.run(), keep_volume(gateway.lines, volume)]
+    else:
+        observers += [roll.run()]
     await serve(gateway, transactions, observers, runtime_dir())
 
 

@@ -54,3 +54,7 @@ class Refused(HagwError):
 
 class KernelRefused(HagwError):
     """The kernel did not take a step; what was done before it stays until the next pass."""
+
+
+class RegistryUnavailable(HagwError):
+    """The registry of customers cannot be reached now; what is known of it stays in force."""

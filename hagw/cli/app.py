@@ -9,6 +9,7 @@ from hagw.cli import lab
 from hagw.cli.apply import apply, confirm, rollback
 from hagw.cli.check import check
 from hagw.cli.clear import clear
+from hagw.cli.customer import customer
 from hagw.cli.daemon import daemon
 from hagw.cli.doctor import doctor
 from hagw.cli.explain import explain
@@ -31,6 +32,7 @@ CHANGING = (check, plan, apply, confirm, rollback, clear)
 for verb in (daemon, *LOOKING, *CHANGING, lab.lab, version):
     app.command()(verb)
 app.command("set")(set_)
+app.add_typer(customer, name="customer")
 
 
 def run(argv: Sequence[str]) -> int:

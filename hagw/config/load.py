@@ -236,4 +236,5 @@ def _hag(file: HagFile) -> HagIntent:
         congestion_control=file.congestion_control,
         mptcp_scheduler=file.mptcp.scheduler,
         limits=file.limits.to_intent(),
+        registry_url=file.registry.url or "",
     )

@@ -20,6 +20,7 @@ from hagw.config.values import (
     Prefix,
     Prefix6,
     Rate,
+    RegistryUrl,
     Truth,
 )
 from hagw.model.ids import MAX_UPLINKS, PORT_CONTROL, PORT_CONVERT, PORT_PROBE
@@ -274,13 +275,22 @@ class DestinationsSection(Section):
     server_mptcp_prefixes: tuple[Prefix, ...] = ()
 
 
+class RegistrySection(Section):
+    """Where the customers are kept that `hagw customer` adds."""
+
+    url: RegistryUrl | None = Field(
+        default=None, description="database; a SQLite file in the state directory if not given"
+    )
+
+
 class HagFile(Section):
     """A file of `role: hag`."""
 
     version: Version
     role: Literal["hag"] = Field(description="what this machine is")
     listen: ListenSection = Field(description="where the gateway is reached")
-    customers: tuple[CustomerSection, ...] = Field(min_length=1, description="who may use it")
+    customers: tuple[CustomerSection, ...] = Field(default=(), description="who may use it, beside the registry's")
+    registry: RegistrySection = RegistrySection()
     destinations: DestinationsSection = DestinationsSection()
     workers: Workers = 0
     congestion_control: CongestionControl = None

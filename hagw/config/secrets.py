@@ -7,9 +7,12 @@ from typing import Final
 _KEY: Final = re.compile(r"\b[0-9a-fA-F]{64}\b")
 
 
+_PASSWORD: Final = re.compile(r"(://[^\s:/@]*:)[^\s@]+(?=@)")
+
+
 def masked(text: str) -> str:
-    """Return the text with each key replaced by a mark that differs when the key does."""
-    return _KEY.sub(lambda found: f"<key {_mark(found.group())}>", text)
+    """Return the text with each key replaced by a mark that differs when the key does, and without URLs' passwords."""
+    return _PASSWORD.sub(r"\1<password>", _KEY.sub(lambda found: f"<key {_mark(found.group())}>", text))
 
 
 def _mark(key: str) -> str:

@@ -24,6 +24,7 @@ from hagw.model.intent import IPAddress, IPInterface, IPNetwork
 _RATE_UNITS: Final = {"bit/s": 1, "kbit/s": 10**3, "mbit/s": 10**6, "gbit/s": 10**9}
 _RATE_MIN_BPS: Final = 1_000
 _RATE_MAX_BPS: Final = 10**12
+_SIZE_UNITS: Final = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _DURATION_UNITS: Final = {"ms": 0.001, "s": 1.0, "min": 60.0, "h": 3_600.0, "d": 86_400.0}
 _DURATION_MAX_S: Final = 30 * 86_400.0
 _QUANTITY: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z/]*)", re.ASCII)
@@ -33,6 +34,7 @@ _GLOB: Final = re.compile(r"[^\s/:\0]{1,32}")
 _MAC: Final = re.compile(r"[0-9A-Fa-f]{2}(?:[:-][0-9A-Fa-f]{2}){5}", re.ASCII)
 _KEY: Final = re.compile(r"[0-9A-Fa-f]{64}", re.ASCII)
 _PORTS: Final = re.compile(r"(\d{1,5})(?:\s*-\s*(\d{1,5}))?", re.ASCII)
+_REGISTRY_URL: Final = re.compile(r"(?:sqlite(?:\+aiosqlite)?:///|postgres(?:ql)?(?:\+asyncpg|\+psycopg)?://)\S{1,500}")
 _TRUTH: Final = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
 
@@ -47,6 +49,23 @@ def parse_rate(text: str) -> int:
     if not _RATE_MIN_BPS <= rate <= _RATE_MAX_BPS:
         raise ValueError("a rate is between 1 kbit/s and 1000 Gbit/s")
     return rate
+
+
+def parse_size(text: str) -> int:
+    """Return bytes from "500 GB" or a plain number of bytes."""
+    wanted = 'a size such as "500 GB", "2 TB", or a number of bytes'
+    number, unit = _quantity(text, wanted)
+    factor = _SIZE_UNITS.get(unit.upper() or "B")
+    if factor is None:
+        raise ValueError(f"unit {unit!r} is not known; {wanted}")
+    return round(number * factor)
+
+
+def parse_count(text: str) -> int:
+    """Return a number of things, at least 1."""
+    if not text.isascii() or not text.isdecimal() or not 1 <= int(text[:10]) <= 10_000_000:
+        raise ValueError(f"{text!r} is not a whole number from 1 to 10,000,000")
+    return int(text)
 
 
 def parse_duration(text: str) -> float:
@@ -182,6 +201,16 @@ def parse_key(text: str) -> bytes:
     return bytes.fromhex(text)
 
 
+def parse_registry_url(text: str) -> str:
+    """Return a database's URL. The message does not repeat it: it may have a password in it."""
+    if not _REGISTRY_URL.fullmatch(text):
+        raise ValueError(
+            "a registry is sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME; PostgreSQL's driver is asyncpg,"
+            " or psycopg with postgresql+psycopg://"
+        )
+    return text
+
+
 def parse_truth(text: str) -> bool:
     """Return true or false."""
     value = _TRUTH.get(text.lower())
@@ -219,4 +248,5 @@ Interface = Annotated[str, *scalar(parse_interface)]
 InterfaceGlob = Annotated[str, *scalar(parse_interface_glob)]
 Mac = Annotated[str, *scalar(parse_mac, _MAC.pattern)]
 Key = Annotated[bytes, *scalar(parse_key, _KEY.pattern, number=True)]
+RegistryUrl = Annotated[str, *scalar(parse_registry_url)]
 Truth = Annotated[bool, BeforeValidator(lambda value: parse_truth(value) if isinstance(value, str) else value)]

@@ -28,7 +28,7 @@ from hagw.model.facts import Facts
 from hagw.model.finding import Finding
 from hagw.model.flow import FlowKey
 from hagw.model.health import GatewayHealth, UplinkHealth
-from hagw.model.intent import CpeIntent, Intent
+from hagw.model.intent import CpeIntent, CustomerIntent, Intent
 from hagw.model.snapshot import CpeSnapshot, Snapshot
 from hagw.plan.caller import Caller
 from hagw.plan.ranking import usable
@@ -78,6 +78,7 @@ class Gateway:
         self._counted: Mapping[str, int] = {}
         self._trouble = ""
         self._rivals: tuple[Finding, ...] = ()
+        self._registered: tuple[CustomerIntent, ...] = ()
         self._failures = 0
         self._refused: asyncio.Queue[tuple[str, int]] = asyncio.Queue(maxsize=REFUSED_QUEUE_MAX)
         self._passing = asyncio.Lock()  # a pass works by one intent from its first look to its last step
@@ -89,6 +90,12 @@ class Gateway:
     def rivals_seen(self, found: tuple[Finding, ...]) -> None:
         """Show in the status what interferes with us."""
         self._rivals = found
+
+    def customers_changed(self, registered: tuple[CustomerIntent, ...]) -> None:
+        """Have the workers serve these customers beside the configuration's, and nobody else, from now on."""
+        self._registered = registered
+        if self._published is not None:  # else `prepare` does it
+            self._publish()
 
     def look_again(self) -> None:
         """Something changed: have the loop look again. Says nothing of what changed."""
@@ -327,7 +334,7 @@ class Gateway:
                 self.lines.mptcp,
                 self.lines.learned,
             )
-        return hag_snapshot(self._intent, self._facts)
+        return hag_snapshot(self._intent, self._facts, self._registered)
 
     def _publish(self, *, is_new: bool = False) -> None:
         """Give the workers a new snapshot if it decides otherwise, or if its measurements grew stale."""

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from hagw.control.ports import GatewayHealths, UplinkHealths
 from hagw.model.facts import Facts, UplinkFacts
 from hagw.model.health import GatewayHealth, MptcpHealth, UplinkHealth
-from hagw.model.intent import CpeIntent, GatewayIntent, HagIntent, UplinkIntent
+from hagw.model.intent import CpeIntent, CustomerIntent, GatewayIntent, HagIntent, UplinkIntent
 from hagw.model.snapshot import CpeSnapshot, CustomerView, GatewayView, HagSnapshot, LearnedView, Snapshot, UplinkView
 from hagw.policy.schedule import asleep
 
@@ -45,14 +45,19 @@ def cpe_snapshot(
     )
 
 
-def hag_snapshot(intent: HagIntent, facts: Facts) -> HagSnapshot:
-    """Return what HAG workers need to know, as generation 0."""
+def hag_snapshot(intent: HagIntent, facts: Facts, registered: tuple[CustomerIntent, ...] = ()) -> HagSnapshot:
+    """Return what HAG workers need to know, as generation 0.
+
+    Of two customers with one name, the configuration's is meant, not the registered one.
+    """
+    configured = {customer.name for customer in intent.customers}
+    known = [*intent.customers, *(each for each in registered if each.name not in configured)]
     return HagSnapshot(
         generation=0,
         listen=tuple(str(a) for a in intent.listen),
         port=intent.port,
         probe_port=intent.probe_port,
-        customers=tuple(CustomerView(c.name, c.key.hex(), tuple(str(s) for s in c.sources)) for c in intent.customers),
+        customers=tuple(_customer(customer) for customer in known),
         allow=tuple(str(p) for p in intent.destinations.allow),
         deny=tuple(str(p) for p in intent.destinations.deny),
         own_addresses=tuple(str(a) for a in facts.own_addresses),
@@ -61,6 +66,19 @@ def hag_snapshot(intent: HagIntent, facts: Facts) -> HagSnapshot:
         limits=intent.limits,
         congestion_control=congestion_control(intent.congestion_control, facts),
         ipv6_egress=facts.ipv6_egress,
+    )
+
+
+def _customer(customer: CustomerIntent) -> CustomerView:
+    return CustomerView(
+        name=customer.name,
+        key=customer.key.hex(),
+        sources=tuple(str(prefix) for prefix in customer.sources),
+        old_key="" if customer.old_key is None else customer.old_key.hex(),
+        allow=tuple(str(prefix) for prefix in customer.allow),
+        deny=tuple(str(prefix) for prefix in customer.deny),
+        limits=customer.limits,
+        blocked=customer.blocked,
     )
 
 

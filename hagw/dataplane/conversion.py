@@ -32,6 +32,7 @@ from hagw.dataplane.sendqueue import SendQueue
 from hagw.dataplane.servers import RACE_S
 
 if TYPE_CHECKING:
+    from hagw.dataplane.customers import Customer
     from hagw.dataplane.hag import HagWorker
 
 EARLY_MAX_BYTES: Final = 64 * 1024
@@ -60,7 +61,7 @@ class ConverterSession:
         self.client = client
         self.peer = peer
         self.state: State = "reading"
-        self.customer: str | None = None
+        self.customer: Customer | None = None
         self.customer_flow = False
         self._machine: ConverterMachine | None = ConverterMachine(requires_cookie=True)
         self._dials: list[socket.socket] = []
@@ -190,11 +191,11 @@ class ConverterSession:
         worker = self._worker
         assert self.customer is not None  # requires_cookie: without one the machine fails the message
         self._server = (str(wanted.address), wanted.port)
-        refusal = worker.rules.refusal(wanted.address, wanted.port)
+        refusal = self.customer.rules.refusal(wanted.address, wanted.port)
         if refusal is not None:
             self._refuse(machine, ErrorCode.NOT_AUTHORIZED, b"", refusal)
             return
-        if not worker.admit(self.customer):
+        if not worker.admit(self.customer.name):
             worker.turned_away(self.peer[0], "crowded", "limits.pending_per_customer reached")
             self._refuse(machine, ErrorCode.RESOURCE_EXCEEDED, error_value.retry(1), "too many pending connections")
             return
@@ -325,7 +326,7 @@ class ConverterSession:
 
     def _settle_pending(self) -> None:
         if self.state == "dialing" and self.customer is not None:
-            self._worker.settled(self.customer)
+            self._worker.settled(self.customer.name)
 
     def _set_timer(self, delay_s: float, action: Callable[[], None]) -> None:
         """Let the one timer of this phase be `action` after `delay_s`."""
@@ -388,7 +389,8 @@ class ConverterSession:
             "gateway": None,
             "rule": None,
             "mode": None,
-            "why": f"customer {self.customer}" + (f"; {self._why}" if self._why else ""),
+            "why": f"customer {self.customer.name if self.customer else None}"
+            + (f"; {self._why}" if self._why else ""),
             "state": self.state,
             "bytes_down": down,
             "bytes_up": up,

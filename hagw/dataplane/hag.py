@@ -6,11 +6,11 @@ import socket
 import time
 from collections.abc import Callable
 from functools import partial
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_network
 from typing import Any, Final
 
-from hagw.convert import cookie
 from hagw.dataplane.conversion import BadPeer, ConverterSession
+from hagw.dataplane.customers import Customer, Customers
 from hagw.dataplane.flows import ClosedFlows
 from hagw.dataplane.journal import Log
 from hagw.dataplane.loop import ACCEPT_PAUSE_S, EPOLLIN, Loop
@@ -19,10 +19,9 @@ from hagw.dataplane.notices import Notices
 from hagw.dataplane.relay import BUFFER_BYTES, abort
 from hagw.dataplane.servers import ServerMemory
 from hagw.dataplane.synack import SynAcks
-from hagw.model.intent import FlowLimits, IPNetwork
-from hagw.model.snapshot import CustomerView, HagSnapshot
-from hagw.pmf.echo import EchoCustomer, Responder
-from hagw.policy.destinations import DestinationRules
+from hagw.model.intent import FlowLimits
+from hagw.model.snapshot import HagSnapshot
+from hagw.pmf.echo import Responder
 
 log = Log()
 Report = Callable[[dict[str, Any]], None]
@@ -48,7 +47,7 @@ class HagWorker:
         self.reader = SubflowReader()
         self.view = memoryview(bytearray(BUFFER_BYTES))
         self.snapshot: HagSnapshot | None = None
-        self.rules = DestinationRules((), (), frozenset())
+        self.customers = Customers()
         self.limits = FlowLimits()
         self.servers = ServerMemory()
         self.syn_acks = SynAcks()
@@ -61,7 +60,6 @@ class HagWorker:
         }  # fmt: skip
         self.bytes_down = 0
         self.bytes_up = 0
-        self._customers: dict[bytes, tuple[CustomerView, bytes, tuple[IPNetwork, ...]]] = {}
         self._responder: Responder | None = None
         self._errors: dict[str, int] = {}
         self._errors_second = 0
@@ -84,29 +82,18 @@ class HagWorker:
         """Work by a new snapshot; open the listeners with the first one."""
         self.snapshot = snapshot
         self.limits = snapshot.limits
-        self.rules = DestinationRules(
-            allow=tuple(ip_network(p) for p in snapshot.allow),
-            deny=tuple(ip_network(p) for p in snapshot.deny),
-            own=frozenset(ip_address(a) for a in snapshot.own_addresses),
-        )
-        self._customers = {
-            cookie.customer_tag(customer.name): (
-                customer,
-                bytes.fromhex(customer.key),
-                tuple(ip_network(p) for p in customer.sources),
-            )
-            for customer in snapshot.customers
-        }
+        self.customers.apply(snapshot)
         self.servers.configure(snapshot.server_mptcp, tuple(ip_network(p) for p in snapshot.server_mptcp_prefixes))
-        echoes = [
-            EchoCustomer(bytes.fromhex(c.key), tuple(ip_network(p) for p in c.sources)) for c in snapshot.customers
-        ]
+        echoes = self.customers.echoes()
         if self._responder is None:
             self._responder = Responder(echoes, ipv6_egress=snapshot.ipv6_egress)
         else:
             self._responder.reconfigure(echoes, ipv6_egress=snapshot.ipv6_egress)
         self.syn_acks.open()
         self._listen(snapshot)
+        for session in list(self.sessions.values()):
+            if session.customer is not None and not self.customers.knows(session.customer):
+                session.give_up("the customer was revoked")
 
     def heard(self, gateway: str, at: float) -> None:
         """Nothing: a gateway has no gateway."""
@@ -148,18 +135,9 @@ class HagWorker:
 
     # --- what sessions ask
 
-    def customer_of(self, value: bytes, source: str) -> str | None:
+    def customer_of(self, value: bytes, source: str) -> Customer | None:
         """Return the customer whose valid cookie this is and who may come from `source`, else None."""
-        presented = cookie.parse(value)
-        found = None if presented is None else self._customers.get(presented.tag)
-        if presented is None or found is None:
-            return None
-        customer, key, sources = found
-        if not cookie.verify(presented, key, customer.name, time.time()):
-            return None
-        if sources and not any(ip_address(source) in network for network in sources):
-            return None
-        return customer.name
+        return self.customers.of_cookie(value, source, time.time())
 
     @property
     def congestion_control(self) -> str:

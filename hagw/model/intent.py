@@ -180,12 +180,33 @@ class CpeIntent:
 
 
 @dataclass(frozen=True, slots=True)
+class CustomerLimits:
+    """What one customer may use of a gateway; None = no bound but the gateway's own."""
+
+    connections_max: int | None = None
+    connects_per_s: float | None = None
+    pending_max: int | None = None
+    rate_down_bps: int | None = None  # payload
+    rate_up_bps: int | None = None
+    month_bytes: int | None = None  # payload, both directions, in a calendar month (UTC)
+
+
+@dataclass(frozen=True, slots=True)
 class CustomerIntent:
-    """A CPE known to this HAG. `sources` empty = from anywhere."""
+    """A CPE known to this HAG. `sources` empty = from anywhere.
+
+    `old_key` is valid too while a CPE takes over a new one. `allow` and `deny` are added to the gateway's own lists.
+    `blocked` says why it gets no new connections now, "" = it does.
+    """
 
     name: str
     key: bytes
     sources: tuple[IPNetwork, ...] = ()
+    old_key: bytes | None = None
+    allow: tuple[IPNetwork, ...] = ()
+    deny: tuple[IPNetwork, ...] = ()
+    limits: CustomerLimits = CustomerLimits()
+    blocked: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +233,7 @@ class HagIntent:
     congestion_control: str | None = None
     mptcp_scheduler: str | None = None
     limits: FlowLimits = FlowLimits()
+    registry_url: str = ""  # "" = a SQLite file in the state directory
 
 
 Intent = CpeIntent | HagIntent

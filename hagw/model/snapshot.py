@@ -3,12 +3,21 @@
 A worker keeps working from its last snapshot when the daemon is away.
 """
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from ipaddress import ip_address, ip_network
 from typing import Any, Literal
 
 from hagw.model.health import GatewayReach, MptcpState, UplinkState
-from hagw.model.intent import FlowLimits, IPAddress, PoolIntent, RuleIntent, ServerMptcp, TimeWindow, TrafficDescriptor
+from hagw.model.intent import (
+    CustomerLimits,
+    FlowLimits,
+    IPAddress,
+    PoolIntent,
+    RuleIntent,
+    ServerMptcp,
+    TimeWindow,
+    TrafficDescriptor,
+)
 
 Direction = Literal["down", "up"]
 
@@ -95,11 +104,16 @@ class CpeSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class CustomerView:
-    """A customer as a HAG worker knows it; `key` is hex, `sources` prefixes as text."""
+    """A customer as a HAG worker knows it; keys are hex ("" = none), prefixes text."""
 
     name: str
     key: str
     sources: tuple[str, ...] = ()
+    old_key: str = ""
+    allow: tuple[str, ...] = ()
+    deny: tuple[str, ...] = ()
+    limits: CustomerLimits = field(default_factory=CustomerLimits)
+    blocked: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +158,7 @@ def from_json(document: dict[str, Any]) -> Snapshot:
             asleep=tuple(document.get("asleep", ())),
             learned=tuple(_build(LearnedView, entry) for entry in document.get("learned", ())),
         )
-    customers = tuple(_build(CustomerView, c) for c in document["customers"])
+    customers = tuple(_customer(c) for c in document["customers"])
     limits = _build(FlowLimits, document["limits"])
     hag: HagSnapshot = _build(HagSnapshot, {**document, "customers": customers, "limits": limits})
     return hag
@@ -166,6 +180,12 @@ def _plain(value: Any) -> Any:
 def _build(kind: type[Any], document: dict[str, Any]) -> Any:
     known = {field.name for field in fields(kind)}
     return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in document.items() if k in known})
+
+
+def _customer(document: dict[str, Any]) -> CustomerView:
+    limits = _build(CustomerLimits, document.get("limits", {}))
+    customer: CustomerView = _build(CustomerView, {**document, "limits": limits})
+    return customer
 
 
 def _rule(document: dict[str, Any]) -> RuleIntent:

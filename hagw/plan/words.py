@@ -20,7 +20,7 @@ from hagw.model.resources import (
     Sysctl,
 )
 
-_SECRET = "key"
+_SECRETS = ("key", "registry_url")
 _DERIVED = "slot"
 
 
@@ -74,8 +74,8 @@ def _fields(prefix: str, before: Any, after: Any, skipped: set[str]) -> Iterator
         old, new = getattr(before, each.name), getattr(after, each.name)
         if each.name in skipped or old == new:
             continue
-        if each.name == _SECRET:
-            yield f"{prefix}key becomes another one"
+        if each.name in _SECRETS:
+            yield f"{prefix}{each.name} becomes another one"
         elif hasattr(old, "__dataclass_fields__"):
             yield from _fields(f"{prefix}{each.name}.", old, new, set())
         else:
