@@ -37,11 +37,12 @@ from hagw.doctor.look_rivals import RivalLooker
 from hagw.errors import HagwError
 from hagw.kernel import preflight
 from hagw.kernel.machine import Machine
+from hagw.model.health import UplinkHealth
 from hagw.model.intent import CpeIntent, Intent
 from hagw.probe.advertisement import Advertiser
 from hagw.probe.monitor import Monitor
 from hagw.probe.prober import Prober
-from hagw.subscription import roll_watch
+from hagw.subscription import CpeSide, HagSide
 
 API_SOCKET = "hagw.sock"
 
@@ -99,17 +100,21 @@ async def _main(archive: Archive, in_force: InForce) -> None:
         log.info("surplus workers retired", pids=retired)
     kernel = Reconciler(intent, lambda: Machine(Store(state_dir(), namespace_identity())))
     prober = Prober(
-        on_uplink_change=lambda name, health: gateway.uplink_changed(name, health),
+        on_uplink_change=lambda name, health: uplink_changed(name, health),
         on_gateway_change=lambda name, health: gateway.gateway_changed(name, health),
         on_heard=lambda name, at: gateway.heard(name, at),
         portal_check=intent.portal_check if isinstance(intent, CpeIntent) else None,
     )
     gateway = Gateway(intent, __version__, kernel, prober, _seats)
+
+    def uplink_changed(name: str, health: UplinkHealth) -> None:
+        gateway.uplink_changed(name, health)
+        subscription.lines_changed()
+
     transactions = Transactions(gateway, archive, in_force, lambda: answers(runtime_dir() / API_SOCKET))
     gateway.standing = transactions.standing
-    roll = roll_watch(gateway, state_dir())
-    if role == "hag":
-        await roll.begin()
+    subscription = HagSide(gateway, state_dir()) if role == "hag" else CpeSide(gateway, state_dir())
+    await subscription.begin()
     guard = TableGuard(kernel, gateway.look_again)
     # Before the first facts are read.
     monitor = Monitor(on_link=prober.link_seen, on_change=gateway.look_again, on_table=guard.touched)
@@ -117,13 +122,11 @@ async def _main(archive: Archive, in_force: InForce) -> None:
     log.info("kernel state prepared", role=role)
     advertiser = Advertiser()
     gateway.on_ipv6 = advertiser.update
-    observers = [monitor.run(), _watch_rivals(gateway)]
+    observers = [monitor.run(), _watch_rivals(gateway), subscription.run()]
     if role == "cpe":
         volume = VolumeFile(state_dir(), Disk())
         gateway.lines.resume(volume.load())
         observers += [guard.run(), prober.run(), advertiser.run(), keep_volume(gateway.lines, volume)]
-    else:
-        observers += [roll.run()]
     await serve(gateway, transactions, observers, runtime_dir())
 
 

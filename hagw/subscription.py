@@ -1,17 +1,37 @@
-"""Puts together what ties CPEs to gateways: on a HAG the registry of customers. Part of the daemon."""
+"""Puts together what ties CPEs to gateways: registry and control channels, on either side. Part of the daemon.
 
+Their libraries are loaded in a thread, and only where they are needed: a gateway without a registry, or a CPE whose
+keys are in its configuration, does without.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
+import structlog
+
+from hagw import __version__
 from hagw.control.durable import Disk
 from hagw.control.gateway import Gateway
-from hagw.model.intent import HagIntent
+from hagw.control.status import ChannelStatus
+from hagw.errors import HagwError, RegistryUnavailable
+from hagw.model.intent import CpeIntent, CustomerIntent, GatewayIntent, HagIntent
+from hagw.model.snapshot import CpeSnapshot, UplinkView
+from hagw.registry.roll import Roll
 from hagw.registry.watch import RollWatch
 
 if TYPE_CHECKING:
+    from hagw.channel.client import ChannelClient, Way
+    from hagw.channel.credentials import Credentials
+    from hagw.channel.server import ChannelServer, Desk
     from hagw.registry.customers import Registry
 
 ROLL_FILE: Final = "customers.json"
+LOOK_EVERY_S: Final = 1.0
+
+log = structlog.get_logger("hagw.channel")
 
 
 def open_registry(url: str, state_dir: Path) -> "Registry | None":
@@ -27,16 +47,237 @@ def open_registry(url: str, state_dir: Path) -> "Registry | None":
     return found if found.database.is_there() else None
 
 
-def roll_watch(gateway: Gateway, state_dir: Path) -> RollWatch:
-    """Return what keeps a HAG's customers as its registry says."""
+class HagSide:
+    """A gateway's registry, and the control channels of those it has."""
 
-    def url() -> str:
-        return gateway.intent.registry_url if isinstance(gateway.intent, HagIntent) else ""
+    def __init__(self, gateway: Gateway, state_dir: Path) -> None:
+        self._gateway = gateway
+        self._state_dir = state_dir
+        self._server: ChannelServer | None = None
+        self.watch = RollWatch(
+            lambda: self._intent().registry_url,
+            lambda url: open_registry(url, state_dir),
+            state_dir / ROLL_FILE,
+            Disk().replace,
+            self._roll_changed,
+        )
 
-    return RollWatch(
-        url,
-        lambda at: open_registry(at, state_dir),
-        state_dir / ROLL_FILE,
-        Disk().replace,
-        lambda roll: gateway.customers_changed(roll.customers),
-    )
+    async def begin(self) -> None:
+        """Know the customers before anybody is served."""
+        await self.watch.begin()
+
+    def lines_changed(self) -> None:
+        """Nothing: a gateway has no lines."""
+
+    async def run(self) -> None:
+        """Follow the registry and serve control channels, for ever."""
+        await self._gateway.settled()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.watch.run())
+            group.create_task(self._serve())
+
+    async def _serve(self) -> None:
+        """Serve where the configuration says, anew when it says otherwise."""
+        self._server = await asyncio.to_thread(self._made)
+        if self._server is None:
+            return
+        while True:
+            where = self._where()
+            async with asyncio.TaskGroup() as group:
+                serving = group.create_task(self._server.run(*where))
+                while self._where() == where:
+                    await asyncio.sleep(LOOK_EVERY_S)
+                serving.cancel()
+
+    def _made(self) -> "ChannelServer | None":
+        from hagw.channel.identity import fingerprint_of, server_context
+        from hagw.channel.server import ChannelServer
+
+        try:
+            fingerprint = fingerprint_of(self._state_dir)
+            return ChannelServer(self._desk(), __version__, fingerprint, server_context(self._state_dir))
+        except HagwError as why:
+            log.warning("control channel cannot be served", reason=str(why))
+            return None
+
+    def _where(self) -> tuple[tuple[str, ...], int]:
+        intent = self._intent()
+        return tuple(str(address) for address in intent.listen), intent.control_port
+
+    def _intent(self) -> HagIntent:
+        intent = self._gateway.intent
+        assert isinstance(intent, HagIntent)  # a daemon never changes its role
+        return intent
+
+    def _roll_changed(self, roll: Roll) -> None:
+        self._gateway.customers_changed(roll.customers)
+        if self._server is not None:
+            self._server.roll_changed()
+
+    def _desk(self) -> "Desk":
+        from hagw.channel.server import Desk
+
+        def customers() -> Mapping[str, CustomerIntent]:
+            return {customer.name: customer for customer in self.watch.roll.customers}
+
+        async def redeem(secret: bytes, device_key: bytes) -> tuple[str, bytes]:
+            enrolled = await (await self._registry()).redeem(secret, device_key)
+            self.watch.look_soon()
+            return enrolled.name, enrolled.key
+
+        async def taken_over(name: str, key: bytes) -> None:
+            try:
+                await (await self._registry()).taken_over(name, key)
+            except RegistryUnavailable:
+                return  # the CPE says so again when it connects the next time
+            self.watch.look_soon()
+
+        return Desk(
+            customers=customers,
+            device_keys=lambda: self.watch.roll.device_keys,
+            redeem=redeem,
+            taken_over=taken_over,
+            used=lambda _name, _uplinks: None,
+            probe=lambda: {"port": self._intent().probe_port},
+        )
+
+    async def _registry(self) -> "Registry":
+        found = await self.watch.registry()
+        if found is None:
+            raise RegistryUnavailable("This gateway has no registry yet.")
+        return found
+
+
+@dataclass(slots=True)
+class _Kept:
+    """A gateway's client, the task that runs it, and which file it was made from."""
+
+    client: "ChannelClient"
+    task: "asyncio.Task[None]"
+    seen: object
+
+
+class CpeSide:
+    """A CPE's enrolments, and a control channel to each gateway that it has enrolled at."""
+
+    def __init__(self, gateway: Gateway, state_dir: Path) -> None:
+        self._gateway = gateway
+        self._state_dir = state_dir
+        self._kept: dict[str, _Kept] = {}
+        gateway.channels = self._standings
+
+    async def begin(self) -> None:
+        """Know our names and keys before any gateway is asked."""
+        if any(not each.key for each in self._gateways()):
+            known = await asyncio.to_thread(self._read)
+            self._gateway.enrolment_changed({name: (x.customer, x.key) for name, (x, _) in known.items()})
+
+    def lines_changed(self) -> None:
+        """Some line is judged otherwise."""
+        for kept in self._kept.values():
+            kept.client.lines_changed()
+
+    async def run(self) -> None:
+        """Keep in touch with the gateways we have enrolled at, for ever."""
+        async with asyncio.TaskGroup() as group:
+            while True:
+                if self._kept or any(not each.key for each in self._gateways()):
+                    self._follow(group, await asyncio.to_thread(self._read))
+                await asyncio.sleep(LOOK_EVERY_S)
+
+    def _follow(self, group: asyncio.TaskGroup, known: "Mapping[str, tuple[Credentials, object]]") -> None:
+        """Have a client for each gateway with credentials, made anew when `hagw enrol` wrote other ones."""
+        from hagw.channel.client import ChannelClient
+
+        for name, kept in list(self._kept.items()):
+            if name not in known or kept.seen != known[name][1]:
+                kept.task.cancel()
+                del self._kept[name]
+        changed = False
+        for name, (credentials, seen) in known.items():
+            if name not in self._kept:
+                client = ChannelClient(name, credentials, self._ways(name), self._keeper(name))
+                self._kept[name] = _Kept(client, group.create_task(client.run()), seen)
+                changed = True
+        if changed:
+            self._tell()
+
+    def _tell(self) -> None:
+        enrolled = {name: kept.client.credentials for name, kept in self._kept.items()}
+        self._gateway.enrolment_changed({name: (x.customer, x.key) for name, x in enrolled.items()})
+
+    def _read(self) -> "dict[str, tuple[Credentials, object]]":
+        """Return the credentials by gateway, and what tells that a file is another one.
+
+        A gateway that was not enrolled at is taken for one of the same registry as the first that was.
+        """
+        from hagw.channel.credentials import credentials_file, load_credentials
+
+        found: dict[str, tuple[Credentials, object]] = {}
+        for gateway in self._gateways():
+            credentials = None if gateway.key else load_credentials(self._state_dir, gateway.name)
+            if credentials is not None:
+                found[gateway.name] = credentials, credentials.device_key
+        first = next(iter(found.values()), None)
+        for gateway in self._gateways():
+            own = credentials_file(self._state_dir, gateway.name).exists()
+            if first is not None and not gateway.key and not own:
+                found[gateway.name] = first
+        return found
+
+    def _gateways(self) -> tuple[GatewayIntent, ...]:
+        intent = self._gateway.intent
+        return intent.gateways if isinstance(intent, CpeIntent) else ()
+
+    def _ways(self, name: str) -> "Callable[[], Sequence[Way]]":
+        def ways() -> "Sequence[Way]":
+            gateway = next((each for each in self._gateways() if each.name == name), None)
+            snapshot = self._gateway.published
+            if gateway is None or not isinstance(snapshot, CpeSnapshot):
+                return ()
+            usable = [line for line in snapshot.uplinks if line.state == "up"]
+            return [way for line in sorted(usable, key=_preference) if (way := _way(line, gateway)) is not None]
+
+        return ways
+
+    def _keeper(self, name: str) -> "Callable[[Credentials], None]":
+        from hagw.channel.credentials import credentials_file, encode_credentials
+
+        def keep(credentials: "Credentials") -> None:
+            try:
+                Disk().replace(credentials_file(self._state_dir, name), encode_credentials(credentials))
+            except OSError as why:
+                raise HagwError(f"The new key cannot be kept on disk: {why}.") from why
+            asyncio.get_running_loop().call_soon(self._tell)
+
+        return keep
+
+    def _standings(self) -> dict[str, ChannelStatus]:
+        enrolling = [each.name for each in self._gateways() if not each.key]
+        return {name: self._standing(name) for name in enrolling}
+
+    def _standing(self, name: str) -> ChannelStatus:
+        kept = self._kept.get(name)
+        if kept is None:
+            reason = f"not enrolled: `hagw enrol {name} CODE`"
+            return ChannelStatus(state="not enrolled", reason=reason, uplink=None, version=None)
+        found = kept.client.standing
+        reason = found.reason or found.blocked
+        return ChannelStatus(
+            state=found.state, reason=reason, uplink=found.uplink or None, version=found.version or None
+        )
+
+
+def _preference(line: UplinkView) -> tuple[Any, ...]:
+    return line.metered, line.cost, line.slot
+
+
+def _way(line: UplinkView, gateway: GatewayIntent) -> "Way | None":
+    """Return how a line reaches a gateway, by the gateway's first address that it has a family for."""
+    from hagw.channel.client import Way
+
+    for address in gateway.addresses:
+        source = line.address4 if address.version == 4 else line.address6
+        if source is not None:
+            return Way(line.name, source, str(address), gateway.control_port)
+    return None

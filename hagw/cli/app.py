@@ -12,6 +12,7 @@ from hagw.cli.clear import clear
 from hagw.cli.customer import customer
 from hagw.cli.daemon import daemon
 from hagw.cli.doctor import doctor
+from hagw.cli.enrol import enrol
 from hagw.cli.explain import explain
 from hagw.cli.flows import flows
 from hagw.cli.plan import diff, history, plan
@@ -28,7 +29,7 @@ app = typer.Typer(
     help="Hybrid-access gateway: a LAN's plain TCP over DSL, LTE and WiFi at once.",
 )
 LOOKING = (status, flows, explain, doctor, history, diff, get)
-CHANGING = (check, plan, apply, confirm, rollback, clear)
+CHANGING = (check, plan, apply, confirm, rollback, enrol, clear)
 for verb in (daemon, *LOOKING, *CHANGING, lab.lab, version):
     app.command()(verb)
 app.command("set")(set_)

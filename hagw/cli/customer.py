@@ -14,6 +14,7 @@ from hagw.control.places import config_file, state_dir
 from hagw.errors import Refused
 
 if TYPE_CHECKING:
+    from hagw.channel.code import Code
     from hagw.registry.customers import Customer, Registry, Wanted
 
 HOUR_S = 3600
@@ -214,10 +215,11 @@ def _parsed(parse: Callable[[str], T], text: str) -> T:
         raise typer.BadParameter(str(why)) from None
 
 
-def _new_code() -> Any:
-    from hagw.registry.code import new_code
+def _new_code() -> "Code":
+    from hagw.channel.code import new_code
+    from hagw.channel.identity import fingerprint_of
 
-    return new_code(bytes(32))
+    return new_code(fingerprint_of(state_dir()))
 
 
 def _tell_code(as_json: bool, name: str, code: str, valid_hours: float) -> None:

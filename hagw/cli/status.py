@@ -39,7 +39,7 @@ def status(
         )
     if document["gateways"]:
         print_table(
-            ("GATEWAY", "ADDRESS", "STATE", "RTT", "WARM", "REASON"),
+            ("GATEWAY", "ADDRESS", "STATE", "RTT", "WARM", "CHANNEL", "REASON"),
             [_gateway(gateway) for gateway in document["gateways"]],
         )
     if last := document["drift"]["last"]:
@@ -108,6 +108,12 @@ def _loss(uplink: dict[str, Any]) -> str:
     return f"{number(up * 100)}/{number(down * 100, ' %')}"
 
 
+def _channel(channel: dict[str, Any] | None) -> str:
+    if channel is None:
+        return "-"
+    return f"{channel['uplink']}, {channel['version']}" if channel["state"] == "connected" else channel["state"]
+
+
 def _gateway(gateway: dict[str, Any]) -> list[str]:
     return [
         gateway["name"],
@@ -115,5 +121,6 @@ def _gateway(gateway: dict[str, Any]) -> list[str]:
         gateway["state"],
         number(gateway["rtt_ms"], " ms"),
         str(gateway["pool_ready"]),
+        _channel(gateway["channel"]),
         gateway["reason"] or "",
     ]

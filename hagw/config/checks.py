@@ -26,6 +26,7 @@ def check_cpe(tree: Tree) -> Iterator[ConfigIssue]:
     yield from _unique(tree, _texts(gateways, "name"), "another gateway has this name")
     addresses = [found for path, section in gateways for found in _entries(path, section, "addresses")]
     yield from _unique(tree, addresses, "this address is given twice", _as_address)
+    yield from _credentials(tree)
     rules = list(_items(tree.root, "rules"))
     yield from _unique(tree, _texts(rules, "name"), "another rule has this name")
     yield from _unique(tree, _texts(rules, "precedence"), "another rule has this precedence", _as_number)
@@ -62,6 +63,13 @@ def _interfaces(tree: Tree, uplinks: list[tuple[Path, dict[str, Plain]]]) -> Ite
     for path, text in _texts(uplinks, "interface"):
         if text in names:
             yield tree.issue(path, f"{text} is a LAN interface already")
+
+
+def _credentials(tree: Tree) -> Iterator[ConfigIssue]:
+    for path, gateway in _items(tree.root, "gateways"):
+        if ("customer" in gateway) != ("key" in gateway):
+            there, missing = ("customer", "key") if "customer" in gateway else ("key", "customer")
+            yield tree.issue((*path, there), f"give {missing} too, or leave both out and use `hagw enrol`")
 
 
 def _steering(tree: Tree, rules: list[tuple[Path, dict[str, Plain]]], uplinks: list[str]) -> Iterator[ConfigIssue]:

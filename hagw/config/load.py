@@ -181,7 +181,10 @@ def _cpe(file: CpeFile) -> CpeIntent:
             for slot, up in enumerate(file.uplinks, start=1)
         ),
         gateways=tuple(
-            GatewayIntent(gw.name, gw.addresses, gw.port, gw.probe_port, gw.customer, gw.key) for gw in file.gateways
+            GatewayIntent(
+                gw.name, gw.addresses, gw.port, gw.probe_port, gw.customer or "", gw.key or b"", gw.control_port
+            )
+            for gw in file.gateways
         ),
         rules=tuple(
             RuleIntent(

@@ -110,8 +110,11 @@ class GatewaySection(Section):
     addresses: tuple[Address, ...] = Field(min_length=1, description="IPv4 and IPv6 addresses of the gateway")
     port: Port = Field(default=PORT_CONVERT, description="TCP port of its converter")
     probe_port: Port = Field(default=PORT_PROBE, description="UDP port of its echo responder")
-    customer: Name = Field(description="our name at the gateway")
-    key: Key = Field(description="key shared with the gateway")
+    control_port: Port = Field(default=PORT_CONTROL, description="TCP port of its control channel")
+    customer: Name | None = Field(
+        default=None, description="our name at the gateway; left out where `hagw enrol` got it"
+    )
+    key: Key | None = Field(default=None, description="key shared with the gateway; likewise")
 
 
 class TrafficSection(Section):

@@ -20,7 +20,14 @@ from hagw.control.lines import Lines
 from hagw.control.ports import HealthPort, Interception, KernelPort, Preview
 from hagw.control.snapshots import UNKNOWN_GATEWAY, cpe_snapshot, decides_alike, hag_snapshot
 from hagw.control.standing import Standing
-from hagw.control.status import FlowsDocument, StatusDocument, StatusInputs, flows_document, status_document
+from hagw.control.status import (
+    ChannelStatus,
+    FlowsDocument,
+    StatusDocument,
+    StatusInputs,
+    flows_document,
+    status_document,
+)
 from hagw.control.worker_seat import SeatPlan
 from hagw.control.workers import Workers
 from hagw.errors import HagwError, Refused
@@ -28,7 +35,7 @@ from hagw.model.facts import Facts
 from hagw.model.finding import Finding
 from hagw.model.flow import FlowKey
 from hagw.model.health import GatewayHealth, UplinkHealth
-from hagw.model.intent import CpeIntent, CustomerIntent, Intent
+from hagw.model.intent import CpeIntent, CustomerIntent, GatewayIntent, Intent
 from hagw.model.snapshot import CpeSnapshot, Snapshot
 from hagw.plan.caller import Caller
 from hagw.plan.ranking import usable
@@ -79,6 +86,8 @@ class Gateway:
         self._trouble = ""
         self._rivals: tuple[Finding, ...] = ()
         self._registered: tuple[CustomerIntent, ...] = ()
+        self._enrolled: Mapping[str, tuple[str, bytes]] = {}
+        self.channels: Callable[[], Mapping[str, ChannelStatus]] = dict
         self._failures = 0
         self._refused: asyncio.Queue[tuple[str, int]] = asyncio.Queue(maxsize=REFUSED_QUEUE_MAX)
         self._passing = asyncio.Lock()  # a pass works by one intent from its first look to its last step
@@ -96,6 +105,12 @@ class Gateway:
         self._registered = registered
         if self._published is not None:  # else `prepare` does it
             self._publish()
+
+    def enrolment_changed(self, enrolled: Mapping[str, tuple[str, bytes]]) -> None:
+        """Use these names and keys, by gateway, where the configuration has none."""
+        self._enrolled = enrolled
+        if self._published is not None:
+            self.look_again()
 
     def look_again(self) -> None:
         """Something changed: have the loop look again. Says nothing of what changed."""
@@ -164,8 +179,14 @@ class Gateway:
                 blocked=self._arrivals.blocked(time.monotonic()),
                 drift=self._kernel.drift(),
                 standing=standing,
+                channels=self.channels(),
             )
         )
+
+    @property
+    def published(self) -> Snapshot | None:
+        """What the workers were told last."""
+        return self._published
 
     @property
     def intent(self) -> Intent:
@@ -310,7 +331,16 @@ class Gateway:
     async def _read_facts(self) -> None:
         self._facts = await self._kernel.facts()
         if isinstance(self._intent, CpeIntent):
-            self._health.update(self._intent.uplinks, self._facts, self._intent.gateways)
+            self._health.update(self._intent.uplinks, self._facts, self._gateways(self._intent))
+
+    def _gateways(self, intent: CpeIntent) -> tuple[GatewayIntent, ...]:
+        """Return the gateways that we are a customer of."""
+        known = (gateway if gateway.key else self._as_enrolled(gateway) for gateway in intent.gateways)
+        return tuple(gateway for gateway in known if gateway.key)
+
+    def _as_enrolled(self, gateway: GatewayIntent) -> GatewayIntent:
+        customer, key = self._enrolled.get(gateway.name, ("", b""))
+        return replace(gateway, customer=customer, key=key)
 
     def _decide(self) -> Interception:
         if not isinstance(self._intent, CpeIntent):
@@ -326,7 +356,7 @@ class Gateway:
         if isinstance(self._intent, CpeIntent):
             heard_at = {g.name: self._health.heard_at(g.name) for g in self._intent.gateways}
             return cpe_snapshot(
-                self._intent,
+                replace(self._intent, gateways=self._gateways(self._intent)),
                 self._facts,
                 self._health.uplinks(),
                 self._health.gateways(),

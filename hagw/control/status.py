@@ -68,8 +68,20 @@ class UplinkStatus(TypedDict):
     harmful: list[HarmStatus]
 
 
+class ChannelStatus(TypedDict):
+    """The control channel to a gateway: which line it uses and the version at the other end, null while unknown."""
+
+    state: str
+    reason: str
+    uplink: str | None
+    version: str | None
+
+
 class GatewayStatus(TypedDict):
-    """One hybrid access gateway; `pool_ready` counts warm connections of all workers."""
+    """One hybrid access gateway; `pool_ready` counts warm connections of all workers.
+
+    `channel` is null where the configuration itself has name and key, and no channel is needed.
+    """
 
     name: str
     address: str
@@ -77,6 +89,7 @@ class GatewayStatus(TypedDict):
     reason: str
     rtt_ms: float | None
     pool_ready: int
+    channel: ChannelStatus | None
 
 
 class WorkerStatus(TypedDict):
@@ -183,6 +196,7 @@ class StatusInputs:
     drift: Drift = field(default_factory=Drift)
     standing: Standing = STANDING
     rivals: tuple[Finding, ...] = ()
+    channels: Mapping[str, ChannelStatus] = field(default_factory=dict)
     blocked: frozenset[int] = frozenset()  # families whose intercepted connections did not arrive
 
 
@@ -343,10 +357,15 @@ def _gateway(gateway: GatewayIntent, inputs: StatusInputs) -> GatewayStatus:
         name=gateway.name,
         address=str(gateway.addresses[0]),
         state=health.reach,
-        reason=health.reason,
+        reason=health.reason or _channel_trouble(inputs.channels.get(gateway.name)),
         rtt_ms=health.rtt_ms,
+        channel=inputs.channels.get(gateway.name),
         pool_ready=sum(pool_ready(w.stats, gateway.name) for w in inputs.workers),
     )
+
+
+def _channel_trouble(channel: ChannelStatus | None) -> str:
+    return "" if channel is None or channel["state"] == "connected" else channel["reason"]
 
 
 def _firewall(intent: CpeIntent, counted: Mapping[str, int]) -> FirewallStatus:

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 from typing import Literal
 
+from hagw.model.ids import PORT_CONTROL
+
 IPAddress = IPv4Address | IPv6Address
 IPNetwork = IPv4Network | IPv6Network
 IPInterface = IPv4Interface | IPv6Interface
@@ -53,7 +55,10 @@ class UplinkIntent:
 
 @dataclass(frozen=True, slots=True)
 class GatewayIntent:
-    """A hybrid access gateway this CPE may use; `key` is the pre-shared customer key (32 bytes)."""
+    """A hybrid access gateway this CPE may use; `key` is the pre-shared customer key (32 bytes).
+
+    Both are empty where the configuration names none: the CPE enrols, and the daemon knows them from there.
+    """
 
     name: str
     addresses: tuple[IPAddress, ...]
@@ -61,6 +66,7 @@ class GatewayIntent:
     probe_port: int
     customer: str
     key: bytes
+    control_port: int = PORT_CONTROL
 
 
 @dataclass(frozen=True, slots=True)

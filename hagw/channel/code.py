@@ -1,11 +1,9 @@
 """The enrolment code a customer is invited with: a secret to show once, and the gateway's certificate to show it to.
 
-32 letters and digits in groups: 10 bytes of secret, 10 bytes of the SHA-256 of the gateway's certificate. The registry
-keeps a hash of the secret; it is random enough that nothing slower than SHA-256 is needed.
+32 letters and digits in groups: 10 bytes of secret, 10 bytes of the SHA-256 of the gateway's certificate.
 """
 
 import base64
-import hashlib
 import secrets
 from dataclasses import dataclass
 from typing import Final
@@ -46,8 +44,3 @@ def parse_code(text: str) -> Code:
             "This is not an enrolment code: it has 32 letters and digits, as `hagw customer add` prints them."
         )
     return Code(raw[:SECRET_SIZE], raw[SECRET_SIZE:])
-
-
-def secret_hash(secret: bytes) -> str:
-    """Return what the registry keeps of a code's secret."""
-    return hashlib.sha256(b"hagw enrolment secret\0" + secret).hexdigest()

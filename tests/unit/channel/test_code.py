@@ -2,8 +2,8 @@
 
 import pytest
 
+from hagw.channel.code import MARK_SIZE, new_code, parse_code
 from hagw.errors import Refused
-from hagw.registry.code import MARK_SIZE, new_code, parse_code, secret_hash
 
 
 def test_a_code_is_read_back_however_it_is_written() -> None:
@@ -13,10 +13,8 @@ def test_a_code_is_read_back_however_it_is_written() -> None:
         assert parse_code(written) == code
 
 
-def test_two_codes_differ_and_are_not_kept_in_clear() -> None:
-    first, second = new_code(bytes(32)), new_code(bytes(32))
-    assert first.secret != second.secret
-    assert first.secret.hex() not in secret_hash(first.secret)
+def test_two_codes_differ() -> None:
+    assert new_code(bytes(32)).secret != new_code(bytes(32)).secret
 
 
 @pytest.mark.parametrize("text", ["", "ABCD", "é" * 32, "?" * 32, "A" * 33])

@@ -1,0 +1,95 @@
+"""A CPE enrols with a code, keeps in touch over whichever line is alive, and is out seconds after its revocation."""
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from plane_lab import own_lab, until
+
+from hagw.lab.lab import Lab
+
+pytestmark = pytest.mark.netns
+
+URL = "http://203.0.113.10/1M.bin"
+REVOKED_WITHIN_S = 5.0
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """A lab whose gateway has no customer, and whose CPE has no key."""
+    with own_lab("enrol", hagw=False) as made:
+        directory = tmp_path_factory.mktemp("config")
+        hag, cpe = (yaml.safe_load(made.config(node)) for node in ("hag", "cpe"))
+        hag["customers"] = []
+        for gateway in cpe["gateways"]:
+            del gateway["customer"], gateway["key"]
+        for node, wanted in (("hag", hag), ("cpe", cpe)):
+            file: Path = directory / f"{node}.yaml"
+            file.write_text(yaml.safe_dump(wanted), encoding="utf-8")
+            made.apply(node, file)
+        made.hagw_start("hag")
+        yield made
+
+
+def hagw(lab: Lab, node: str, *words: str, code: int = 0) -> str:
+    """Run a verb; return what it prints."""
+    done = lab.run(node, ["hagw", *words], capture_output=True, text=True, timeout=30)
+    assert done.returncode == code, done.stderr
+    return str(done.stdout if code == 0 else done.stderr)
+
+
+def gateway(lab: Lab) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(hagw(lab, "cpe", "status", "--json"))["gateways"][0]
+    return found
+
+
+def fetch(lab: Lab) -> str:
+    """Fetch a file on a LAN host; return how it went: converted, direct."""
+    before = {flow["id"] for flow in flows(lab)}
+    done = lab.run("lan1", ["curl", "-sSf", "-m", "20", "-o", "/dev/null", URL], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return next((flow["path"] for flow in flows(lab) if flow["id"] not in before), "forwarded")
+
+
+def flows(lab: Lab) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(hagw(lab, "cpe", "flows", "--json"))["flows"]
+    return found
+
+
+def test_enrolment_use_loss_of_the_line_rotation_and_revocation(lab: Lab) -> None:
+    code = json.loads(hagw(lab, "hag", "customer", "add", "miller", "--json"))["code"]
+    assert "certificate" in hagw(lab, "cpe", "enrol", "hag", code[:20] + "A" * 16, code=5)
+    assert json.loads(hagw(lab, "cpe", "enrol", "hag", code, "--json"))["customer"] == "miller"
+    assert "used" in hagw(lab, "cpe", "enrol", "hag", code, code=5)
+    lab.hagw_start("cpe")
+    until(lambda: gateway(lab)["channel"]["state"] == "connected", 10)
+    assert fetch(lab) == "converted"
+
+    first = gateway(lab)["channel"]["uplink"]
+    lab.link(first, blackhole="both")
+    lost = time.monotonic()
+    until(lambda: gateway(lab)["channel"]["uplink"] not in (first, None), 10)
+    print(f"the channel was back over another line after {time.monotonic() - lost:.2f} s")
+    lab.link(first, blackhole="none")
+
+    hagw(lab, "hag", "customer", "rotate", "miller")
+    until(lambda: not shown(lab)["rotating"], 10)
+    until(lambda: gateway(lab)["state"] == "up", 10)
+    assert fetch(lab) == "converted"
+
+    hagw(lab, "hag", "customer", "revoke", "miller")
+    revoked = time.monotonic()
+    until(lambda: gateway(lab)["channel"]["state"] == "refused", REVOKED_WITHIN_S)
+    print(f"the CPE knew after {time.monotonic() - revoked:.2f} s")
+    until(lambda: fetch(lab) != "converted", REVOKED_WITHIN_S)
+    print(f"nothing was converted after {time.monotonic() - revoked:.2f} s")
+    assert time.monotonic() - revoked < REVOKED_WITHIN_S
+
+
+def shown(lab: Lab) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(hagw(lab, "hag", "customer", "show", "miller", "--json"))
+    return found
