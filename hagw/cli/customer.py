@@ -1,6 +1,5 @@
 """`hagw customer …`: who may use this gateway. Works on the registry itself, whether a daemon runs or not."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -153,6 +152,8 @@ def audit(
 
 def _ask(question: "Callable[[Registry], Awaitable[T]]") -> T:
     """Return what the registry answers. Raise ConfigError, Refused or RegistryUnavailable."""
+    import asyncio  # as all of these: other verbs do without
+
     from hagw.config.load import load_file
     from hagw.model.intent import HagIntent
     from hagw.registry.customers import Registry

@@ -1,6 +1,5 @@
 """`hagw enrol`: become a customer of a gateway, with the code that its operator gave."""
 
-import asyncio
 from typing import Annotated
 
 import typer
@@ -16,6 +15,8 @@ def enrol(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
 ) -> None:
     """Enrol at a gateway: name, key and the gateway's certificate are kept in the state directory."""
+    import asyncio
+
     from hagw.channel.client import Way
     from hagw.channel.client import enrol as enrol_over
     from hagw.channel.code import parse_code
