@@ -18,6 +18,7 @@ FIRST_BYTES: Final = 1024 * 1024  # until the rate is known; doubles with each l
 MAX_BYTES: Final = 64 * 1024 * 1024
 ROUND_TRIPS: Final = 2.0
 SPAN_MIN_S: Final = 0.2
+STRETCH: Final = 1.5  # times the shortest round trip; beyond that it is this connection's own queue in the line
 KEEP: Final = 0.8  # of the peak rate, each look: a pause does not shrink the queue at once
 CHANGE: Final = 1.15  # smaller changes are not worth a system call
 
@@ -55,7 +56,7 @@ class SendQueue:
         self._peak_bytes_s = max(moved / span, self._peak_bytes_s * KEEP)
         if self._peak_bytes_s < MIN_BYTES or not infos:
             return 0  # slow or idle: the kernel's own tuning does no harm here
-        slowest_s = max(info.srtt_us for info in infos) / 1e6
+        slowest_s = max(min(info.srtt_us, STRETCH * info.min_rtt_us) for info in infos) / 1e6
         return int(min(max(self._peak_bytes_s * max(ROUND_TRIPS * slowest_s, SPAN_MIN_S), MIN_BYTES), MAX_BYTES))
 
 

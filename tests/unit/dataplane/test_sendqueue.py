@@ -19,11 +19,11 @@ class Recorder(socket.socket):
         self.sizes.append(2 * value)
 
 
-def subflow(peer: str, acked: int, srtt_ms: float = 50) -> SubflowInfo:
+def subflow(peer: str, acked: int, srtt_ms: float = 50, min_rtt_ms: float = 100) -> SubflowInfo:
     return SubflowInfo(
-        local=("198.51.100.10", 5124), remote=(peer, 40000), srtt_us=int(srtt_ms * 1000), min_rtt_us=20_000,
-        bytes_acked=acked, bytes_received=0, unacked=10, notsent_bytes=0, mss=1400, delivery_rate_bps=0,
-        app_limited=False,
+        local=("198.51.100.10", 5124), remote=(peer, 40000), srtt_us=int(srtt_ms * 1000),
+        min_rtt_us=int(min_rtt_ms * 1000), bytes_acked=acked, bytes_received=0, unacked=10, notsent_bytes=0,
+        mss=1400, delivery_rate_bps=0, app_limited=False,
     )  # fmt: skip
 
 
@@ -41,6 +41,15 @@ def run(rates: dict[str, int], ticks: int, srtt_ms: float = 50) -> list[int]:
 def test_the_queue_holds_about_two_round_trips_of_all_lines() -> None:
     (size,) = run({"192.0.2.1": 6_000_000, "192.0.2.2": 2_000_000, "192.0.2.3": 2_000_000}, ticks=10, srtt_ms=120)
     assert abs(size - 10_000_000 * 0.24) < 200_000
+
+
+def test_a_round_trip_stretched_by_the_connection_itself_does_not_lengthen_its_queue() -> None:
+    queue = SendQueue()
+    with Recorder() as sock:
+        for tick in range(10):
+            infos = (subflow("192.0.2.1", 1_000_000 * tick, srtt_ms=400, min_rtt_ms=100),)
+            queue.update(sock, infos, 100 + tick * 0.2)
+        assert abs(sock.sizes[-1] - 5_000_000 * 0.3) < 200_000
 
 
 def test_subflows_that_share_our_address_are_told_apart() -> None:
