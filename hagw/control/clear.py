@@ -26,6 +26,8 @@ class ClearPort(Protocol):
 
     def stop_intercepting(self) -> None: ...
 
+    def forget_ended(self) -> None: ...
+
 
 def close_gate(kernel: ClearPort) -> None:
     """Stop intercepting new connections; those the workers carry go on. Raises KernelRefused."""
@@ -46,6 +48,10 @@ def restore(kernel: ClearPort, *, workers: int = 0) -> tuple[str, ...]:
             kernel.write((step,))
         except KernelRefused as failure:
             failures.append(str(failure))
+    try:
+        kernel.forget_ended()
+    except KernelRefused as failure:
+        failures.append(str(failure))
     left = kernel.read()
     if failures or left:
         failures += [f"{describe(Drop(resource))} had no effect" for resource in left.values()]

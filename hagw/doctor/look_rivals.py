@@ -37,6 +37,7 @@ _AGAINST_US: Final = {
     "net.ipv4.conf.all.forwarding": "0",
     "net.ipv6.conf.all.forwarding": "0",
     "net.mptcp.enabled": "0",
+    "net.ipv4.tcp_early_demux": "1",
     "net.ipv4.tcp_migrate_req": "0",
     "net.bridge.bridge-nf-call-iptables": "1",
     "net.bridge.bridge-nf-call-ip6tables": "1",

@@ -23,6 +23,7 @@ OPTIONAL_SYSCTLS: Final = (
     "net/mptcp/path_manager",
     "net/mptcp/blackhole_timeout",
     "net/mptcp/scheduler",
+    "net/ipv4/tcp_early_demux",
     "net/ipv4/tcp_migrate_req",
     *BRIDGE_SYSCTLS,
 )

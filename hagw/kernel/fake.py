@@ -113,6 +113,9 @@ class FakeMachine:
         if NftTable("").key in self.world.resources:
             self.world.resources[NftTable("").key] = NftTable("")
 
+    def forget_ended(self) -> None:
+        """Do nothing: there are no connections here."""
+
     def mend(self) -> Plan:
         """Do nothing: there is nothing of the system's own here."""
         return ()

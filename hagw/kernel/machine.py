@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import assert_never
 
 from hagw.errors import KernelRefused
-from hagw.kernel import conntrack, sysctl
+from hagw.kernel import conntrack, sockets, sysctl
 from hagw.kernel.addresses import Addresses
 from hagw.kernel.facts import FactsReader
 from hagw.kernel.links import Links
@@ -107,6 +107,14 @@ class Machine:
             self._nft.empty_chain("intercept")
         except OSError as error:
             raise KernelRefused(f"interception cannot be stopped: {error}") from error
+
+    def forget_ended(self) -> None:
+        """Forget intercepted connections that have ended: else a port used again is not forwarded for a minute."""
+        try:
+            if note := sockets.forget_ended():
+                self.notes.append(note)
+        except OSError as error:
+            raise KernelRefused(f"ended connections cannot be forgotten: {error}") from error
 
     def mend(self) -> Plan:
         """Put back what is nobody's but must be there: see `Routing.mend`. Call it after `read`; return what it did."""

@@ -143,6 +143,10 @@ def _sysctls(intent: CpeIntent, facts: Facts) -> Iterator[Sysctl]:
     for name in BRIDGE_SYSCTLS:
         if name in facts.sysctls:
             yield Sysctl(name, "0")
+    # Else the kernel would hand a forwarded packet to the socket that an intercepted connection of the same ports has
+    # left in TIME_WAIT, and drop it: for a minute such a port would not fail open. Rules both families.
+    if "net/ipv4/tcp_early_demux" in facts.sysctls:
+        yield Sysctl("net/ipv4/tcp_early_demux", "0")
     yield Sysctl("net/ipv4/ip_forward", "1")
     if facts.ipv6:
         yield Sysctl("net/ipv6/conf/all/forwarding", "1")

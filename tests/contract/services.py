@@ -13,10 +13,11 @@ from hagw.model.ids import PORT_TPROXY
 IP_TRANSPARENT = 19
 IPV6_TRANSPARENT = 75
 WAIT_S = 2.0
+LAST = b"."  # the server ends the connection
 
 
 class Server:
-    """Answers every TCP segment and UDP datagram with its own name and the peer's address."""
+    """Answers every TCP segment but LAST, and every UDP datagram, with its own name and the peer's address."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -65,7 +66,7 @@ class Server:
             data = connection.recv(4096)
         except OSError:
             data = b""
-        if data:
+        if data and data != LAST:
             connection.sendall(f"{self.name} {connection.getpeername()[0]} {connection.getsockname()[0]}".encode())
         else:
             self._selector.unregister(connection)

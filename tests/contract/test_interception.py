@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from namespaces import Namespace
 from routers import SERVER4, SERVER6, Topology, build, machine, settle
-from services import Server, ask, bound, connect, fetch, transparent_listeners
+from services import LAST, Server, ask, bound, connect, fetch, transparent_listeners
 
 from hagw.control.clear import restore
 from hagw.kernel.machine import Machine
@@ -112,6 +112,55 @@ def test_without_interception_everything_goes_direct(site: Site, address: str) -
     site.settle(intercept=False)
     site.worker()
     assert fetch(site.host, address, PORT)[:2] == ["server", LINE_A[address]]
+
+
+def ended_by_the_worker(site: Site, address: str, port: int) -> None:
+    """Have an intercepted connection from this port end from the server's side: its socket stays in TIME_WAIT."""
+    with connect(site.host, address, PORT, (HOST[address], port)) as sock:
+        assert ask(sock)[0] == "worker"
+        sock.sendall(LAST)
+        assert sock.recv(1) == b""
+    shown = ""
+    while f":{port}" not in shown:
+        shown = site.topology.cpe.run("ss", "-Htan", "state", "time-wait")
+
+
+def server_seen_from(site: Site, address: str, port: int) -> str:
+    with connect(site.host, address, PORT, (HOST[address], port)) as sock:
+        return ask(sock)[0]
+
+
+@BOTH
+def test_a_port_used_again_fails_open(site: Site, address: str) -> None:
+    """With interception switched off, and with hagw taken out of a router that was one before."""
+    for name in ("net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"):
+        site.topology.cpe.sysctl(name, "1")
+    masquerade = (
+        "add chain inet theirs p { type nat hook postrouting priority 100; }; add rule inet theirs p masquerade"
+    )
+    site.topology.cpe.run("nft", f"add table inet theirs; {masquerade}")
+    site.settle()
+    site.worker()
+    for port in (40_001, 40_003):
+        ended_by_the_worker(site, address, port)
+    site.settle(intercept=False)
+    assert server_seen_from(site, address, 40_001) == "server"
+    with site.topology.cpe.entered():
+        restore(site.port)
+    assert server_seen_from(site, address, 40_003) == "server"
+
+
+def test_clear_forgets_no_connection_of_the_machines_own(site: Site) -> None:
+    site.settle()
+    own = Server("own")
+    own.listen(bound(site.topology.cpe, socket.SOCK_STREAM, "192.168.77.1", PORT))
+    with own.running(), connect(site.host, "192.168.77.1", PORT) as sock:
+        port = sock.getsockname()[1]
+        sock.sendall(LAST)
+        assert sock.recv(1) == b""
+    with site.topology.cpe.entered():
+        restore(site.port)
+    assert f":{port}" in site.topology.cpe.run("ss", "-Htan", "state", "time-wait")
 
 
 def test_a_proxied_connection_goes_on_when_interception_is_switched_off(site: Site) -> None:

@@ -18,7 +18,9 @@ from hagw.plan.diff import describe, diff
 
 STORED = Path(__file__).parent / "plan"
 EXAMPLES = Path(__file__).parents[2] / "config"
-SYSCTLS = frozenset({"net/mptcp/pm_type", "net/mptcp/blackhole_timeout", "net/ipv4/tcp_migrate_req"})
+SYSCTLS = frozenset(
+    {"net/mptcp/pm_type", "net/mptcp/blackhole_timeout", "net/ipv4/tcp_early_demux", "net/ipv4/tcp_migrate_req"}
+)
 DSL = UplinkFacts(
     name="dsl",
     ifindex=3,

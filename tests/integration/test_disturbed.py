@@ -177,11 +177,7 @@ def test_a_flushed_ruleset_is_back_within_20_ms_and_converted_connections_live_o
 
 @pytest.fixture
 def leaky(lab: Lab) -> Iterator[None]:
-    """Providers that carry what LAN hosts send as it is, both ways: the server sees it, and answers.
-
-    And a CPE that does not find sockets ahead of routing, as routers are tuned: else most packets would not get out.
-    """
-    lab.run("cpe", ["sysctl", "-qw", "net.ipv4.tcp_early_demux=0"], check=True)
+    """Providers that carry what LAN hosts send as it is, both ways: the server sees it, and answers."""
     for isp in ("isp-dsl", "isp-lte", "isp-wifi"):
         lab.run(isp, ["nft", "flush", "chain", "inet", "isp", "forward"], check=True)
     hops = (("core", "198.18.11.2", "2001:db8:11::2"), ("isp-dsl", "198.18.1.2", "2001:db8:1::2"))
@@ -189,7 +185,6 @@ def leaky(lab: Lab) -> Iterator[None]:
         lab.run(node, ["ip", "route", "add", "192.168.77.0/24", "via", via4], check=True)
         lab.run(node, ["ip", "route", "add", "fd77::/64", "via", via6], check=True)
     yield
-    lab.run("cpe", ["sysctl", "-qw", "net.ipv4.tcp_early_demux=1"], check=True)
     for node, _, _ in hops:
         lab.run(node, ["ip", "route", "del", "192.168.77.0/24"], check=True)
         lab.run(node, ["ip", "route", "del", "fd77::/64"], check=True)
