@@ -14,7 +14,9 @@ from typing import Any
 import structlog
 
 from hagw import __version__
+from hagw.control.capped import CappedHealth, true_time
 from hagw.control.clear import close_gate, restore
+from hagw.control.data_caps import DataCaps
 from hagw.control.door import answers
 from hagw.control.durable import Disk
 from hagw.control.gateway import Gateway
@@ -29,6 +31,7 @@ from hagw.control.rivals import RivalWatch
 from hagw.control.store import Store, namespace_identity
 from hagw.control.table_guard import TableGuard
 from hagw.control.transaction import Transactions
+from hagw.control.usage_file import UsageFile
 from hagw.control.volume import VolumeFile, keep_volume
 from hagw.control.worker_seat import SeatPlan
 from hagw.control.workers import Role, retire_surplus, seat_plan, stop_all, worker_count
@@ -42,6 +45,7 @@ from hagw.model.intent import CpeIntent, Intent
 from hagw.probe.advertisement import Advertiser
 from hagw.probe.monitor import Monitor
 from hagw.probe.prober import Prober
+from hagw.probe.volumes import Volumes
 from hagw.subscription import CpeSide, HagSide
 
 API_SOCKET = "hagw.sock"
@@ -105,7 +109,16 @@ async def _main(archive: Archive, in_force: InForce) -> None:
         on_heard=lambda name, at: gateway.heard(name, at),
         portal_check=intent.portal_check if isinstance(intent, CpeIntent) else None,
     )
-    gateway = Gateway(intent, __version__, kernel, prober, _seats)
+    caps = DataCaps(
+        Volumes(namespace_identity()),
+        UsageFile(state_dir(), Disk()),
+        intent=lambda: gateway.intent,
+        clock=lambda: true_time(prober.gateways()),
+    )
+    gateway = Gateway(intent, __version__, kernel, CappedHealth(prober, caps), _seats)
+    caps.look()  # what is used up by the ledger is not used for a moment either
+    caps.on_change = gateway.caps_changed
+    gateway.caps = caps
 
     def uplink_changed(name: str, health: UplinkHealth) -> None:
         gateway.uplink_changed(name, health)
@@ -127,6 +140,7 @@ async def _main(archive: Archive, in_force: InForce) -> None:
         volume = VolumeFile(state_dir(), Disk())
         gateway.lines.resume(volume.load())
         observers += [guard.run(), prober.run(), advertiser.run(), keep_volume(gateway.lines, volume)]
+        observers.append(caps.run())
     await serve(gateway, transactions, observers, runtime_dir())
 
 

@@ -120,9 +120,11 @@ class FakeHealth:
     reports: list[tuple[str, bool, str]] = field(default_factory=list)
     seen: list[Facts] = field(default_factory=list)
     portals: list[PortalIntent | None] = field(default_factory=list)
+    updated: Sequence[UplinkIntent] = ()
 
     def update(self, uplinks: Sequence[UplinkIntent], facts: Facts, gateways: Sequence[GatewayIntent]) -> None:
         self.seen.append(facts)
+        self.updated = uplinks
 
     def look_for_portals(self, portal_check: PortalIntent | None) -> None:
         self.portals.append(portal_check)

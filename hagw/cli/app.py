@@ -19,6 +19,7 @@ from hagw.cli.plan import diff, history, plan
 from hagw.cli.quick import ended
 from hagw.cli.settings import get, set_
 from hagw.cli.status import status
+from hagw.cli.usage import usage
 from hagw.cli.version import version
 
 app = typer.Typer(
@@ -28,7 +29,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="Hybrid-access gateway: a LAN's plain TCP over DSL, LTE and WiFi at once.",
 )
-LOOKING = (status, flows, explain, doctor, history, diff, get)
+LOOKING = (status, flows, usage, explain, doctor, history, diff, get)
 CHANGING = (check, plan, apply, confirm, rollback, enrol, clear)
 for verb in (daemon, *LOOKING, *CHANGING, lab.lab, version):
     app.command()(verb)

@@ -42,6 +42,8 @@ def status(
             ("GATEWAY", "ADDRESS", "STATE", "RTT", "WARM", "CHANNEL", "REASON"),
             [_gateway(gateway) for gateway in document["gateways"]],
         )
+    for cap in document["data_caps"]:
+        print(f"{cap['reason']}{_forecast(cap)}")
     if last := document["drift"]["last"]:
         times = document["drift"]["repairs"]
         print(f"kernel state changed by somebody else and repaired: {times}, last {last['at']}: {last['repaired'][0]}")
@@ -63,6 +65,13 @@ def _configuration(document: dict[str, Any]) -> None:
         print(f"The configuration file is not what is in force (generation {number}): see `hagw diff`.")
     if document["config_notice"]:
         print(document["config_notice"])
+
+
+def _forecast(cap: dict[str, Any]) -> str:
+    """How the period will end, where that is known."""
+    if cap["reached_at"] is not None:
+        return f"; at this pace used up on {cap['reached_at'][:10]}"
+    return "" if cap["forecast_percent"] is None else f"; at this pace {cap['forecast_percent']:.0f} % then"
 
 
 def _firewall(firewall: dict[str, Any]) -> str:

@@ -5,6 +5,7 @@ Works on the plain tree and shrugs at what the schema refuses anyway, so that on
 
 from collections.abc import Callable, Iterable, Iterator
 
+from hagw.config.check_data_caps import check_data_caps
 from hagw.config.check_uplinks import check_uplinks
 from hagw.config.rule_checks import check_traffic
 from hagw.config.suggest import did_you_mean
@@ -33,6 +34,10 @@ def check_cpe(tree: Tree) -> Iterator[ConfigIssue]:
     yield from _steering(tree, rules, [text for _, text in _texts(uplinks, "name")])
     yield from _firewall(tree, [text for _, text in _texts(uplinks, "name")])
     yield from check_traffic(tree)
+    yield from check_data_caps(
+        tree, list(_items(tree.root, "data_caps")), [text for _, text in _texts(uplinks, "name")]
+    )
+    yield from _unique(tree, _texts(_items(tree.root, "data_caps"), "name"), "another data cap has this name")
     yield from _pool(tree)
 
 

@@ -204,6 +204,7 @@ def _cpe(file: CpeFile) -> CpeIntent:
         pool=file.pool.to_intent(),
         limits=file.limits.to_intent(),
         portal_check=file.portal_check.to_intent(),
+        data_caps=tuple(cap.to_intent() for cap in file.data_caps),
     )
 
 

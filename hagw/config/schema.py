@@ -1,5 +1,6 @@
 """What a configuration file may contain: one model a section, one per role on top. `load` turns them into intents."""
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -21,12 +22,17 @@ from hagw.config.values import (
     Prefix6,
     Rate,
     RegistryUrl,
+    Rung,
+    Share,
     Truth,
+    Volume,
 )
 from hagw.model.ids import MAX_UPLINKS, PORT_CONTROL, PORT_CONVERT, PORT_PROBE
 from hagw.model.intent import (
     Addressing,
     AllowIntent,
+    CapPeriod,
+    DataCapIntent,
     FirewallIntent,
     FirewallProtocol,
     FlowLimits,
@@ -54,6 +60,7 @@ Scheduler = Annotated[
 _POOL = PoolIntent()
 _LIMITS = FlowLimits()
 _PORTAL = PortalIntent()
+_CAP = DataCapIntent("", ())
 
 
 class Section(BaseModel):
@@ -176,6 +183,44 @@ class FirewallSection(Section):
         return FirewallIntent(self.enabled, allow)
 
 
+class DataCapSection(Section):
+    """A volume that lines may carry in a period, and what happens as it is used up."""
+
+    name: Name = Field(description="name of the cap, shown with its usage")
+    uplinks: tuple[Name, ...] = Field(min_length=1, description="lines that share it")
+    volume: Volume | None = Field(default=None, description="both directions together")
+    volume_down: Volume | None = Field(default=None, description="towards us only")
+    volume_up: Volume | None = Field(default=None, description="from us only")
+    period: CapPeriod = Field(default="month", description="month (from `billing_day` on) or day")
+    billing_day: int = Field(default=1, ge=1, le=31, description="day of the month that a period begins on")
+    warn: tuple[Share, ...] = Field(default=_CAP.warn, max_length=16, description="shares that are warned at")
+    overflow_only: Rung | None = Field(default=None, description="from here on it carries only what others cannot")
+    standby_only: Rung | None = Field(default=None, description="from here on it is used while no other line works")
+    throttle: Rung | None = Field(default=None, description="from here on it is slow as well")
+    throttle_rate: Rate = Field(default=_CAP.throttle_rate_bps, description="how slow, each direction")
+    cut: Rung | None = Field(default=None, description="from here on it carries nothing: 100 % if not given, or never")
+
+    def to_intent(self) -> DataCapIntent:
+        """Return the trusted value."""
+        rungs = (self.overflow_only, self.standby_only, self.throttle, self.cut or _CAP.cut)
+        overflow, standby, throttle, cut = (None if share == math.inf else share for share in rungs)
+        return DataCapIntent(
+            name=self.name,
+            uplinks=self.uplinks,
+            volume_bytes=self.volume,
+            volume_down_bytes=self.volume_down,
+            volume_up_bytes=self.volume_up,
+            period=self.period,
+            billing_day=self.billing_day,
+            warn=tuple(sorted(self.warn)),
+            overflow_only=overflow,
+            standby_only=standby,
+            throttle=throttle,
+            throttle_rate_bps=self.throttle_rate,
+            cut=cut,
+        )
+
+
 class PoolSection(Section):
     """Warm connections, per worker, gateway and set of uplinks."""
 
@@ -250,6 +295,7 @@ class CpeFile(Section):
     pool: PoolSection = PoolSection()
     limits: LimitsSection = LimitsSection()
     portal_check: PortalSection = PortalSection()
+    data_caps: tuple[DataCapSection, ...] = Field(default=(), max_length=64, description="volumes of contracts")
 
 
 class ListenSection(Section):

@@ -3,6 +3,7 @@
 Every parser raises ValueError whose message says what is allowed; secrets are never quoted back.
 """
 
+import math
 import re
 from ipaddress import (
     IPv4Address,
@@ -27,6 +28,15 @@ _RATE_MAX_BPS: Final = 10**12
 _SIZE_UNITS: Final = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _DURATION_UNITS: Final = {"ms": 0.001, "s": 1.0, "min": 60.0, "h": 3_600.0, "d": 86_400.0}
 _DURATION_MAX_S: Final = 30 * 86_400.0
+_VOLUME_UNITS: Final[dict[str, int]] = {
+    "b": 1,
+    **{f"{letter}b": 1000**power for power, letter in enumerate("kmgt", start=1)},
+    **{f"{letter}ib": 1024**power for power, letter in enumerate("kmgt", start=1)},
+}
+_VOLUME_MIN: Final = 10**6
+_VOLUME_MAX: Final = 10**15
+_SHARE: Final = re.compile(r"(\d{1,3}(?:\.\d)?)\s*%", re.ASCII)
+_NEVER: Final = "never"
 _QUANTITY: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z/]*)", re.ASCII)
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}", re.ASCII)
 _INTERFACE: Final = re.compile(r"[^\s/:\0]{1,15}")
@@ -79,6 +89,42 @@ def parse_duration(text: str) -> float:
     if not 0.001 <= seconds <= _DURATION_MAX_S:
         raise ValueError("a duration is between 1 ms and 30 d")
     return seconds
+
+
+def parse_volume(text: str) -> int:
+    """Return bytes from "50 GB", "512 MiB" or a plain number of bytes."""
+    size = parse_bytes(text)
+    if not _VOLUME_MIN <= size <= _VOLUME_MAX:
+        raise ValueError("a volume is between 1 MB and 1000 TB")
+    return size
+
+
+def parse_bytes(text: str) -> int:
+    """Return any number of bytes, written like a volume."""
+    wanted = 'a volume such as "50 GB", "500 MB", "2 TiB", or a number of bytes'
+    number, unit = _quantity(text, wanted)
+    factor = _VOLUME_UNITS.get(unit.lower() or "b")
+    if factor is None:
+        raise ValueError(f"unit {unit!r} is not known; {wanted}")
+    return round(number * factor)
+
+
+def parse_share(text: str) -> float:
+    """Return 0.75 from "75 %"."""
+    match = _SHARE.fullmatch(text.strip())
+    if match is None or not 1 <= float(match[1]) <= 200:
+        raise ValueError(f'{text!r} is not a share such as "75 %", between 1 % and 200 %')
+    return float(match[1]) / 100
+
+
+def parse_rung(text: str) -> float:
+    """Return the share that a rung of the ladder begins at; infinite for "never"."""
+    if text.strip().lower() == _NEVER:
+        return math.inf
+    try:
+        return parse_share(text)
+    except ValueError as why:
+        raise ValueError(f'{why}, or "never"') from None
 
 
 def parse_prefix(text: str) -> IPNetwork:
@@ -236,6 +282,9 @@ def scalar(parse: Any, pattern: str | None = None, *, number: bool = False) -> t
 
 Rate = Annotated[int, *scalar(parse_rate, number=True)]
 Duration = Annotated[float, *scalar(parse_duration, number=True)]
+Volume = Annotated[int, *scalar(parse_volume, number=True)]
+Share = Annotated[float, *scalar(parse_share)]
+Rung = Annotated[float, *scalar(parse_rung)]
 Prefix = Annotated[IPv4Network | IPv6Network, *scalar(parse_prefix)]
 Address = Annotated[IPv4Address | IPv6Address, *scalar(parse_address)]
 Address4 = Annotated[IPv4Address, *scalar(parse_address4)]

@@ -28,6 +28,7 @@ from hagw.control.status import (
     flows_document,
     status_document,
 )
+from hagw.control.usage import CapsPort, NoCaps
 from hagw.control.worker_seat import SeatPlan
 from hagw.control.workers import Workers
 from hagw.errors import HagwError, Refused
@@ -94,6 +95,7 @@ class Gateway:
         self._seats = seats_for
         self._switched_to = 0  # the first snapshot made by the present intent
         self.standing: Callable[[], Standing] = Standing
+        self.caps: CapsPort = NoCaps()
         self.on_ipv6: Callable[[tuple[str, ...], bool], None] = _ignore  # LAN interfaces, whether IPv6 leads anywhere
 
     def rivals_seen(self, found: tuple[Finding, ...]) -> None:
@@ -119,7 +121,13 @@ class Gateway:
     def uplink_changed(self, name: str, health: UplinkHealth) -> None:
         """An uplink is judged otherwise: the workers hear of it now, not after a pass under way."""
         self._publish()
+        health = self._health.uplinks().get(name, health)  # as it is acted on: data caps may have their say
         log.info("uplink changed", uplink=name, state=health.state, reason=health.reason)
+        self.look_again()
+
+    def caps_changed(self) -> None:
+        """Data caps leave something else of a line: the workers hear of it now."""
+        self._publish()
         self.look_again()
 
     def gateway_changed(self, name: str, health: GatewayHealth) -> None:
@@ -180,6 +188,7 @@ class Gateway:
                 drift=self._kernel.drift(),
                 standing=standing,
                 channels=self.channels(),
+                data_caps=self.caps.documents(),
             )
         )
 

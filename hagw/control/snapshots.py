@@ -134,6 +134,7 @@ def _uplink(up: UplinkIntent, found: UplinkFacts, health: UplinkHealth, mptcp: M
         mptcp=mptcp.state,
         mptcp_reason=mptcp.reason,
         mptcp_at=mptcp.at,
+        cap=health.cap,
     )
 
 

@@ -11,6 +11,7 @@ from hagw.control.drift import KINDS, Drift
 from hagw.control.ports import GatewayHealths, Interception, Traffic, UplinkHealths
 from hagw.control.snapshots import UNKNOWN_GATEWAY, UNKNOWN_UPLINK
 from hagw.control.standing import Standing
+from hagw.control.usage import DataCapStatus
 from hagw.control.workers import WorkerReport
 from hagw.health.capacity import EXPIRY_S
 from hagw.model.finding import Finding
@@ -64,6 +65,7 @@ class UplinkStatus(TypedDict):
     bytes_down: int | None
     bytes_up: int | None
     probe_bytes_today: int | None
+    cap_stage: str
     mptcp: MptcpStatus
     harmful: list[HarmStatus]
 
@@ -161,6 +163,7 @@ class StatusDocument(TypedDict):
     config_file_differs: bool
     config_notice: str
     rivals: list[RivalStatus]
+    data_caps: list[DataCapStatus]
 
 
 class FlowsDocument(TypedDict):
@@ -197,6 +200,7 @@ class StatusInputs:
     standing: Standing = STANDING
     rivals: tuple[Finding, ...] = ()
     channels: Mapping[str, ChannelStatus] = field(default_factory=dict)
+    data_caps: list[DataCapStatus] = field(default_factory=list)
     blocked: frozenset[int] = frozenset()  # families whose intercepted connections did not arrive
 
 
@@ -224,6 +228,7 @@ def status_document(inputs: StatusInputs) -> StatusDocument:
         config_notice=inputs.standing.notice,
         drift=_drift(inputs.drift),
         rivals=[RivalStatus(id=f.id, severity=f.severity, found=f.found, act=f.act) for f in inputs.rivals],
+        data_caps=inputs.data_caps,
     )
 
 
@@ -322,6 +327,7 @@ def _uplink(uplink: UplinkIntent, inputs: StatusInputs) -> UplinkStatus:
         bytes_down=None if traffic is None else traffic.bytes_down,
         bytes_up=None if traffic is None else traffic.bytes_up,
         probe_bytes_today=inputs.probe_bytes.get(uplink.name),
+        cap_stage=health.cap,
         mptcp=_mptcp(inputs.mptcp.get(uplink.name, MptcpHealth()), inputs.now),
         harmful=_harmful(uplink.name, inputs),
     )

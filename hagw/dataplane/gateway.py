@@ -125,9 +125,11 @@ class GatewayConnection:
         """Bring the subflows to what the uplinks allow, and come back for what has to wait."""
         if self.state == "dead":
             return
+        now = time.monotonic()
         if self.state == "ready":
             self._presume()
-        now = time.monotonic()
+        elif (spared := self._worker.uplinks.spared()).keys() - self.paths.withheld.keys():
+            self.paths.withhold(self.paths.withheld | spared, now)
         again = self.paths.reconcile(self._worker.uplinks, now)
         if again is not None and again - now < 1.0:
             self._worker.loop.call_at(again, self.reconcile)
@@ -136,7 +138,7 @@ class GatewayConnection:
         """Have a warm connection keep off the lines that are known to hold others up."""
         uplinks, paths = self._worker.uplinks, self.paths
         self.presumed = self._worker.presumed_harmful(self.allowed, paths)
-        slots = {uplinks.slot_by_name[held.uplink]: held.reason for held in self.presumed}
+        slots = uplinks.spared() | {uplinks.slot_by_name[held.uplink]: held.reason for held in self.presumed}
         paths.withhold(slots, time.monotonic())
 
     def _on_connected(self, _mask: int) -> None:

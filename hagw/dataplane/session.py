@@ -415,7 +415,7 @@ class CpeSession:
         self._queue.update(connection.sock, infos, now)
         uplinks = self._worker.uplinks
         withheld = self._guard.update(connection.paths.samples(infos, uplinks), now)
-        slots = {
+        slots = uplinks.spared() | {
             uplinks.slot_by_name[held.uplink]: held.reason for held in withheld if held.uplink in uplinks.slot_by_name
         }
         if slots != connection.paths.withheld:

@@ -31,6 +31,10 @@ class UplinkTable:
             return None
         return uplink.address6 if ipv6 else uplink.address4
 
+    def spared(self) -> dict[int, str]:
+        """Return the lines that a data cap leaves for overflow only, each with its reason."""
+        return {slot: uplink.reason for slot, uplink in self.by_slot.items() if uplink.cap != "normal"}
+
     def is_metered(self, slot: int) -> bool:
         """Say whether bytes over the uplink cost money."""
         uplink = self.by_slot.get(slot)

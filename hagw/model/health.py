@@ -6,6 +6,9 @@ from typing import Literal
 UplinkState = Literal["up", "suspect", "down", "disabled"]
 MptcpState = Literal["unknown", "ok", "stripped", "join-stripped"]
 GatewayReach = Literal["up", "down", "unknown"]
+# What data caps leave of a line: everything; what the others cannot carry; nothing while another one works; the same,
+# and slowly; nothing.
+CapStage = Literal["normal", "overflow", "standby", "throttle", "cut"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,7 @@ class UplinkHealth:
     jitter_down_ms: float | None = None
     loss_up: float | None = None
     loss_down: float | None = None
+    cap: CapStage = "normal"
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ Addressing = Literal["dhcp", "static", "ra"]
 ProbeStyle = Literal["normal", "gentle", "fast"]
 ServerMptcp = Literal["off", "auto"]
 FirewallProtocol = Literal["tcp", "udp", "icmp", "esp", "gre"]
+CapPeriod = Literal["month", "day"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +133,28 @@ class FirewallIntent:
 
 
 @dataclass(frozen=True, slots=True)
+class DataCapIntent:
+    """The volume that a contract allows its lines together in a period; at least one of the volumes is given.
+
+    `warn` and the rungs of the ladder are shares of it (0.9 = 90 %); None = this rung is left out.
+    """
+
+    name: str
+    uplinks: tuple[str, ...]
+    volume_bytes: int | None = None
+    volume_down_bytes: int | None = None
+    volume_up_bytes: int | None = None
+    period: CapPeriod = "month"
+    billing_day: int = 1  # a month that is shorter begins on its last day
+    warn: tuple[float, ...] = (0.75, 0.9)
+    overflow_only: float | None = None
+    standby_only: float | None = None
+    throttle: float | None = None
+    throttle_rate_bps: int = 512_000
+    cut: float | None = 1.0
+
+
+@dataclass(frozen=True, slots=True)
 class PoolIntent:
     """Warm connections per worker, gateway and set of uplinks."""
 
@@ -183,6 +206,7 @@ class CpeIntent:
     pool: PoolIntent = PoolIntent()
     limits: FlowLimits = FlowLimits()
     portal_check: PortalIntent = PortalIntent()
+    data_caps: tuple[DataCapIntent, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

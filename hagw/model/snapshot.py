@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, fields
 from ipaddress import ip_address, ip_network
 from typing import Any, Literal
 
-from hagw.model.health import GatewayReach, MptcpState, UplinkState
+from hagw.model.health import CapStage, GatewayReach, MptcpState, UplinkState
 from hagw.model.intent import (
     CustomerLimits,
     FlowLimits,
@@ -43,6 +43,7 @@ class UplinkView:
     mptcp: MptcpState = "unknown"  # what some worker found out at CLOCK_MONOTONIC `mptcp_at`
     mptcp_reason: str = ""
     mptcp_at: float | None = None
+    cap: CapStage = "normal"  # what data caps leave of it; `reason` says which
 
 
 @dataclass(frozen=True, slots=True)

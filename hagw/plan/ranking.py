@@ -14,9 +14,9 @@ def usable(
     """Return the uplinks that can carry `family` now, best first.
 
     A line nobody has judged yet counts as up when it has a carrier. A suspect one comes after all that are up:
-    it is used only if nothing better is left. Then cost, unmetered before metered, and the order of the
-    configuration (sorting is stable; a slot says nothing of it); not the RTT, whose jitter would move new flows and
-    the gateway's own about.
+    it is used only if nothing better is left. Then those that a data cap leaves for overflow only; then cost,
+    unmetered before metered, and the order of the configuration (sorting is stable; a slot says nothing of it); not the
+    RTT, whose jitter would move new flows and the gateway's own about.
     """
     found = []
     for uplink in intent.uplinks:
@@ -25,7 +25,8 @@ def usable(
             continue
         state = health[uplink.name].state if uplink.name in health else "up"
         if state in ("up", "suspect"):
-            found.append((state == "suspect", uplink.cost, uplink.metered, uplink))
+            spare = uplink.name in health and health[uplink.name].cap != "normal"
+            found.append((state == "suspect", spare, uplink.cost, uplink.metered, uplink))
     return tuple(entry[-1] for entry in sorted(found, key=lambda entry: entry[:-1]))
 
 

@@ -116,13 +116,14 @@ class Policy:
 def forwarding(uplinks: tuple[UplinkView, ...], *, ipv6: bool) -> tuple[UplinkView, ...]:
     """Return the lines that can carry forwarded flows of a family, best first: as `hagw.plan.ranking` has them."""
     able = (u for u in uplinks if u.state in ("up", "suspect") and (u.address6 if ipv6 else u.address4) is not None)
-    return tuple(sorted(able, key=lambda u: (u.state == "suspect", u.cost, u.metered)))
+    return tuple(sorted(able, key=lambda u: (u.state == "suspect", u.cap != "normal", u.cost, u.metered)))
 
 
-def _preference(uplink: UplinkView) -> tuple[bool, int, bool, float]:
-    """Sort key: healthy, cheap, unmetered, quick when unloaded; equal ones stay in the order of the file.
+def _preference(uplink: UplinkView) -> tuple[bool, bool, int, bool, float]:
+    """Sort key: healthy, not spared by a data cap, cheap, unmetered, quick when unloaded.
 
-    Not the smoothed round trip: it holds our own queues, and after a transfer, when nobody asks, it keeps them.
+    Equal ones stay in the order of the file. Not the smoothed round trip: it holds our own queues; after a transfer,
+    when nobody asks, it keeps them.
     """
     rtt = next((rtt for rtt in (uplink.rtt_floor_ms, uplink.rtt_ms) if rtt is not None), 1e9)
-    return uplink.state != "up", uplink.cost, uplink.metered, rtt
+    return uplink.state != "up", uplink.cap != "normal", uplink.cost, uplink.metered, rtt

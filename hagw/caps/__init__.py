@@ -1,0 +1,1 @@
+"""Data caps of lines: what counts, when a period begins, what is left, and what follows from it."""

@@ -1,0 +1,109 @@
+"""A volume used up in the middle of a download: the line stops, the download does not."""
+
+import json
+import os
+import re
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from plane_lab import INET, Server, Store, connect, figures, own_lab, pattern, until
+
+from hagw.lab import gateway
+from hagw.lab.lab import Lab
+from hagw.lab.traffic import Meter
+
+pytestmark = pytest.mark.netns
+
+CAP = 50_000_000
+SIZE = 2 * CAP
+DATA_CAPS = f"\ndata_caps:\n  - {{name: plan, uplinks: [lte], volume: {CAP}}}\n"
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """DSL and LTE, LTE with a cap."""
+    with own_lab("caps") as made:
+        made.link("dsl", rate_down="40mbit")
+        made.link("lte", rate_down="80mbit")
+        text = re.sub(r"(  - name: wifi\n)", r"\1    enabled: false\n", made.config("cpe")) + DATA_CAPS
+        file = tmp_path_factory.mktemp("caps") / "cpe.yaml"
+        file.write_text(text, encoding="utf-8")
+        made.apply("cpe", file)
+        yield made
+
+
+def asked(lab: Lab, *argv: str) -> dict[str, Any]:
+    shown = lab.run("cpe", ["hagw", *argv, "--json"], capture_output=True, text=True, check=True).stdout
+    found: dict[str, Any] = json.loads(shown)
+    return found
+
+
+def plan(lab: Lab, *argv: str) -> dict[str, Any]:
+    found: dict[str, Any] = asked(lab, "usage", "plan", *argv)["data_caps"][0]
+    return found
+
+
+def counted(lab: Lab) -> int:
+    """Return the IP bytes that the kernel counted on LTE, asked in the CPE's namespace itself."""
+    shown = lab.run("cpe", ["cat", "/proc/net/dev"], capture_output=True, text=True, check=True).stdout
+    fields = next(line for line in shown.splitlines() if line.strip().startswith("lte0:")).split(":")[1].split()
+    return int(fields[0]) - 14 * int(fields[1]) + int(fields[8]) - 14 * int(fields[9])
+
+
+def line(lab: Lab, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = next(up for up in asked(lab, "status")["uplinks"] if up["name"] == name)
+    return found
+
+
+def fetch(lab: Lab, port: int, meter: Meter, into: bytearray) -> None:
+    with connect(lab, INET[4], port) as client:
+        client.sendall(f"down {SIZE} 7\n".encode())
+        while received := client.recv(256 * 1024):
+            meter.add(time.monotonic(), len(received))
+            into += received
+
+
+def test_a_download_goes_on_when_the_cap_is_reached(lab: Lab) -> None:
+    before = counted(lab)
+    arrived = bytearray()
+    with Server(lab, Store()) as store:
+        meter = Meter(time.monotonic())
+        thread = threading.Thread(target=fetch, args=(lab, store.port, meter, arrived), daemon=True)
+        thread.start()
+        reached_s = until(lambda: line(lab, "lte")["state"] == "down", 20.0, every_s=0.2)
+        thread.join(30.0)
+    assert arrived == pattern(SIZE, 7)
+    used = plan(lab)["used_bytes"]
+    passed = counted(lab) - before
+    gap_ms = 1000 * meter.longest_gap_s()
+    figures("cap of 50 MB: bytes over LTE, of the cap", "%", [100 * passed / CAP])
+    figures("cap of 50 MB: longest pause of the download", "ms", [gap_ms])
+    figures("cap of 50 MB: reached after, download after", "s", [reached_s, len(meter.bins) / 100])
+    assert CAP <= used <= 1.05 * CAP
+    assert passed <= 1.05 * CAP
+    assert abs(used - passed) < 20_000  # a few echoes between the two looks
+    assert gap_ms < 500
+    shown = line(lab, "lte")
+    assert (shown["state"], shown["cap_stage"]) == ("down", "cut")
+    assert "data cap plan" in shown["reason"]
+
+
+def test_what_was_used_survives_a_daemon_that_is_killed(lab: Lab) -> None:
+    before, passed = plan(lab)["used_bytes"], counted(lab)
+    (pid,) = lab.pids("cpe", "daemon")
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: not lab.pids("cpe", "daemon"), 5.0)
+    gateway.start_daemon(lab, "cpe")
+    until(lambda: not lab.run("cpe", ["hagw", "usage"], capture_output=True).returncode, 10.0, every_s=0.2)
+    assert plan(lab)["used_bytes"] - before == pytest.approx(counted(lab) - passed, abs=20_000)
+    assert line(lab, "lte")["cap_stage"] == "cut"
+
+
+def test_the_operators_figure_frees_the_line(lab: Lab) -> None:
+    told = plan(lab, "--set", "10 MB")
+    assert (told["used_bytes"], told["stage"]) == (10_000_000, "normal")
+    until(lambda: line(lab, "lte")["state"] == "up", 10.0, every_s=0.2)
