@@ -36,6 +36,7 @@ IP_BIND_ADDRESS_NO_PORT: Final = 24
 OPEN_TIMEOUT_S: Final = 0.6
 OBSERVE_POOL_S: Final = 2.0
 REFILL_BACKOFF_S: Final = 1.0
+RENEWED_SHARE: Final = 4  # of a pool, one part of so many at once begins anew when another line is the best
 BROKE_PROTOCOL: Final = "it broke the Convert protocol"
 
 State = Literal["connecting", "ready", "taken", "dead"]
@@ -221,8 +222,12 @@ class Pool:
     def take(self) -> GatewayConnection | None:
         """Return a ready connection, best joined first, and open another in its place; None when there is none."""
         self.used_at = self._worker.loop.now
+        best_line = self._best_line()
         while self._ready:
-            best = max(range(len(self._ready)), key=lambda i: (self._ready[i].paths.joined(), i))
+            ready = self._ready
+            best = max(
+                range(len(ready)), key=lambda i: (ready[i].paths.joined(), ready[i].paths.oldest() == best_line, i)
+            )
             connection = self._ready.pop(best)
             if connection.state == "ready":
                 connection.take()
@@ -263,14 +268,37 @@ class Pool:
             self.target = max(self.target // 2, intent.size_min)
             self._quiet_since = now
         surplus = len(self._ready) - self.target
+        slower = self._slower()
         for index, connection in enumerate(list(self._ready)):
-            if now - connection.opened_at > intent.idle_s or index < surplus or self._is_outdone(connection):
+            if (
+                now - connection.opened_at > intent.idle_s
+                or index < surplus
+                or connection in slower
+                or self._is_outdone(connection)
+            ):
                 self._ready.remove(connection)
                 connection.close()
             else:
                 connection.paths.observe(now)
                 connection.reconcile()
         self.refill()
+
+    def _slower(self) -> list[GatewayConnection]:
+        """Return the connections to begin anew, a part at a time, since another line is the best now.
+
+        Where nothing is under way the kernel sends over a connection's oldest subflow, whatever its round trip. That
+        is not the best line's any more once it was lost and came back, nor on a connection opened meanwhile.
+        """
+        best = self._best_line()
+        slower = [c for c in self._ready if c.paths.is_multipath and c.paths.oldest() != best]
+        return [] if best is None else slower[: max(1, len(self._ready) // RENEWED_SHARE)]
+
+    def _best_line(self) -> int | None:
+        """Return the slot that a connection would begin with now, None if it could not."""
+        try:
+            return way_to(self._worker, self.gateway, self.uplinks)[1]
+        except OSError:
+            return None
 
     def _is_outdone(self, connection: GatewayConnection) -> bool:
         """Say whether it fell back to plain TCP although another line would have let it be Multipath TCP."""

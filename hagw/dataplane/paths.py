@@ -228,6 +228,10 @@ class Paths:
         """Return how many subflows were established when last observed."""
         return sum(path.info is not None for path in self.paths.values())
 
+    def oldest(self) -> int | None:
+        """Return the slot of the subflow that was made first of those there are."""
+        return next(iter(self.paths), None)
+
     def carried(self) -> dict[int, Carried]:
         """Return payload bytes by slot, subflows that ended included, as last observed."""
         return self._account.carried({slot: path.info for slot, path in self.paths.items() if path.info is not None})

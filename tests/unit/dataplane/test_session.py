@@ -618,6 +618,41 @@ def test_old_warm_connections_are_retired(rig: Rig) -> None:
     until(rig.loop, lambda: rig.pool().ready() == 1)
 
 
+def second_line_is_better(rig: Rig) -> None:
+    floors = (50.0, 10.0)
+    rig.apply(
+        uplinks=tuple(
+            replace(uplink, rtt_floor_ms=floor) for uplink, floor in zip(rig.snapshot.uplinks, floors, strict=True)
+        )
+    )
+
+
+def test_warm_connections_begin_anew_when_another_line_is_the_best(rig: Rig) -> None:
+    """Else the first bytes of flows go over the line that was the best once."""
+    before = rig.warm()
+    rig.pool().tend()
+    assert rig.pool().ready() == 1
+    second_line_is_better(rig)
+    rig.pool().tend()
+    until(rig.loop, lambda: before.saw("reset"))
+    until(rig.loop, lambda: rig.pool().ready() == 1)
+    assert rig.converter.accept(rig.loop).sock.getpeername()[0] == LINES[1]
+
+
+def test_a_flow_takes_a_warm_connection_that_begins_over_the_best_line(rig: Rig) -> None:
+    rig.warm()
+    second_line_is_better(rig)
+    pool = rig.pool()
+    pool.target = 3
+    pool.refill()
+    until(rig.loop, lambda: pool.ready() == 3)
+    rig.apply()
+    taken = rig.pool().take()
+    assert taken is not None
+    assert taken.initial == 1
+    taken.close()
+
+
 def test_a_closed_pool_opens_nothing_more(rig: Rig) -> None:
     conversation = rig.warm()
     rig.fresh()
