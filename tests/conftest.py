@@ -12,7 +12,7 @@ INTEGRATION: Final = Path(__file__).parent / "integration"
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what runs alone. Without root there are no namespaces, so such tests cannot run; elsewhere they must."""
     for item in items:
-        if INTEGRATION in item.path.parents:
+        if INTEGRATION in item.path.parents and not item.get_closest_marker("beside"):
             item.add_marker(pytest.mark.alone)
     if os.geteuid() == 0:
         return

@@ -16,7 +16,10 @@ EXPECTED: Final = "netns,mptcp,nft"
 TESTS: Final = "tests"
 SIDE_BY_SIDE: Final = "tests side by side"
 PROCESSES: Final = 4  # most tests wait for the kernel most of the time
+LABS_SIDE_BY_SIDE: Final = "labs side by side"
+LABS: Final = 3  # each has its own daemons, workers and emulator: more would make hagw itself late
 ALONE: Final = "alone"  # the marker of tests that measure time or fill the machine
+BESIDE: Final = "beside"  # the marker of tests with a lab that others may run beside
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +38,10 @@ def checks(tests: Sequence[str], *, quick: bool) -> tuple[Check, ...]:
         run = [Check(TESTS, (*pytest, *(("-m", "not slow") if quick else ()), *tests))]
     else:
         quickly = " and not slow" if quick else ""
-        parallel = ("-n", str(PROCESSES), "--dist", "loadfile")
+        by_file = ("--dist", "loadfile", "-n")
         run = [
-            Check(SIDE_BY_SIDE, (*pytest, *parallel, "-m", f"not {ALONE}{quickly}")),
+            Check(SIDE_BY_SIDE, (*pytest, *by_file, str(PROCESSES), "-m", f"not {ALONE} and not {BESIDE}{quickly}")),
+            Check(LABS_SIDE_BY_SIDE, (*pytest, *by_file, str(LABS), "-m", f"{BESIDE} and not {ALONE}{quickly}")),
             Check(TESTS, (*pytest, "-m", f"{ALONE}{quickly}")),
         ]
     return (

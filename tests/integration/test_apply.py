@@ -19,7 +19,7 @@ from hagw.lab import gateway, services
 from hagw.lab.lab import Lab
 from hagw.lab.traffic import Download, sha256_of
 
-pytestmark = [pytest.mark.netns, pytest.mark.slow]
+pytestmark = [pytest.mark.netns, pytest.mark.slow, pytest.mark.beside]
 
 ECHO_PORT = 2222
 FILE_BYTES = 60_000_000
@@ -117,6 +117,7 @@ def test_no_connection_is_lost_by_an_apply_that_keeps_its_uplinks(
     assert status(lab)["state"] == "bonded"
 
 
+@pytest.mark.alone
 def test_fifty_rules_and_three_uplinks_are_applied_in_time_and_a_no_op_writes_nothing(
     lab: Lab, write: Callable[..., Path]
 ) -> None:

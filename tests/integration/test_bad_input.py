@@ -18,7 +18,7 @@ from hagw.dataplane.mptcp_socket import IPPROTO_MPTCP
 from hagw.lab import gateway
 from hagw.lab.lab import Lab
 
-pytestmark = pytest.mark.netns
+pytestmark = [pytest.mark.netns, pytest.mark.beside]
 
 PORT = 5124
 MESSAGE_S = 5.0

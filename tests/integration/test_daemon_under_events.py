@@ -74,6 +74,7 @@ def announce(lab: Lab, events: int, every_s: float) -> None:
             time.sleep(every_s)
 
 
+@pytest.mark.beside
 @pytest.mark.parametrize("events", [2_000, pytest.param(10_000, marks=pytest.mark.slow)])
 def test_memory_and_descriptors_do_not_grow_with_events(lab: Lab, events: int) -> None:
     daemon = Daemon(lab)
@@ -90,6 +91,7 @@ def test_memory_and_descriptors_do_not_grow_with_events(lab: Lab, events: int) -
     assert daemon.descriptors() == descriptors
 
 
+@pytest.mark.slow
 def test_a_storm_costs_a_bounded_share_and_does_not_hide_what_matters(lab: Lab) -> None:
     daemon = Daemon(lab)
     with changing(lab) as process:
@@ -132,6 +134,7 @@ def test_an_idle_daemon_costs_next_to_nothing(lab: Lab) -> None:
     assert share < 0.05
 
 
+@pytest.mark.slow
 def test_own_writes_do_not_keep_it_busy(lab: Lab) -> None:
     """Each repair is an event too; it must end."""
     daemon = Daemon(lab)

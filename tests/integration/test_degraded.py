@@ -17,7 +17,7 @@ from hagw.lab import gateway
 from hagw.lab.lab import Lab
 from hagw.lab.traffic import Stream, Streams
 
-pytestmark = pytest.mark.netns
+pytestmark = [pytest.mark.netns, pytest.mark.slow]
 
 HAG_ROUTE = ("blackhole", "198.51.100.10/32")
 IDLE = 160

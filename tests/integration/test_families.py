@@ -12,7 +12,7 @@ from plane_lab import INET, Ends, curl, own_lab, until
 
 from hagw.lab.lab import Lab
 
-pytestmark = [pytest.mark.netns, pytest.mark.slow]
+pytestmark = [pytest.mark.netns, pytest.mark.slow, pytest.mark.beside]
 
 SIZE = 10_000_000
 SHARE = 500_000

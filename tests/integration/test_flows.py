@@ -29,7 +29,7 @@ from plane_lab import (
 from hagw.lab.lab import Lab
 from hagw.lab.services import ECHO_PORT
 
-pytestmark = pytest.mark.netns
+pytestmark = [pytest.mark.netns, pytest.mark.beside]
 
 KIB, MIB = 1 << 10, 1 << 20
 SIZES = (0, 1, 1447, 1448, 1449, 64 * KIB - 1, 64 * KIB, 64 * KIB + 1, MIB)
@@ -87,6 +87,7 @@ def test_uploads_arrive_intact(lab: Lab, ends: Ends, store: Store, size: int, fa
     assert (flow["path"], flow["bytes_up"]) == ("converted", size + 3)
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 @pytest.mark.parametrize("direction", ["down", "up"])
 def test_200_megabytes_arrive_intact(lab: Lab, store: Store, direction: str) -> None:
@@ -222,6 +223,7 @@ def test_64_at_once(lab: Lab, ends: Ends, store: Store) -> None:
     ends.assert_nothing_left()
 
 
+@pytest.mark.alone
 def test_half_closed_connections_outlive_a_line_that_is_suspected(lab: Lab, ends: Ends) -> None:
     """Begun on demand and half closed at once they have one subflow, and the HAG's kernel lets no other join."""
     answers: list[bytes] = []
@@ -257,9 +259,13 @@ def state_of(lab: Lab, line: str) -> str:
     return next(uplink["state"] for uplink in status["uplinks"] if uplink["name"] == line)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("family", [4, 6])
 def test_a_server_that_speaks_first_is_not_kept_waiting(lab: Lab, family: int) -> None:
-    """Best line and the link behind the HAG have a round trip of 36 ms; direct TCP would need twice that."""
+    """Best line and the link behind the HAG have a round trip of 36 ms; direct TCP would need twice that.
+
+    Comes after the best line was lost: warm connections are to begin over it again.
+    """
     times = []
     for _ in range(9):
         began = time.monotonic()

@@ -14,7 +14,7 @@ from plane_lab import INET, Ends, Server, connect, own_lab, pattern, read_exactl
 from hagw.lab import netns
 from hagw.lab.lab import Lab
 
-pytestmark = [pytest.mark.netns, pytest.mark.slow]
+pytestmark = [pytest.mark.netns, pytest.mark.slow, pytest.mark.beside]
 
 SSH_PORT = 2022
 CPE_DSL = "198.18.1.2"

@@ -12,7 +12,7 @@ from plane_lab import INET, own_lab, until
 from hagw.lab.lab import Lab
 from hagw.lab.traffic import Streams
 
-pytestmark = [pytest.mark.netns, pytest.mark.slow]
+pytestmark = [pytest.mark.netns, pytest.mark.slow, pytest.mark.beside]
 
 LOGIN = "http://login.example/guest"
 PORTAL = f"""

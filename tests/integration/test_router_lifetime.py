@@ -11,7 +11,7 @@ from plane_lab import INET, figures, own_lab, until
 from hagw.lab import netns
 from hagw.lab.lab import Lab
 
-pytestmark = [pytest.mark.netns, pytest.mark.slow]
+pytestmark = [pytest.mark.netns, pytest.mark.slow, pytest.mark.beside]
 
 LIMIT_S = 3.0
 LINES = {"dsl0": "2001:db8:1::1", "wifi0": "2001:db8:3::1", "lte0": "2001:db8:2::1"}

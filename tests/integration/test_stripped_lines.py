@@ -12,7 +12,7 @@ from hagw.health.stripping import CAPABLE_STRIPPED, DATA_LOST, JOIN_STRIPPED
 from hagw.lab.lab import Lab
 from hagw.lab.traffic import Streams
 
-pytestmark = [pytest.mark.netns, pytest.mark.slow]
+pytestmark = [pytest.mark.netns, pytest.mark.slow, pytest.mark.beside]
 
 LINES = ("dsl", "lte", "wifi")
 

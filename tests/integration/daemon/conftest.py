@@ -8,7 +8,7 @@ import pytest
 from hagw.lab.lab import Lab
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def network() -> Iterator[Lab]:
     lab = Lab(f"daemon-{os.getpid()}")
     try:

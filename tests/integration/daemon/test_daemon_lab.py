@@ -38,7 +38,8 @@ def test_a_killed_worker_is_bridged_and_replaced(lab: Lab, count: int | None) ->
     wait_state(lab, "bonded")
 
 
-@pytest.mark.parametrize("count", [1, pytest.param(None, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [1, None])
 def test_a_stopped_worker_is_replaced_within_two_seconds(lab: Lab, count: int | None) -> None:
     before = set(lab.pids("cpe", "worker")[:count])
     with calling(lab) as calls:
@@ -49,6 +50,7 @@ def test_a_stopped_worker_is_replaced_within_two_seconds(lab: Lab, count: int | 
     wait_state(lab, "bonded")
 
 
+@pytest.mark.slow
 def test_a_daemons_death_and_restart_lose_no_connection(lab: Lab) -> None:
     workers = lab.pids("cpe", "worker")
     download = lab.popen(
@@ -79,6 +81,7 @@ def test_without_a_hag_connections_go_direct_until_it_is_back(lab: Lab) -> None:
     assert "Gateway hag is down" in status["reason"]
 
 
+@pytest.mark.slow
 def test_a_silent_hag_is_found_out(lab: Lab) -> None:
     hole = "table inet hole { chain i { type filter hook input priority -300; meta l4proto { tcp, udp } drop; }; }"
     with calling(lab) as calls:
@@ -136,6 +139,7 @@ def test_a_refused_destination_shows_the_real_refusal_the_second_time(lab: Lab) 
         assert fetch() == 1000
 
 
+@pytest.mark.slow
 def test_a_foreign_firewall_that_drops_what_is_intercepted_is_no_outage(lab: Lab) -> None:
     """Many firewalls let in what they know and drop the rest, and intercepted connections are among the rest."""
     chain = "type filter hook input priority filter; policy drop; ct state established,related accept;"

@@ -19,6 +19,8 @@ from hagw.control.instance import only_instance
 from hagw.control.workers import stop_all
 from hagw.errors import DaemonUnreachable, Refused
 
+pytestmark = pytest.mark.beside
+
 ROOT = Path(__file__).parents[3]
 
 

@@ -7,9 +7,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 from callers import document, until
 
 from hagw.lab.lab import Lab
+
+pytestmark = [pytest.mark.netns, pytest.mark.beside]
 
 
 def examine(lab: Lab, node: str = "cpe") -> tuple[int, dict[tuple[str, str], list[dict[str, Any]]]]:

@@ -15,7 +15,7 @@ from hagw.lab import netns
 from hagw.lab.lab import ROOT, Lab
 from hagw.lab.processes import started_ticks
 
-pytestmark = [pytest.mark.netns, pytest.mark.slow]
+pytestmark = [pytest.mark.netns, pytest.mark.slow, pytest.mark.beside]
 
 SOURCE = Path(__file__).parents[3]
 
