@@ -23,13 +23,17 @@ KEEP: Final = 0.8  # of the peak rate, each look: a pause does not shrink the qu
 CHANGE: Final = 1.15  # smaller changes are not worth a system call
 
 
+_Ends = tuple[tuple[str, int], tuple[str, int]]
+
+
 class SendQueue:
     """The limit of one connection's queue; `update` is called a few times a second while it carries bulk."""
 
-    __slots__ = ("_acked", "_at", "_peak_bytes_s", "_set_bytes")
+    __slots__ = ("_acked", "_at", "_peak_bytes_s", "_rates", "_set_bytes")
 
     def __init__(self) -> None:
-        self._acked: dict[tuple[tuple[str, int], tuple[str, int]], int] = {}
+        self._acked: dict[_Ends, int] = {}
+        self._rates: dict[_Ends, float] = {}  # each subflow's peak, like that of all
         self._at = 0.0
         self._peak_bytes_s = 0.0
         self._set_bytes = 0
@@ -48,12 +52,14 @@ class SendQueue:
 
     def _wanted(self, infos: tuple[SubflowInfo, ...], now: float) -> int:
         acked = {(info.local, info.remote): info.bytes_acked for info in infos}
-        moved = sum(count - self._acked.get(ends, count) for ends, count in acked.items())
+        moved = {ends: count - self._acked.get(ends, count) for ends, count in acked.items()}
         self._acked = acked
         span, self._at = now - self._at, now
         if not 0.05 < span < 5.0:
             return 0
-        self._peak_bytes_s = max(moved / span, self._peak_bytes_s * KEEP)
+        gone_bytes_s = sum(rate for ends, rate in self._rates.items() if ends not in acked)
+        self._rates = {ends: max(count / span, self._rates.get(ends, 0.0) * KEEP) for ends, count in moved.items()}
+        self._peak_bytes_s = max(sum(moved.values()) / span, (self._peak_bytes_s - gone_bytes_s) * KEEP)
         if self._peak_bytes_s < MIN_BYTES or not infos:
             return 0  # slow or idle: the kernel's own tuning does no harm here
         slowest_s = max(min(info.srtt_us, STRETCH * info.min_rtt_us) for info in infos) / 1e6

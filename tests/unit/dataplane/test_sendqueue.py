@@ -85,3 +85,18 @@ def test_the_queue_is_held_from_the_start_and_grows_with_the_rate() -> None:
         first, grown = sock.sizes
     assert first == FIRST_BYTES
     assert abs(grown - 25_000_000 * 0.2) < 500_000
+
+
+def test_the_share_of_a_line_that_died_goes_with_it() -> None:
+    queue = SendQueue()
+    with Recorder() as sock:
+        for tick in range(10):
+            infos = [subflow("192.0.2.1", 1_000_000 * tick)]
+            if tick < 7:  # silent from the fifth look on, withdrawn before the eighth
+                infos.append(subflow("192.0.2.2", 1_000_000 * min(tick, 5)))
+            queue.update(sock, tuple(infos), 100 + tick * 0.2)
+            if tick == 6:
+                before = sock.sizes[-1]
+            if tick == 7:
+                assert sock.sizes[-1] < 0.7 * before
+        assert abs(sock.sizes[-1] - 5_000_000 * 0.2) < 200_000
