@@ -1,16 +1,116 @@
 """Judge what runs beside hagw: what exactly it does to routes, rules, filters and paths, and how to settle it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Final
 
 from hagw.doctor.evidence import BaseChain, Evidence, Rivals, Role
-from hagw.model.finding import Finding
+from hagw.model.finding import Finding, Severity
 from hagw.model.ids import MARK_INTERCEPT, MARK_MASK, PRIORITIES
 
 _MARK: Final = f"{MARK_INTERCEPT:#x}/{MARK_MASK:#x}"
 _NM_DISABLED: Final = 0x1  # of connection.mptcp-flags
 _TRUE: Final = frozenset({"1", "yes", "y", "true", "t", "on"})  # as systemd reads them
 _LEFTOVERS: Final = ("glorytun", "glorytun-udp", "glorytun-tcp", "mlvpn", "omr-admin", "ss-redir", "omr-tracker")
+
+
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """A rival that is told by its traces alone: a finding for each, which both sentences may name as `{}`."""
+
+    name: str
+    severity: Severity
+    traces: Callable[[Rivals], Iterable[object]]
+    found: str
+    act: str
+
+
+MPTCPD: Final = Sign(
+    "rival.mptcpd",  # two path managers for the same connections: it acts on every one of the namespace
+    "warning",
+    lambda rivals: rivals.processes & {"mptcpd"},
+    "mptcpd runs: it manages the paths of all Multipath TCP connections here, also of hagw's where its plugin"
+    " is for the userspace path manager, and raises the kernel's limits.",
+    "Run `systemctl disable --now mptcp.service`.",
+)
+SIGNS: Final = (
+    MPTCPD,
+    Sign(
+        "rival.ifupdown-hook",
+        "warning",
+        lambda rivals: rivals.ifupdown_hooks,
+        "{} makes rules and routes for Multipath TCP when an interface comes up: they are consulted beside hagw's.",
+        "Remove it, or take its execute permission away: `chmod -x {}`.",
+    ),
+    Sign(
+        "rival.ifupdown-uplink",
+        "warning",
+        lambda rivals: rivals.ifupdown_uplinks,
+        "{}: it makes routing rules by itself.",
+        "Leave only address and gateway in that stanza: hagw makes rules and tables of the lines.",
+    ),
+    Sign(
+        "rival.firewalld",  # in the input and the forward hook
+        "warning",
+        lambda rivals: rivals.processes & {"firewalld"},
+        "firewalld runs: intercepted connections pass its input rules, unconverted ones its forward rules, and a"
+        " zone that does not allow them rejects both.",
+        "Put the LAN's interfaces into a zone that accepts (`firewall-cmd --permanent --zone=trusted"
+        " --add-interface=LAN`), allow it to the lines' zone by a policy, and reload.",
+    ),
+    Sign(
+        "rival.ufw",
+        "warning",
+        lambda rivals: _if(rivals.ufw),
+        "ufw is enabled: it drops intercepted connections in its input rules and unconverted ones when forwarding,"
+        " unless both are allowed.",
+        "Run `ufw allow in on LAN` and `ufw route allow in on LAN` for each interface of the LAN.",
+    ),
+    Sign(
+        "rival.docker",  # sets the policy of the forward hook to drop, has bridged packets filtered
+        "warning",
+        lambda rivals: _if("dockerd" in rivals.processes or rivals.docker_bridge),
+        "Docker is here: it drops what is forwarded and not a container's, and has bridged packets pass the filter"
+        " (br_netfilter), which hagw switches off: containers of one bridge are then not kept apart.",
+        "Allow the LAN (`iptables -I DOCKER-USER -i LAN -j ACCEPT` and `iptables -I DOCKER-USER -o LAN -j ACCEPT`,"
+        " at each start of Docker), or run containers on another machine.",
+    ),
+    Sign(
+        "rival.tproxy",  # who intercepts first decides
+        "problem",
+        lambda rivals: rivals.tproxy,
+        "Chain {} intercepts connections as well: they reach hagw or the other, by the chains' priority.",
+        "Stop the other transparent proxy, or have it leave the LAN's interfaces out.",
+    ),
+    Sign(
+        "rival.iptables-legacy",  # cannot be seen from nftables
+        "warning",
+        lambda rivals: _if(", ".join(rivals.legacy_tables)),
+        "iptables-legacy has tables {}: their rules hold beside those of nftables and were not looked at.",
+        "Move them to nftables (`iptables-legacy-save`, `iptables-nft-restore`) and flush them.",
+    ),
+    Sign(
+        "rival.sysctl",  # at boot or when an interface appears
+        "note",
+        lambda rivals: rivals.sysctl_files,
+        "{}: hagw sets it otherwise, and again when this was applied in between.",
+        "Remove the line if nothing else needs it.",
+    ),
+    Sign(
+        "rival.unread",
+        "note",
+        lambda rivals: _if(rivals.why_no_rules),
+        "Filters and routing rules of others were not looked at: {}.",
+        "Run `hagw doctor` as root.",
+    ),
+    Sign(
+        "rival.unseen",
+        "note",
+        lambda rivals: _if(rivals.unseen_processes),
+        "{} processes of others do not say whether they are in this network namespace.",
+        "Run `hagw doctor` as root.",
+    ),
+)
 
 
 def check_networkd(rivals: Rivals) -> Iterator[Finding]:
@@ -71,75 +171,6 @@ def check_network_manager(rivals: Rivals) -> Iterator[Finding]:
     )
 
 
-def check_mptcpd(rivals: Rivals) -> Iterator[Finding]:
-    """Two path managers for the same connections: mptcpd acts on every one of the namespace."""
-    if "mptcpd" in rivals.processes:
-        yield Finding(
-            "rival.mptcpd",
-            "warning",
-            "mptcpd runs: it manages the paths of all Multipath TCP connections here, also of hagw's where its plugin"
-            " is for the userspace path manager, and raises the kernel's limits.",
-            "Run `systemctl disable --now mptcp.service`.",
-        )
-
-
-def check_ifupdown(rivals: Rivals) -> Iterator[Finding]:
-    """Scripts and stanzas of /etc/network that make rules of their own for each line."""
-    for hook in rivals.ifupdown_hooks:
-        yield Finding(
-            "rival.ifupdown-hook",
-            "warning",
-            f"{hook} makes rules and routes for Multipath TCP when an interface comes up: they are consulted beside"
-            " hagw's.",
-            f"Remove it, or take its execute permission away: `chmod -x {hook}`.",
-        )
-    for stanza in rivals.ifupdown_uplinks:
-        yield Finding(
-            "rival.ifupdown-uplink",
-            "warning",
-            f"{stanza}: it makes routing rules by itself.",
-            "Leave only address and gateway in that stanza: hagw makes rules and tables of the lines.",
-        )
-
-
-def check_firewalld(rivals: Rivals) -> Iterator[Finding]:
-    """firewalld rejects what a zone does not allow, in the input and the forward hook."""
-    if "firewalld" in rivals.processes:
-        yield Finding(
-            "rival.firewalld",
-            "warning",
-            "firewalld runs: intercepted connections pass its input rules, unconverted ones its forward rules, and a"
-            " zone that does not allow them rejects both.",
-            "Put the LAN's interfaces into a zone that accepts (`firewall-cmd --permanent --zone=trusted"
-            " --add-interface=LAN`), allow it to the lines' zone by a policy, and reload.",
-        )
-
-
-def check_ufw(rivals: Rivals) -> Iterator[Finding]:
-    """ufw denies input and forwarding unless told otherwise."""
-    if rivals.ufw:
-        yield Finding(
-            "rival.ufw",
-            "warning",
-            "ufw is enabled: it drops intercepted connections in its input rules and unconverted ones when forwarding,"
-            " unless both are allowed.",
-            "Run `ufw allow in on LAN` and `ufw route allow in on LAN` for each interface of the LAN.",
-        )
-
-
-def check_docker(rivals: Rivals) -> Iterator[Finding]:
-    """Docker sets the policy of the forward hook to drop and has bridged packets filtered."""
-    if "dockerd" in rivals.processes or rivals.docker_bridge:
-        yield Finding(
-            "rival.docker",
-            "warning",
-            "Docker is here: it drops what is forwarded and not a container's, and has bridged packets pass the filter"
-            " (br_netfilter), which hagw switches off: containers of one bridge are then not kept apart.",
-            "Allow the LAN (`iptables -I DOCKER-USER -i LAN -j ACCEPT` and `iptables -I DOCKER-USER -o LAN -j ACCEPT`,"
-            " at each start of Docker), or run containers on another machine.",
-        )
-
-
 def check_openmptcprouter(rivals: Rivals) -> Iterator[Finding]:
     """What an earlier aggregation router left on the machine."""
     running = sorted(rivals.processes.intersection(_LEFTOVERS))
@@ -150,29 +181,6 @@ def check_openmptcprouter(rivals: Rivals) -> Iterator[Finding]:
             "warning",
             f"OpenMPTCProuter or parts of it are here: {found}. It marks, tunnels and proxies the same traffic.",
             "Stop and disable its services and remove its parameter files, or use a fresh system.",
-        )
-
-
-def check_tproxy(rivals: Rivals) -> Iterator[Finding]:
-    """Another transparent proxy: who intercepts first decides."""
-    for place in rivals.tproxy:
-        yield Finding(
-            "rival.tproxy",
-            "problem",
-            f"Chain {place} intercepts connections as well: they reach hagw or the other, by the chains' priority.",
-            "Stop the other transparent proxy, or have it leave the LAN's interfaces out.",
-        )
-
-
-def check_legacy(rivals: Rivals) -> Iterator[Finding]:
-    """Rules of iptables-legacy are beside nftables and cannot be seen from there."""
-    if rivals.legacy_tables:
-        yield Finding(
-            "rival.iptables-legacy",
-            "warning",
-            f"iptables-legacy has tables {', '.join(rivals.legacy_tables)}: their rules hold beside those of nftables"
-            " and were not looked at.",
-            "Move them to nftables (`iptables-legacy-save`, `iptables-nft-restore`) and flush them.",
         )
 
 
@@ -192,17 +200,6 @@ def check_rules(rivals: Rivals) -> Iterator[Finding]:
             )
 
 
-def check_sysctl_files(rivals: Rivals) -> Iterator[Finding]:
-    """Parameters that other files set against hagw, at boot or when an interface appears."""
-    for line in rivals.sysctl_files:
-        yield Finding(
-            "rival.sysctl",
-            "note",
-            f"{line}: hagw sets it otherwise, and again when this was applied in between.",
-            "Remove the line if nothing else needs it.",
-        )
-
-
 def check_chains(rivals: Rivals) -> Iterator[Finding]:
     """Filters that drop what they do not know: intercepted packets pass the input hook, unconverted ones forward."""
     for chain in rivals.chains:
@@ -210,40 +207,24 @@ def check_chains(rivals: Rivals) -> Iterator[Finding]:
             yield _input(chain) if chain.hook == "input" else _forward(chain)
 
 
-def check_unread(rivals: Rivals) -> Iterator[Finding]:
-    """What could not be looked at."""
-    if rivals.why_no_rules:
-        yield Finding(
-            "rival.unread",
-            "note",
-            f"Filters and routing rules of others were not looked at: {rivals.why_no_rules}.",
-            "Run `hagw doctor` as root.",
-        )
-    if rivals.unseen_processes:
-        yield Finding(
-            "rival.unseen",
-            "note",
-            f"{rivals.unseen_processes} processes of others do not say whether they are in this network namespace.",
-            "Run `hagw doctor` as root.",
-        )
+def check_signs(rivals: Rivals) -> Iterator[Finding]:
+    """Those that are told by their traces."""
+    return _signs(SIGNS, rivals)
+
+
+def check_mptcpd(rivals: Rivals) -> Iterator[Finding]:
+    """The one of them that matters on a HAG."""
+    return _signs((MPTCPD,), rivals)
 
 
 CHECKS: Final = (
     check_networkd,
     check_networkd_claims,
     check_network_manager,
-    check_mptcpd,
-    check_ifupdown,
-    check_firewalld,
-    check_ufw,
-    check_docker,
     check_openmptcprouter,
-    check_tproxy,
-    check_legacy,
+    check_signs,
     check_rules,
-    check_sysctl_files,
     check_chains,
-    check_unread,
 )
 
 
@@ -266,6 +247,17 @@ def check_rivals(evidence: Evidence) -> Iterator[Finding]:
 
 
 _FOR_HAG: Final = (check_network_manager, check_mptcpd, check_openmptcprouter)
+
+
+def _signs(signs: Iterable[Sign], rivals: Rivals) -> Iterator[Finding]:
+    for sign in signs:
+        for trace in sign.traces(rivals):
+            yield Finding(sign.name, sign.severity, sign.found.format(trace), sign.act.format(trace))
+
+
+def _if(trace: object) -> tuple[object, ...]:
+    """Return a trace that is there or not."""
+    return (trace,) if trace else ()
 
 
 def _passes(chain: BaseChain) -> bool:

@@ -30,7 +30,7 @@ def _ids() -> Iterator[str]:
         constants: list[ast.expr] = []
         for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
             match node:
-                case ast.Call(func=ast.Name(id="Finding"), args=[first, *_]):
+                case ast.Call(func=ast.Name(id="Finding" | "Sign"), args=[first, *_]):
                     constants.append(first)
                 case ast.Assign(targets=[ast.Name(id="name")], value=value):
                     constants.append(value)
