@@ -103,13 +103,13 @@ class Link:
     def set(self, state: LinkState, now: float) -> None:
         """Put new parameters into effect. Carrier goes at the near end, as when a modem loses its line."""
         self.state = state
-        self.up.direction.configure(state.rate_up_bps, state, state.is_open("up"), now)
-        self.down.direction.configure(state.rate_down_bps, state, state.is_open("down"), now)
+        self.up.direction.configure(state.rate_up_bps, state, state.is_open("up"), now, loss=state.loss_up)
+        self.down.direction.configure(state.rate_down_bps, state, state.is_open("down"), now, loss=state.loss_down)
         self.up.stripped = self.down.stripped = SUBTYPES[state.strip_mptcp]
         # Big segments may pass whole only where no packet can be told from its neighbours.
-        plain = not (state.rate_down_bps or state.rate_up_bps or state.loss)
+        shaped = state.rate_down_bps or state.rate_up_bps or state.loss or state.loss_up or state.loss_down
         for tap in (self.near, self.far):
-            fcntl.ioctl(tap, _TUNSETOFFLOAD, _SEGMENTS if plain else _CHECKSUM)
+            fcntl.ioctl(tap, _TUNSETOFFLOAD, _CHECKSUM if shaped else _SEGMENTS)
         fcntl.ioctl(self.near, _TUNSETCARRIER, struct.pack("i", state.carrier == "on"))
 
     def report(self) -> dict[str, Any]:

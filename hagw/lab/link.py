@@ -33,6 +33,8 @@ class LinkState:
     rate_up_bps: float | None = None
     delay_ms: float = 0.0
     loss: float = 0.0
+    loss_down: float = 0.0  # of one direction, where it is more than `loss`
+    loss_up: float = 0.0
     jitter_ms: float = 0.0
     queue_ms: float = 150.0
     blackhole: Blackhole = "none"
@@ -47,7 +49,7 @@ class LinkState:
 def changed(state: LinkState, settings: Mapping[str, object]) -> LinkState:
     """Return `state` with `settings` applied.
 
-    Known: rate_down, rate_up, delay, loss, jitter, queue, blackhole, carrier, strip_mptcp.
+    Known: rate_down, rate_up, delay, loss, loss_down, loss_up, jitter, queue, blackhole, carrier, strip_mptcp.
     Numbers may be plain (bit/s, ms, fraction) or text with a unit ("16mbit", "12ms", "1%"). Raise BadLinkParameter.
     """
     fields: dict[str, Any] = {}
@@ -58,8 +60,8 @@ def changed(state: LinkState, settings: Mapping[str, object]) -> LinkState:
                 fields[f"{key}_bps"] = _rate(key, text)
             case "delay" | "jitter" | "queue":
                 fields[f"{key}_ms"] = _quantity(key, text, _TIME_UNITS_MS, "a time such as 12ms or 0.2s")
-            case "loss":
-                fields["loss"] = _loss(text)
+            case "loss" | "loss_down" | "loss_up":
+                fields[key] = _loss(text)
             case "blackhole":
                 fields["blackhole"] = _choice(key, text, get_args(Blackhole))
             case "carrier":
@@ -103,11 +105,13 @@ class Direction:
         self.lost = 0
         self.dropped = 0
 
-    def configure(self, rate_bps: float | None, state: LinkState, is_open: bool, now: float) -> None:
+    def configure(
+        self, rate_bps: float | None, state: LinkState, is_open: bool, now: float, *, loss: float = 0.0
+    ) -> None:
         """Take new parameters; what is already in the queue keeps its time of leaving."""
         self.s_per_byte = 8.0 / rate_bps if rate_bps else 0.0
         self.delay_s, self.jitter_s = state.delay_ms / 1e3, state.jitter_ms / 1e3
-        self.loss, self.queue_s, self.is_open = state.loss, state.queue_ms / 1e3, is_open
+        self.loss, self.queue_s, self.is_open = max(loss, state.loss), state.queue_ms / 1e3, is_open
         self.free_at = min(self.free_at, now + self.queue_s)
 
     def depart(self, now: float, ip_bytes: int, chance: float) -> float:

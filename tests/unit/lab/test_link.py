@@ -129,3 +129,12 @@ def test_payload_share_of_a_full_segment() -> None:
     assert tcp_payload_share() == pytest.approx(1448 / 1500)
     assert tcp_payload_share(ipv6=True) == pytest.approx(1428 / 1500)
     assert tcp_payload_share(mptcp=True) < tcp_payload_share()
+
+
+def test_one_direction_may_lose_more_than_the_other() -> None:
+    state = changed(LinkState(), {"loss": "2%", "loss_up": "30%"})
+    up, down = Direction(), Direction()
+    up.configure(None, state, is_open=True, now=0.0, loss=state.loss_up)
+    down.configure(None, state, is_open=True, now=0.0, loss=state.loss_down)
+    assert (up.depart(0.0, 100, 0.29), down.depart(0.0, 100, 0.29)) == (-1.0, 0.0)
+    assert down.depart(0.0, 100, 0.01) == -1.0
