@@ -103,7 +103,7 @@ def _uplink(uplink: dict[str, Any]) -> list[str]:
 
 def _reasons(uplink: dict[str, Any]) -> list[str]:
     """Everything that speaks against the line, most general first."""
-    found = [uplink["reason"], uplink["mptcp"]["reason"]]
+    found = [uplink["reason"], *(broken["reason"] for broken in uplink["broken_families"]), uplink["mptcp"]["reason"]]
     found += [f"bulk {harm['direction']} does without it: {harm['reason']}" for harm in uplink["harmful"]]
     return [reason for reason in found if reason]
 

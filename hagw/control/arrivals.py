@@ -55,6 +55,16 @@ class Arrivals:
                 way.blocked_until = now + min(BLOCKED_S * 2 ** (way.failures - 1), BLOCKED_MAX_S)
         return self.blocked(now) != before
 
+    def retry(self) -> bool:
+        """Try blocked families at once: what swallowed them may be gone. Return whether there were any.
+
+        Failures in a row are not forgotten: where it is still there, the wait goes on growing.
+        """
+        blocked = [way for way in self._ways.values() if way.blocked_until is not None]
+        for way in blocked:
+            way.blocked_until = None
+        return bool(blocked)
+
     @property
     def is_suspicious(self) -> bool:
         """Whether something was taken and nothing has arrived since: look again soon."""

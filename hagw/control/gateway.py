@@ -99,7 +99,9 @@ class Gateway:
         self.on_ipv6: Callable[[tuple[str, ...], bool], None] = _ignore  # LAN interfaces, whether IPv6 leads anywhere
 
     def rivals_seen(self, found: tuple[Finding, ...]) -> None:
-        """Show in the status what interferes with us."""
+        """Show in the status what interferes with us; what ended may have blocked something: that is tried again."""
+        if set(self._rivals) - set(found) and self._arrivals.retry():
+            self.look_again()
         self._rivals = found
 
     def customers_changed(self, registered: tuple[CustomerIntent, ...]) -> None:
@@ -123,6 +125,8 @@ class Gateway:
         self._publish()
         health = self._health.uplinks().get(name, health)  # as it is acted on: data caps may have their say
         log.info("uplink changed", uplink=name, state=health.state, reason=health.reason)
+        for family, reason in health.broken.items():
+            log.info("uplink's family broken", uplink=name, family=family, reason=reason)
         self.look_again()
 
     def caps_changed(self) -> None:
@@ -215,6 +219,7 @@ class Gateway:
             grows = len(self._seats(intent)) > len(self.workers.reports())
             self._forget_changed(intent)
             self._intent = intent
+            self._arrivals.retry()
             self._kernel.use(intent)
             try:
                 steps = taken = await self._make_true(is_new=True)

@@ -114,8 +114,8 @@ def _settled(snapshot: Snapshot) -> Snapshot:
 
 def _uplink(up: UplinkIntent, found: UplinkFacts, health: UplinkHealth, mptcp: MptcpHealth) -> UplinkView:
     assert found.ifindex is not None
-    is_routed4 = found.gateway4 is not None or found.onlink4
-    is_routed6 = found.gateway6 is not None or found.onlink6
+    is_routed4 = (found.gateway4 is not None or found.onlink4) and 4 not in health.broken
+    is_routed6 = (found.gateway6 is not None or found.onlink6) and 6 not in health.broken
     return UplinkView(
         slot=up.slot,
         name=up.name,

@@ -45,6 +45,13 @@ class HarmStatus(TypedDict):
     again_s: float
 
 
+class FamilyStatus(TypedDict):
+    """An address family of a line that leads nowhere although the other one works."""
+
+    family: int
+    reason: str
+
+
 class UplinkStatus(TypedDict):
     """One access line. Bytes and rates are of IP packets, both null until known; loss is 0..1."""
 
@@ -68,6 +75,7 @@ class UplinkStatus(TypedDict):
     cap_stage: str
     mptcp: MptcpStatus
     harmful: list[HarmStatus]
+    broken_families: list[FamilyStatus]
 
 
 class ChannelStatus(TypedDict):
@@ -257,6 +265,8 @@ def _cpe_verdict(intent: CpeIntent, inputs: StatusInputs) -> tuple[BondState, st
     enabled = [(u, inputs.uplinks.get(u.name, UNKNOWN_UPLINK)) for u in intent.uplinks if u.enabled]
     if bad := [f"{u.name} is {h.state}{_because(h)}" for u, h in enabled if h.state != "up"]:
         return "degraded", f"{'; '.join(bad)}."
+    if broken := [f"{u.name}: {why}" for u, h in enabled for _, why in sorted(h.broken.items())]:
+        return "degraded", f"{'; '.join(broken)}."
     if stripped := [f"{u.name}: {m.reason}" for u, _ in enabled if (m := _stripping(inputs, u.name)) is not None]:
         return "degraded", f"{'; '.join(stripped)}."
     if len(enabled) < 2:
@@ -330,6 +340,7 @@ def _uplink(uplink: UplinkIntent, inputs: StatusInputs) -> UplinkStatus:
         cap_stage=health.cap,
         mptcp=_mptcp(inputs.mptcp.get(uplink.name, MptcpHealth()), inputs.now),
         harmful=_harmful(uplink.name, inputs),
+        broken_families=[FamilyStatus(family=each, reason=why) for each, why in sorted(health.broken.items())],
     )
 
 

@@ -83,9 +83,9 @@ def check_rp_filter(line: Line) -> Iterator[Finding]:
 
 def check_gateways(line: Line) -> Iterator[Finding]:
     """Gateways answer echoes and accept Multipath TCP connections over it."""
-    heard = {echo.gateway for echo in line.echoes if echo.rtt_ms is not None}
+    heard = {echo.gateway: echo.address for echo in line.echoes if echo.rtt_ms is not None}
     for echo in line.echoes:
-        yield from _echo(line, echo, echo.gateway in heard)
+        yield from _echo(line, echo, heard.get(echo.gateway))
     for connection in line.connections:
         yield from _connection(line, connection)
 
@@ -93,7 +93,7 @@ def check_gateways(line: Line) -> Iterator[Finding]:
 CHECKS: Final = (check_interface, check_addresses, check_mtu, check_rp_filter, check_gateways)
 
 
-def _echo(line: Line, echo: Echo, gateway_is_heard: bool) -> Iterator[Finding]:
+def _echo(line: Line, echo: Echo, heard_at: str | None) -> Iterator[Finding]:
     name = f"line.{line.name}.echo"
     if echo.rtt_ms is not None:
         yield Finding(name, "ok", f"{line.name}: {echo.gateway} at {echo.address} answers in {echo.rtt_ms:.0f} ms")
@@ -104,10 +104,18 @@ def _echo(line: Line, echo: Echo, gateway_is_heard: bool) -> Iterator[Finding]:
                 f"The clocks of {echo.gateway} and this machine are {abs(echo.clock_ahead_s) / 3600:.1f} h apart.",
                 "A CPE takes its gateway's time: nothing to do if the gateway's is right.",
             )
+    elif heard_at is not None:
+        yield Finding(
+            name,
+            "note",
+            f"{line.name}: {echo.gateway} at {echo.address} does not answer echoes: {echo.why}; at {heard_at} it does.",
+            "Connections use the family that works. Over every line alike? Look at that address of the gateway, else"
+            f" at this line's {_family(echo.address)}: address, router, the provider's firewall.",
+        )
     else:
         yield Finding(
             name,
-            "note" if gateway_is_heard else "warning",
+            "warning",
             f"{line.name}: {echo.gateway} at {echo.address} does not answer echoes: {echo.why}.",
             "Check that UDP to its probe port passes this line, key and customer, and `sources` at the gateway.",
         )
@@ -145,6 +153,10 @@ def _path_mtu(name: str, line: Line, path: PathMtu) -> Iterator[Finding]:
             f"{way} packets above {path.size_bytes} bytes are lost, the interface promises {line.mtu}.",
             f"Run `ip link set {line.interface} mtu {path.size_bytes}`, and set it where the line is configured.",
         )
+
+
+def _family(address: str) -> str:
+    return "IPv6" if ":" in address else "IPv4"
 
 
 def _addresses(line: Line) -> str:

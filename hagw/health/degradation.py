@@ -5,6 +5,9 @@ Either holds up every connection that has data on the line, and none of the sign
 - *loss*: the fates of echoes, summed up as evidence for 45 % against 15 % (CUSUM: a lost one adds, an answered one
   takes away, never below zero). Some 20 echoes at 30 % each way; one that loses 2 % each way never gets there. Losses
   behind a full queue do not count, that is our own traffic's doing; nor more than a few in a row: that is an outage.
+- *loss in one direction*: of the round trip 30 % one way is no more than 15 % both ways, so each direction has such a
+  sum of its own (28 % against 10 %), from what the gateway's answers say it received. Some 50 echoes; where the
+  direction carries acknowledgements only, what it loses does no harm and does not count.
 - *collapse*: the line lately carried many times as much, hardly carries anything now in either direction, and yet
   echoes wait in a queue: what little it carries is all that it can.
 
@@ -18,11 +21,22 @@ from itertools import takewhile
 from math import log
 from typing import Final
 
+from hagw.pmf.echo import Passage
+
 _SOUND_LOSS: Final = 0.15  # of echoes, there and back
 _HEAVY_LOSS: Final = 0.45
 LOST_WEIGHT: Final = log(_HEAVY_LOSS / _SOUND_LOSS)
 ANSWERED_WEIGHT: Final = log((1 - _HEAVY_LOSS) / (1 - _SOUND_LOSS))
 LOSS_SCORE: Final = 7.0
+_SOUND_WAY: Final = 0.10  # of echoes, one way
+_HEAVY_WAY: Final = 0.28
+_WAY_LOST: Final = log(_HEAVY_WAY / _SOUND_WAY)
+_WAY_PASSED: Final = log((1 - _HEAVY_WAY) / (1 - _SOUND_WAY))
+_WAY_SCORE: Final = 8.0
+_OVERTAKEN_S: Final = 0.040  # a question asked so much earlier than an answered one is probably lost: look into it
+_HINT_S: Final = 0.5
+_SUPPORT: Final = 0.5  # of a direction's evidence that heavy loss of the round trip needs
+_DATA: Final = 0.2  # of the other direction's rate: less are acknowledgements, which may be lost
 _IN_A_ROW: Final = 3
 _QUESTIONS_MAX: Final = 64
 ASK_GAP_S: Final = 0.030  # between questions while losses are being looked into
@@ -78,6 +92,18 @@ class _Rates:
         return best * 8 / (_PEAK_BUCKETS * _BUCKET_S)
 
 
+@dataclass(slots=True)
+class _Way:
+    """Evidence of heavy loss in one direction."""
+
+    score: float = 0.0
+
+    def add(self, lost: int, passed: int) -> None:
+        """Take how many of some questions (or answers) were lost on this way, and how many arrived."""
+        self.score += min(lost, _IN_A_ROW) * _WAY_LOST
+        self.score = max(0.0, self.score + passed * _WAY_PASSED)
+
+
 @dataclass(frozen=True, slots=True)
 class _Fate:
     """What became of one question."""
@@ -100,6 +126,9 @@ class Degradation:
         self._lost: OrderedDict[int, float] = OrderedDict()  # and what each added to the score
         self._counted_at = -1e9
         self._loss_at = -1e9
+        self._hint_at = -1e9
+        self._ways = {"up": _Way(), "down": _Way()}
+        self._ways_known = False
         self._fates: deque[_Fate] = deque(maxlen=_FATES)
         self._found_at: list[float] = []
         self._down = _Rates()
@@ -128,11 +157,20 @@ class Degradation:
         if asked_at is None:
             self.score = max(0.0, self.score - self._lost.pop(question, 0.0))  # it was only late
             return
+        if any(at < asked_at - _OVERTAKEN_S for at in self._questions.values()):
+            self._hint_at = asked_at + rtt_s
         self._lost_in_a_row = 0
         self.clean += 1
         self.score = max(0.0, self.score + ANSWERED_WEIGHT)
         self._queued = rtt_s - floor_s >= max(QUEUED_S, floor_s)
         self._fates.append(_Fate(asked_at, self._queued, lost=False))
+
+    def passed(self, passage: Passage) -> None:
+        """Take what an answer tells about the way of the questions since the one before."""
+        self._ways_known = True
+        if passage.sent and not self._queued:
+            self._ways["up"].add(passage.sent - passage.reached, passage.reached)
+            self._ways["down"].add(passage.reached - passage.answered, passage.answered)
 
     def expire(self, patience_s: float, now: float) -> None:
         """Count questions as lost that are unanswered for longer than `patience_s`."""
@@ -155,7 +193,9 @@ class Degradation:
         self.score = 0.0
         self.clean = 0
         self._lost_in_a_row = 0
+        self._hint_at = -1e9
         self.held_until = None
+        self._ways = {"up": _Way(), "down": _Way()}
         self._questions.clear()
         self._lost.clear()
         self._fates.clear()
@@ -165,16 +205,21 @@ class Degradation:
     @property
     def is_doubtful(self) -> bool:
         """Whether the line is no witness against another one."""
-        return self.score >= LOSS_SCORE / 2 or self._lost_lately() > _SOUND_LOSS * _FATES
+        return self._evidence() >= 0.5 or self._lost_lately() > _SOUND_LOSS * _FATES
 
     def is_looked_into(self, now: float) -> bool:
         """Say whether to ask often, to see whether what was lost is more than chance."""
-        return self.score > 0.0 and now - self._loss_at < _LOOKED_INTO_S
+        return now - self._hint_at < _HINT_S or (self._evidence() > 0.0 and now - self._loss_at < _LOOKED_INTO_S)
+
+    def _evidence(self) -> float:
+        """Return how much speaks for heavy loss, 1 = enough."""
+        return max(self.score / LOSS_SCORE, *(way.score / _WAY_SCORE for way in self._ways.values()))
 
     def accusation(self, now: float) -> str | None:
         """Return in words what speaks against using the line, None = nothing does."""
-        if self.score >= LOSS_SCORE:
-            return f"loses too much: {self._lost_lately()} of the last {len(self._fates)} echoes"
+        if self._loses_too_much(now):
+            where = "".join(f", mostly on the way {name}" for name in self._lossy_ways(1.0, now))
+            return f"loses too much: {self._lost_lately()} of the last {len(self._fates)} echoes{where}"
         if not self._is_queueing(now):
             return None
         down_bps, up_bps = self._down.now_bps(now), self._up.now_bps(now)
@@ -192,13 +237,24 @@ class Degradation:
     def hold(self, now: float) -> None:
         """Take that the line was found degraded: it is held back, the longer the more often."""
         self._found_at = [at for at in self._found_at if now - at < _REPEATED_S] + [now]
-        first_s = _HOLD_LOSS_S if self.score >= LOSS_SCORE else _HOLD_COLLAPSE_S
+        first_s = _HOLD_LOSS_S if self._loses_too_much(now) else _HOLD_COLLAPSE_S
         self.held_until = now + min(_HOLD_MAX_S, first_s * 2 ** (len(self._found_at) - 1))
         self.clean = 0
 
     def has_recovered(self, now: float) -> bool:
         """Say whether a degraded line may be tried again."""
         return self.held_until is not None and now >= self.held_until and self.clean >= CLEAN_ECHOES
+
+    def _loses_too_much(self, now: float) -> bool:
+        if self.score >= LOSS_SCORE and (not self._ways_known or self._lossy_ways(_SUPPORT, now)):
+            return True
+        return bool(self._lossy_ways(1.0, now))
+
+    def _lossy_ways(self, share: float, now: float) -> list[str]:
+        """Return the directions that carry data, not only acknowledgements, and have this much evidence of loss."""
+        bps = {"up": self._up.now_bps(now), "down": self._down.now_bps(now)}
+        least_bps = _DATA * max(bps.values())
+        return [n for n, way in self._ways.items() if way.score >= share * _WAY_SCORE and bps[n] >= least_bps]
 
     def _lost_lately(self) -> int:
         return sum(fate.lost for fate in self._fates)

@@ -5,10 +5,11 @@ is decided is decided here. Per turn a line asks at most one question of its own
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from hagw.health.attention import Attention
+from hagw.health.families import Families
 from hagw.health.gateway import GatewayWatch
 from hagw.health.liveness import Link, Liveness, Surroundings
 from hagw.health.portal import PortalAnswer, PortalWatch
@@ -35,7 +36,10 @@ _GATEWAY_CHECK_S: Final = 10.0  # an unused gateway beside the one in use
 
 @dataclass(frozen=True, slots=True)
 class LineSetup:
-    """A line as configured and as the kernel shows it; `profile` None = the kind's."""
+    """A line as configured and as the kernel shows it; `profile` None = the kind's.
+
+    `versions` are the address families it has in common with each gateway, preferred first.
+    """
 
     name: str
     kind: UplinkKind
@@ -43,6 +47,7 @@ class LineSetup:
     profile: Profile | None = None
     metered: bool = False
     style: ProbeStyle = "normal"
+    versions: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +62,11 @@ class Counters:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """Order: send a question to `gateway` over `line`."""
+    """Order: send a question to `gateway` over `line`, by IPv`version`; 0 where families are unknown."""
 
     line: str
     gateway: str
+    version: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +85,8 @@ class _Line:
     metered: bool = False
     counters: Counters | None = None
     quality: Quality = field(default_factory=Quality)
+    families: Families = field(default_factory=Families)
+    versions: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     witnessed_at: float = field(default=-1e9)
 
 
@@ -105,10 +113,14 @@ class Fleet:
             if line is None:
                 line = _Line(Liveness(profile, setup.link, at), PortalWatch(at))
             line.metered = setup.metered
+            line.versions = setup.versions
             self._relink(line, profile, setup.link, at)
             self._lines[setup.name] = line
         for name in gateways:
             self._gateways[name] = before_gateways.get(name) or GatewayWatch(at)
+        target = self._target()
+        for line in self._lines.values():
+            line.families.use(line.versions.get(target, ()) if target is not None else ())
 
     def link_changed(self, line: str, link: Link, now: float) -> None:
         """Take what the kernel just said about one line's interface."""
@@ -121,18 +133,23 @@ class Fleet:
         found = self._lines.get(line)
         if found is not None:
             found.liveness.hurry()
+            found.families.hurry()
 
     def _relink(self, line: _Line, profile: Profile, link: Link, at: float) -> None:
         if link != line.liveness.link:
             line.portal.begin_anew(at)
+            line.families.hurry()
         line.liveness.relink(profile, link, at)
 
     def asked(self, ask: Ask, question: int, now: float) -> None:
         """Take that an ordered question was sent, or refused by the kernel: unanswered either way."""
         at = self._attention.at(now)
         if ask.line in self._lines and ask.gateway in self._gateways:
-            self._lines[ask.line].liveness.asked(question, at)
-            self._gateways[ask.gateway].asked(ask.line, at)
+            line = self._lines[ask.line]
+            line.families.asked(ask.version, question, at)
+            if self._is_judged_by(line, ask):
+                line.liveness.asked(question, at)
+                self._gateways[ask.gateway].asked(ask.line, at)
 
     def answered(
         self,
@@ -147,9 +164,23 @@ class Fleet:
         """Take an authentic answer; `offset_s` is the gateway's clock minus ours if both ways took as long."""
         at = self._attention.at(now)
         if ask.line in self._lines and ask.gateway in self._gateways:
-            self._lines[ask.line].liveness.answered(question, rtt_s, at)
-            self._lines[ask.line].quality.add(rtt_s, offset_s, passage)
+            line = self._lines[ask.line]
+            line.families.answered(ask.version, question, rtt_s, at)
+            if self._is_judged_by(line, ask):
+                line.liveness.answered(question, rtt_s, at)
+                line.quality.add(rtt_s, offset_s, passage)
+                if passage is not None:
+                    line.liveness.degradation.passed(passage)
             self._gateways[ask.gateway].answered(rtt_s, ipv6, offset_s, at)
+
+    def _is_judged_by(self, line: _Line, ask: Ask) -> bool:
+        """Say whether the line stands or falls with this question, not only one of its families."""
+        return ask.version == self._way(line, ask.gateway)
+
+    def _way(self, line: _Line, gateway: str) -> int:
+        """Return the family in use towards a gateway."""
+        versions, broken = line.versions.get(gateway, ()), line.families.broken()
+        return next((version for version in versions if version not in broken), next(iter(versions), 0))
 
     def refused(self, ask: Ask, now: float) -> None:
         """Take an ICMP port unreachable in answer to a question."""
@@ -190,10 +221,13 @@ class Fleet:
         for name, around in self._surroundings(target, at).items():
             line = self._lines[name]
             received, sent, size = self._moved(line, counters.get(name), at)
+            self._judge_families(line, at)
             if line.liveness.turn(at, received, sent, size, around):
                 asks.extend(Ask(name, gateway) for gateway in self._asked_gateways(target))
         asks.extend(self._witnesses(asks, target, at))
         asks.extend(self._judge_gateways(at, asks))
+        asks = [replace(ask, version=self._way(self._lines[ask.line], ask.gateway)) for ask in asks]
+        asks.extend(self._other_families(asks, target, at))
         self._keep_one(at)
         again_s = self._again_s(at)
         self._attention.plan(again_s)
@@ -281,6 +315,30 @@ class Fleet:
                 found.append(Ask(name, target))
         return found
 
+    def _judge_families(self, line: _Line, at: float) -> None:
+        """Go on in the other family where the one in use is broken, or in the preferred one again."""
+        before = line.families.preferred
+        line.families.judge(line.liveness.evidence.questions_wanted(), at)
+        if line.families.preferred != before:
+            line.liveness.detoured(f"goes on by IPv{line.families.preferred}", at)
+
+    def _other_families(self, asks: list[Ask], target: str | None, at: float) -> list[Ask]:
+        """Questions over the families that are not in use: they may be broken, or be all that still works."""
+        if target is None:
+            return []
+        if self._gateways[target].reach != "up":  # it may have only one family itself
+            ways = [(ask, self._lines[ask.line].versions.get(ask.gateway, ())) for ask in asks]
+            return [replace(ask, version=each) for ask, way in ways for each in way if each != ask.version]
+        found: list[Ask] = []
+        for name, line in self._lines.items():
+            liveness = line.liveness
+            if not liveness.is_open:
+                continue
+            idle_s = liveness.profile.heartbeat_s
+            due = line.families.due(liveness.silent_s(at), liveness.is_active(at), idle_s, at)
+            found.extend(Ask(name, target, version) for version in due)
+        return [ask for ask in found if ask not in asks]
+
     def _judge_gateways(self, at: float, asks: list[Ask]) -> list[Ask]:
         up = {name for name, line in self._lines.items() if line.liveness.state == "up"}
         receiving = any(line.liveness.reception.is_steady(at) for line in self._lines.values())
@@ -336,9 +394,12 @@ class Fleet:
 
     # -- what is known ---------------------------------------------------------------------------------------
 
-    def states(self) -> dict[str, tuple[str, str]]:
-        """Return every line's state and reason, by name: what a listener is told changes of."""
-        return {name: (line.liveness.state, line.liveness.reason) for name, line in self._lines.items()}
+    def states(self) -> dict[str, tuple[str, ...]]:
+        """Return every line's state and reasons, by name: what a listener is told changes of."""
+        return {
+            name: (line.liveness.state, line.liveness.reason, *line.families.broken().values())
+            for name, line in self._lines.items()
+        }
 
     def uplinks(self) -> dict[str, UplinkHealth]:
         """Return every line's health as of now, by name."""
@@ -362,6 +423,7 @@ def _uplink_health(line: _Line) -> UplinkHealth:
         jitter_down_ms=_ms(quality.jitter_down.value_s),
         loss_up=quality.loss.up,
         loss_down=quality.loss.down,
+        broken=line.families.broken(),
     )
 
 

@@ -147,6 +147,15 @@ class Liveness:
         if self.state in ("suspect", "down") and self.is_open:
             self._become("up", reason, now)
 
+    def detoured(self, reason: str, now: float) -> None:
+        """Take that another address family is in use from now on: what was seen of the one before counts no more."""
+        if not self.is_degraded:
+            self.pardon(reason, now)
+        if self.state == "up":
+            self.evidence.begin_anew()
+            self.evidence.forget_questions()
+            self._doubt = None
+
     def keep(self, now: float) -> None:
         """Use the line although it looks dead, because no other one is left."""
         against = self.reason
@@ -225,6 +234,12 @@ class Liveness:
     def doubted_for_s(self, now: float) -> float:
         """Return for how long they have been, 0 while none are."""
         return now - self._doubt.begun_at if self._doubt is not None else 0.0
+
+    def silent_s(self, now: float) -> float | None:
+        """Return for how long it has given reason to doubt that it works, None = it gives none."""
+        if self.state in ("suspect", "down"):
+            return self.in_state_s(now)
+        return self.doubted_for_s(now) if self._doubt is not None else None
 
     def in_state_s(self, now: float) -> float:
         """Return for how long it has been in its state; suspect and down are one."""

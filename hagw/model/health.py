@@ -1,6 +1,7 @@
 """Health of uplinks and gateways as decided by `hagw.health` and used by plan, policy and status."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 UplinkState = Literal["up", "suspect", "down", "disabled"]
@@ -16,7 +17,8 @@ class UplinkHealth:
     """`suspect`: subflows are withdrawn at once, reversible, no outage yet. RTT is the smoothed echo RTT.
 
     `rtt_floor_ms` is the line's round trip without load: what it was at best lately, while the other rises with queues.
-    Loss and jitter are of the round trip, and of each direction where the gateway tells what it received.
+    Loss and jitter are of the round trip, and of each direction where the gateway tells what it received. `broken` are
+    the address families (4 or 6) that lead nowhere although the other one works, each with its reason.
     """
 
     state: UplinkState
@@ -30,6 +32,7 @@ class UplinkHealth:
     loss_up: float | None = None
     loss_down: float | None = None
     cap: CapStage = "normal"
+    broken: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,14 @@
 """Which uplinks can carry unconverted traffic, best first."""
 
 from collections.abc import Mapping
+from typing import Final
 
 from hagw.model.facts import Facts, UplinkFacts
 from hagw.model.health import UplinkHealth
 from hagw.model.intent import CpeIntent, UplinkIntent
 from hagw.model.resources import Family
+
+_UNJUDGED: Final = UplinkHealth("up")
 
 
 def usable(
@@ -14,19 +17,19 @@ def usable(
     """Return the uplinks that can carry `family` now, best first.
 
     A line nobody has judged yet counts as up when it has a carrier. A suspect one comes after all that are up:
-    it is used only if nothing better is left. Then those that a data cap leaves for overflow only; then cost,
-    unmetered before metered, and the order of the configuration (sorting is stable; a slot says nothing of it); not the
-    RTT, whose jitter would move new flows and the gateway's own about.
+    it is used only if nothing better is left; so does one on which this family is broken. Then those that a data cap
+    leaves for overflow only; then cost, unmetered before metered, and the order of the configuration (sorting is
+    stable; a slot says nothing of it); not the RTT, whose jitter would move new flows and the gateway's own about.
     """
     found = []
     for uplink in intent.uplinks:
         fact = facts.uplinks.get(uplink.name)
         if fact is None or not uplink.enabled or not routable(fact, family) or not fact.carrier:
             continue
-        state = health[uplink.name].state if uplink.name in health else "up"
-        if state in ("up", "suspect"):
-            spare = uplink.name in health and health[uplink.name].cap != "normal"
-            found.append((state == "suspect", spare, uplink.cost, uplink.metered, uplink))
+        judged = health.get(uplink.name, _UNJUDGED)
+        if judged.state in ("up", "suspect"):
+            last = judged.state == "suspect" or family in judged.broken
+            found.append((last, judged.cap != "normal", uplink.cost, uplink.metered, uplink))
     return tuple(entry[-1] for entry in sorted(found, key=lambda entry: entry[:-1]))
 
 

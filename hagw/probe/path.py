@@ -38,25 +38,26 @@ class Endpoints:
         return SIZE + 8 + (20 if self.destination.version == 4 else 40)
 
 
-def endpoints(uplink: UplinkIntent, facts: UplinkFacts, gateway: GatewayIntent) -> Endpoints | None:
-    """Return where to ask from and to, IPv4 first; None = they have no address family in common."""
+def endpoints(uplink: UplinkIntent, facts: UplinkFacts, gateway: GatewayIntent) -> dict[int, Endpoints]:
+    """Return where to ask from and to by each address family they have in common, IPv4 first."""
+    found: dict[int, Endpoints] = {}
     if facts.ifindex is None:
-        return None
+        return found
     sources: tuple[IPv4Address | IPv6Address | None, ...] = (facts.address4, facts.address6)
     for source in sources:
-        for destination in gateway.addresses:
-            if source is not None and destination.version == source.version:
-                return Endpoints(
-                    interface=uplink.interface,
-                    ifindex=facts.ifindex,
-                    source=source,
-                    destination=destination,
-                    port=gateway.probe_port,
-                    line=uplink.slot,
-                    key=gateway.key,
-                    convert_port=gateway.port,
-                )
-    return None
+        destination = next((d for d in gateway.addresses if source is not None and d.version == source.version), None)
+        if source is not None and destination is not None:
+            found[source.version] = Endpoints(
+                interface=uplink.interface,
+                ifindex=facts.ifindex,
+                source=source,
+                destination=destination,
+                port=gateway.probe_port,
+                line=uplink.slot,
+                key=gateway.key,
+                convert_port=gateway.port,
+            )
+    return found
 
 
 class Path:

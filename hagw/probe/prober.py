@@ -89,7 +89,7 @@ class Prober:
         self._gateways: tuple[GatewayIntent, ...] = ()
         self._paths: dict[Ask, Path] = {}
         self._heard_at: dict[str, float] = {}
-        self._told_uplinks: dict[str, tuple[str, str]] = {}
+        self._told_uplinks: dict[str, tuple[str, ...]] = {}
         self._told_gateways: dict[str, GatewayHealth] = {}
         self._waiter: asyncio.Future[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -106,18 +106,16 @@ class Prober:
             line = before.get(uplink.name)
             if line is None or line.facts.ifindex != found.ifindex:  # another interface counts from zero
                 line = _Line(uplink, found, link_header_bytes(uplink.interface))
-            if _ways(line.facts) != _ways(found):
+            if _leads(line.facts) != _leads(found):
                 rerouted.append(uplink.name)
             line.uplink, line.facts = uplink, found
             self._lines[uplink.name] = line
         self._gateways = tuple(gateways)
         self._interfaces = {line.uplink.interface.encode(): line for line in self._lines.values()}
-        setups = [
-            LineSetup(name, line.uplink.kind, line.link(), metered=line.uplink.metered, style=line.uplink.probing)
-            for name, line in self._lines.items()
-        ]
+        ways = self._ways()
+        setups = [_setup(line, ways[name]) for name, line in self._lines.items()]
         self._fleet.configure(setups, [gateway.name for gateway in gateways], time.monotonic())
-        self._replace_paths()
+        self._replace_paths(ways)
         for name in rerouted:
             self._fleet.rerouted(name)
         self._tell()
@@ -306,13 +304,20 @@ class Prober:
         self._heard_at[gateway] = now
         self._on_heard(gateway, now)
 
-    def _replace_paths(self) -> None:
-        wanted: dict[Ask, Endpoints] = {}
-        for name, line in self._lines.items():
-            for gateway in self._gateways:
-                ends = endpoints(line.uplink, line.facts, gateway)
-                if ends is not None:
-                    wanted[Ask(name, gateway.name)] = ends
+    def _ways(self) -> dict[str, dict[str, dict[int, Endpoints]]]:
+        """Return where to ask from and to, by line, gateway and family."""
+        return {
+            name: {gateway.name: endpoints(line.uplink, line.facts, gateway) for gateway in self._gateways}
+            for name, line in self._lines.items()
+        }
+
+    def _replace_paths(self, ways: Mapping[str, Mapping[str, Mapping[int, Endpoints]]]) -> None:
+        wanted = {
+            Ask(line, gateway, version): ends
+            for line, gateways in ways.items()
+            for gateway, versions in gateways.items()
+            for version, ends in versions.items()
+        }
         for ask, path in list(self._paths.items()):
             if wanted.get(ask) != path.ends:
                 self._close(path)
@@ -343,7 +348,15 @@ class Prober:
                 self._on_gateway_change(name, gateway)
 
 
-def _ways(facts: UplinkFacts) -> tuple[IPAddress | None, ...]:
+def _setup(line: _Line, ways: Mapping[str, Mapping[int, Endpoints]]) -> LineSetup:
+    uplink = line.uplink
+    versions = {gateway: tuple(by_version) for gateway, by_version in ways.items()}
+    return LineSetup(
+        uplink.name, uplink.kind, line.link(), metered=uplink.metered, style=uplink.probing, versions=versions
+    )
+
+
+def _leads(facts: UplinkFacts) -> tuple[IPAddress | None, ...]:
     return facts.address4, facts.gateway4, facts.address6, facts.gateway6
 
 

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from plane_lab import INET, Ends, curl, own_lab, until
+from plane_lab import HAG, INET, Ends, curl, figures, own_lab, until
 
 from hagw.lab.lab import Lab
+from hagw.lab.traffic import Streams
 
 pytestmark = [pytest.mark.netns, pytest.mark.slow, pytest.mark.beside]
 
@@ -67,6 +68,42 @@ def test_any_line_alone_carries_both_families(lab: Lab, survivor: str) -> None:
             port = int(done.stdout)
             until(lambda port=port: carried(lab, port, survivor) > SHARE, 5.0)  # type: ignore[misc]  # as they were
     until(lambda: {line["state"] for line in lines(lab)} == {"up"}, 15.0)
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_a_family_that_breaks_on_a_line_is_left_to_the_other_one(lab: Lab, family: int) -> None:
+    """The provider of `wifi` loses the HAG's address of one family, silently and on the way up."""
+    way = [f"-{family}", "route", "{}", "blackhole", f"{HAG[family]}/{32 if family == 4 else 128}"]
+    address = {4: "198.18.3.2", 6: "2001:db8:3::2"}
+    other = address[10 - family]
+    with Streams(lab) as streams:
+        stream = streams.download("lan1", INET[4])
+        until(lambda: address[4] in families_of_subflows(lab), 5.0)
+        begun_s = stream.elapsed_s()
+        lab.run("isp-wifi", ["ip", *(each.format("add") for each in way)], check=True)
+        try:
+            noticed_s = until(lambda: broken(lab) == [family], 8.0)
+            moved_s = noticed_s + until(lambda: other in families_of_subflows(lab), 5.0)
+            until(lambda: lines(lab)[2]["state"] == "up", 2.0)
+            assert lines(lab)[2]["reason"] == ""
+            before = lines(lab)[2]["bytes_down"]
+            until(
+                lambda: lines(lab)[2]["bytes_down"] - before > SHARE, 5.0
+            )  # the transfer that was there uses it again
+        finally:
+            lab.run("isp-wifi", ["ip", *(each.format("del") for each in way)], check=True)
+        gap_s = stream.meter.longest_gap_s(begun_s, stream.elapsed_s())
+        figures(f"IPv{family} breaks on one line: noticed; in use by the other family; gap", "ms", [1000 * noticed_s])
+        figures("in use by the other family", "ms", [1000 * moved_s])
+        figures("gap", "ms", [1000 * gap_s])
+        until(lambda: broken(lab) == [], 20.0)
+        stream.stop()
+    assert gap_s < 0.7
+
+
+def broken(lab: Lab) -> list[int]:
+    """Return the families that status calls broken on `wifi`."""
+    return [each["family"] for each in lines(lab)[2]["broken_families"]]
 
 
 def carried(lab: Lab, port: int, line: str) -> int:

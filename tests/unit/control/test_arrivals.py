@@ -65,3 +65,16 @@ def test_a_table_made_anew_counts_from_zero() -> None:
     arrivals.look(counters(50, 50), 0.0)
     assert not arrivals.look(counters(2, 2), 2.0)
     assert not arrivals.is_suspicious
+
+
+def test_a_family_is_tried_at_once_when_something_ended_but_the_wait_goes_on_growing() -> None:
+    arrivals = Arrivals()
+    assert not arrivals.retry()
+    arrivals.look(counters(3, 0), 0.0)
+    arrivals.look(counters(3, 0), 0.5)
+    assert arrivals.blocked(1.0) == {4}
+    assert arrivals.retry()
+    assert arrivals.blocked(1.0) == frozenset()
+    arrivals.look(counters(6, 0), 2.0)
+    arrivals.look(counters(6, 0), 2.5)
+    assert arrivals.due_at(2.5) == 2.5 + 2 * BLOCKED_S

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from hagw.health.fleet import Ask, Counters, Fleet, LineSetup
 from hagw.health.liveness import Link
 from hagw.model.intent import UplinkKind
+from hagw.pmf.echo import Passage
 
 STEP_S = 0.001
 
@@ -30,6 +31,7 @@ class SimLine:
     packets_per_s: float = 1000.0
     dead_up: bool = False
     dead_down: bool = False
+    dead_families: set[int] = field(default_factory=set)
     link: Link = field(default_factory=Link)
     rx: int = 0
     tx: int = 0
@@ -38,6 +40,9 @@ class SimLine:
     stalled_s: float = 0.0
     stall_until: float = 0.0  # the emulator of this line is not scheduled until then
     retry_at: list[float] = field(default_factory=list)
+    asked: int = 0
+    reached: int = 0  # what the gateway counts
+    told: tuple[int, int] = (0, 0)  # number of the newest answered question, and the gateway's count then
     last_out: dict[str, float] = field(default_factory=dict)  # by direction
 
     def blackhole(self, up: bool = True, down: bool = True) -> None:
@@ -50,8 +55,9 @@ class SimLine:
 class World:
     """The simulation; `now` is the real time, turns happen when the fleet asked for them."""
 
-    def __init__(self, seed: int = 1, **lines: SimLine) -> None:
+    def __init__(self, seed: int = 1, versions: tuple[int, ...] = (), **lines: SimLine) -> None:
         self.now = 1000.0
+        self.versions = versions
         self.rng = random.Random(seed)
         self.lines = lines
         self.gateway_alive = True
@@ -67,7 +73,11 @@ class World:
         self._states: dict[str, str] = dict.fromkeys(lines, "") | {"gw": ""}
 
     def configure(self, metered: tuple[str, ...] = ()) -> None:
-        setups = [LineSetup(n, line.kind, line.link, metered=n in metered) for n, line in self.lines.items()]
+        versions = {"gw": self.versions}
+        setups = [
+            LineSetup(n, line.kind, line.link, metered=n in metered, versions=versions)
+            for n, line in self.lines.items()
+        ]
         self.fleet.configure(setups, ["gw"], self.now)
 
     def hiccup(self, seconds: float, *, whole_machine: bool) -> None:
@@ -136,14 +146,30 @@ class World:
         question = len(self.asks)
         self.fleet.asked(ask, question, asked_at)
 
+        line.asked += 1
+        number = line.asked
+
         def arrive_up() -> None:
             if self.gateway_alive:
-                self._at(line.delay_s + line.queue_down_s, arrive_down, lambda: not line.dead_down, line, "down")
+                line.reached += 1
+                reached = line.reached
+                self._at(
+                    line.delay_s + line.queue_down_s,
+                    lambda: arrive_down(reached),
+                    lambda: not line.dead_down,
+                    line,
+                    "down",
+                )
 
-        def arrive_down() -> None:
-            self.fleet.answered(ask, question, self.now - asked_at, True, 5.0, self.now)
+        def arrive_down(reached: int) -> None:
+            passage = Passage(number - line.told[0], reached - line.told[1], 1) if number > line.told[0] else None
+            line.told = max(line.told, (number, reached))
+            self.fleet.answered(ask, question, self.now - asked_at, True, 5.0, self.now, passage)
 
-        self._at(line.delay_s + line.queue_up_s, arrive_up, lambda: not line.dead_up, line, "up")
+        def passes_up() -> bool:
+            return not line.dead_up and ask.version not in line.dead_families
+
+        self._at(line.delay_s + line.queue_up_s, arrive_up, passes_up, line, "up")
 
     def _at(
         self, delay_s: float, action: Callable[[], None], passes: Callable[[], bool], line: SimLine, way: str

@@ -5,6 +5,7 @@ import itertools
 import pytest
 
 from hagw.health.degradation import CLEAN_ECHOES, LOSS_SCORE, Degradation
+from hagw.pmf.echo import Passage
 
 FLOOR_S = 0.024
 PATIENCE_S = 0.3
@@ -57,6 +58,69 @@ def test_a_loss_now_and_then_is_not(every: int) -> None:
     line = Line()
     line.fates(*[index % every != 0 for index in range(400)])
     assert line.accusation() is None
+
+
+def one_way(line: Line, direction: str, every: int, echoes: int, load: str = "") -> int | None:
+    """Lose every so many-th echo in one direction; return after how many it was too much, None = it never was.
+
+    `load` is the direction of a transfer, the other one has its acknowledgements.
+    """
+    data, acknowledgements = 30_000, 1_000
+    for number in range(1, echoes + 1):
+        line.now += 0.03
+        sizes = {"": (0, 0), "down": (data, acknowledgements), "up": (acknowledgements, data)}
+        line.degradation.carried(*sizes[load], line.now)
+        if number % every == 0:
+            line.ask(None)
+        else:
+            line.ask(0.03)
+            lost = number % every == 1 and number > 1  # this answer tells of the one before
+            line.degradation.passed(Passage(1 + lost, 1 + (lost and direction == "down"), 1))
+        if line.accusation() is not None:
+            return number
+    return None
+
+
+@pytest.mark.parametrize("direction", ["up", "down"])
+def test_a_third_lost_in_one_direction_is_too_much_and_is_said(direction: str) -> None:
+    line = Line()
+    assert (one_way(line, direction, 3, 100, direction) or 100) <= 55
+    accusation = line.accusation()
+    assert accusation is not None
+    assert accusation.endswith(f"echoes, mostly on the way {direction}")
+
+
+@pytest.mark.parametrize("direction", ["up", "down"])
+def test_lost_acknowledgements_do_no_harm_until_data_goes_that_way(direction: str) -> None:
+    line = Line()
+    assert one_way(line, direction, 3, 200, "down" if direction == "up" else "up") is None
+    assert (one_way(line, direction, 3, 100, direction) or 100) <= 40
+
+
+@pytest.mark.parametrize("every", [8, 10, 50])
+def test_a_loss_now_and_then_in_one_direction_is_not(every: int) -> None:
+    assert one_way(Line(), "up", every, 2000) is None
+
+
+def test_what_one_direction_loses_behind_our_own_full_queue_does_not_count() -> None:
+    line = Line()
+    for _ in range(60):
+        line.now += 0.03
+        line.ask(0.2)
+        line.degradation.passed(Passage(3, 2, 1))
+    assert line.accusation() is None
+
+
+def test_an_answer_before_which_one_is_missing_has_the_loss_looked_into_at_once() -> None:
+    line = Line()
+    line.ask(0.03)
+    line.now += 0.25
+    line.ask(None)
+    assert not line.degradation.is_looked_into(line.now)
+    line.now += 0.25
+    line.ask(0.03)
+    assert line.degradation.is_looked_into(line.now + 0.03)
+    assert not line.degradation.is_looked_into(line.now + 0.7)
 
 
 def test_an_outage_is_no_loss() -> None:
