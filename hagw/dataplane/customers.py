@@ -7,7 +7,7 @@ from typing import Final
 from hagw.convert import cookie
 from hagw.model.intent import IPAddress, IPNetwork
 from hagw.model.snapshot import CustomerView, HagSnapshot
-from hagw.pmf.echo import EchoCustomer
+from hagw.pmf.responder import EchoCustomer
 from hagw.policy.destinations import DestinationRules
 
 NOBODY: Final = CustomerView("", "")

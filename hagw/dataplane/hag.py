@@ -21,7 +21,7 @@ from hagw.dataplane.servers import ServerMemory
 from hagw.dataplane.synack import SynAcks
 from hagw.model.intent import FlowLimits
 from hagw.model.snapshot import HagSnapshot
-from hagw.pmf.echo import Responder
+from hagw.pmf.responder import Responder
 
 log = Log()
 Report = Callable[[dict[str, Any]], None]

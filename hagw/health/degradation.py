@@ -21,7 +21,7 @@ from itertools import takewhile
 from math import log
 from typing import Final
 
-from hagw.pmf.echo import Passage
+from hagw.pmf.asker import Passage
 
 _SOUND_LOSS: Final = 0.15  # of echoes, there and back
 _HEAVY_LOSS: Final = 0.45

@@ -17,7 +17,7 @@ from hagw.health.profile import METERED_RETRY_S, Profile, profile_of, styled
 from hagw.health.quality import Quality
 from hagw.model.health import GatewayHealth, UplinkHealth
 from hagw.model.intent import ProbeStyle, UplinkKind
-from hagw.pmf.echo import Passage
+from hagw.pmf.asker import Passage
 
 # A turn costs some 300 µs of a shared core, most of it for waking up: quick ones only where milliseconds count.
 ALERT_TURN_S: Final = 0.010  # a line that received steadily has just stopped to, or questions are out

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Final
 
-from hagw.pmf.echo import Passage
+from hagw.pmf.asker import Passage
 
 _WEIGHT: Final = 1 / 16  # RFC 3550 section 6.4.1
 _STEP_MAX_S: Final = 5.0  # a larger one is a clock that was set

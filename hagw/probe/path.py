@@ -13,7 +13,8 @@ from typing import Final
 
 from hagw.model.facts import UplinkFacts
 from hagw.model.intent import GatewayIntent, IPAddress, UplinkIntent
-from hagw.pmf.echo import SIZE, Asker, Question
+from hagw.pmf.asker import Asker, Question
+from hagw.pmf.echo import SIZE
 
 _SOCKETS: Final = 3
 _BUSY: Final = frozenset({errno.EAGAIN, errno.ENOBUFS, errno.EPERM})

@@ -3,18 +3,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hagw.pmf.echo import (
-    Asker,
-    EchoCustomer,
-    EchoReply,
-    EchoRequest,
-    Responder,
-    decode_reply,
-    decode_request,
-    encode_reply,
-    encode_request,
-    key_id,
-)
+from hagw.pmf.asker import Asker
+from hagw.pmf.echo import EchoReply, EchoRequest, decode_reply, decode_request, encode_reply, encode_request, key_id
+from hagw.pmf.responder import EchoCustomer, Responder
 
 KEY = bytes(range(32))
 u8 = st.integers(0, 2**8 - 1)

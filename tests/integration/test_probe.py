@@ -13,7 +13,7 @@ import pytest
 from probe_net import HAG4, HAG6, KEY, NAMES, PORT, ProbeNet, entered, gateway, thread_in, uplinks
 
 from hagw.model.health import GatewayHealth, UplinkHealth
-from hagw.pmf.echo import EchoCustomer, Responder
+from hagw.pmf.responder import EchoCustomer, Responder
 from hagw.probe.monitor import LinkSeen, Monitor
 from hagw.probe.prober import Prober
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from hagw.health.fleet import Ask, Counters, Fleet, LineSetup
 from hagw.health.liveness import Link
 from hagw.model.intent import UplinkKind
-from hagw.pmf.echo import Passage
+from hagw.pmf.asker import Passage
 
 STEP_S = 0.001
 

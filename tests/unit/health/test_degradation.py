@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from hagw.health.degradation import CLEAN_ECHOES, LOSS_SCORE, Degradation
-from hagw.pmf.echo import Passage
+from hagw.pmf.asker import Passage
 
 FLOOR_S = 0.024
 PATIENCE_S = 0.3

@@ -4,23 +4,18 @@ from ipaddress import ip_network
 
 import pytest
 
+from hagw.pmf.asker import OUTSTANDING_MAX, Asker
 from hagw.pmf.echo import (
-    BURST,
-    OUTSTANDING_MAX,
-    RATE_PER_S,
     SIZE,
-    SOURCES_MAX,
-    Asker,
-    EchoCustomer,
     EchoReply,
     EchoRequest,
-    Responder,
     decode_reply,
     decode_request,
     encode_reply,
     encode_request,
     key_id,
 )
+from hagw.pmf.responder import BURST, RATE_PER_S, SOURCES_MAX, EchoCustomer, Responder
 
 KEY = bytes(range(32))
 OTHER_KEY = bytes(range(1, 33))

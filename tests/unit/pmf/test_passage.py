@@ -5,7 +5,9 @@ from collections.abc import Iterator
 import pytest
 
 from hagw.health.quality import Jitter, Quality
-from hagw.pmf.echo import STREAMS_MAX, Asker, Echo, EchoCustomer, Passage, Responder, decode_reply, encode_reply
+from hagw.pmf.asker import Asker, Echo, Passage
+from hagw.pmf.echo import decode_reply, encode_reply
+from hagw.pmf.responder import STREAMS_MAX, EchoCustomer, Responder
 
 KEY = bytes(range(32))
 HOME = "192.0.2.7"
