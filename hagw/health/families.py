@@ -26,6 +26,7 @@ _UNKNOWN_S: Final = 0.500  # for how long a family that has never answered is wa
 _LOST_MIN: Final = 6  # in a row: heavy loss must not look like it
 _UNKNOWN_QUESTIONS: Final = 8  # its routers may not have said yet that they are there
 _OVERTAKEN_S: Final = 0.020
+_SILENCE: Final = 3  # questions lost in a row
 _QUESTIONS_MAX: Final = 64
 
 
@@ -36,6 +37,7 @@ class _Way:
     open: OrderedDict[int, float] = field(default_factory=OrderedDict)
     asked_at: float = -1e9
     answered_asked_at: float = -1e9  # when the newest answered question was asked
+    alive_since: float = -1e9  # when the first answered one was after a silence
     round_trip: RoundTrip = field(default_factory=RoundTrip)
     broken: str = ""
     broken_at: float = 0.0
@@ -83,12 +85,17 @@ class Families:
         if way is None:
             return
         asked_at = way.open.pop(question, now - rtt_s)
+        if way.round_trip.smoothed_s is None:
+            way.alive_since = asked_at
         way.answered_asked_at = max(way.answered_asked_at, asked_at)
         way.round_trip.add(rtt_s, now)
+        lost = 0
         while way.open and next(iter(way.open.values())) <= asked_at:
             way.open.popitem(last=False)
-            way.good = 0  # that one was lost
-        way.good += 1
+            lost += 1
+        way.good = 1 if lost else way.good + 1
+        if lost >= _SILENCE:
+            way.alive_since = asked_at
         if way.broken and way.good >= GOOD:
             way.broken = ""
 
@@ -109,21 +116,21 @@ class Families:
             return False
         news = False
         for version, way in self._ways.items():
-            others = [other for other in self._ways.values() if other is not way and not other.broken]
-            if not others or not self._is_overtaken(way, max(other.answered_asked_at for other in others), wanted, now):
+            name, other = next((n, found) for n, found in self._ways.items() if found is not way)
+            if other.broken or not self._is_overtaken(way, other, wanted, now):
                 continue
             way.good = 0
             if not way.broken:
-                other = next(each for each, found in self._ways.items() if found in others)
                 way.broken_at = now
-                way.broken = f"the gateway is reached by IPv{other} only, not by IPv{version}"
+                way.broken = f"the gateway is reached by IPv{name} only, not by IPv{version}"
                 news = True
         return news
 
-    def _is_overtaken(self, way: _Way, answered_asked_at: float, wanted: int, now: float) -> bool:
+    def _is_overtaken(self, way: _Way, other: _Way, wanted: int, now: float) -> bool:
+        """Say whether it missed enough questions while the other one answered, before and after them."""
         wanted = max(wanted, _UNKNOWN_QUESTIONS if way.round_trip.smoothed_s is None else _LOST_MIN)
-        before = min(answered_asked_at - _OVERTAKEN_S, now - way.patience_s())
-        return sum(asked_at <= before for asked_at in way.open.values()) >= wanted
+        before = min(other.answered_asked_at - _OVERTAKEN_S, now - way.patience_s())
+        return sum(other.alive_since <= asked_at <= before for asked_at in way.open.values()) >= wanted
 
     # -- questions -------------------------------------------------------------------------------------------
 

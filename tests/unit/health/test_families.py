@@ -75,6 +75,23 @@ def test_a_dead_line_is_no_broken_family() -> None:
     assert broken(world, "lte") == set()
 
 
+@pytest.mark.parametrize("first", [4, 6])
+@pytest.mark.parametrize("dead_s", [0.4, 3.0, 30.0])
+def test_the_family_that_returns_a_little_later_is_not_broken(first: int, dead_s: float) -> None:
+    world = bonded()
+    for line in world.lines.values():
+        line.dead_families, line.load = {4, 6}, None
+    world.run(dead_s)
+    for line in world.lines.values():
+        line.dead_families = {10 - first}
+    world.run(0.05)
+    for line in world.lines.values():
+        line.dead_families = set()
+    for _ in range(100):
+        world.run(0.05)
+        assert not any(broken(world, name) for name in world.lines)
+
+
 def test_a_dead_line_that_returns_by_the_other_family_alone_is_used() -> None:
     world = bonded()
     world.lines["dsl"].blackhole()
