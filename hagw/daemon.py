@@ -23,6 +23,7 @@ from hagw.control.gateway import Gateway
 from hagw.control.inforce import Archive, InForce, take_up
 from hagw.control.inforce import adopt as put_in_force
 from hagw.control.instance import only_instance
+from hagw.control.lan_trial import try_the_lans_way
 from hagw.control.logs import set_up_logs
 from hagw.control.notify import keep_watchdog_calm, notify
 from hagw.control.places import runtime_dir, state_dir
@@ -128,9 +129,10 @@ async def _main(archive: Archive, in_force: InForce) -> None:
     gateway.standing = transactions.standing
     subscription = HagSide(gateway, state_dir()) if role == "hag" else CpeSide(gateway, state_dir())
     await subscription.begin()
+    gateway.lan_trial = try_the_lans_way
     guard = TableGuard(kernel, gateway.look_again)
     # Before the first facts are read.
-    monitor = Monitor(on_link=prober.link_seen, on_change=gateway.look_again, on_table=guard.touched)
+    monitor = Monitor(prober.link_seen, gateway.look_again, guard.touched, prober.neighbour_seen)
     await gateway.prepare()
     log.info("kernel state prepared", role=role)
     advertiser = Advertiser()

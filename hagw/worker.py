@@ -21,6 +21,7 @@ from hagw.dataplane.faults import Faults
 from hagw.dataplane.hag import HagWorker
 from hagw.dataplane.loop import ACCEPT_PAUSE_S, EPOLLIN, EPOLLOUT, Loop
 from hagw.kernel.mptcp import PathManager
+from hagw.kernel.mptcp_events import SubflowEvents
 from hagw.model.snapshot import CpeSnapshot, HagSnapshot, from_json
 
 LINE_MAX_BYTES: Final = 16 * 1024 * 1024
@@ -53,7 +54,11 @@ def main(role: str, index: int) -> int:
     control = Control(loop, runtime / f"worker-{index}.sock")
     loop.on_fault = control.faults.take
     plane: CpeWorker | HagWorker
-    plane = CpeWorker(loop, PathManager(), control.report) if role == "cpe" else HagWorker(loop, control.report)
+    plane = (
+        CpeWorker(loop, PathManager(), control.report, _subflow_events())
+        if role == "cpe"
+        else HagWorker(loop, control.report)
+    )
     control.plane = plane
     control.apply = lambda document: _apply(plane, document)
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -65,6 +70,15 @@ def main(role: str, index: int) -> int:
     loop.run()
     control.close()
     return 0
+
+
+def _subflow_events() -> SubflowEvents | None:
+    """Listen to what the kernel tells of subflows; where it tells nothing, they are looked at now and then."""
+    try:
+        return SubflowEvents()
+    except OSError as why:
+        print(f"worker: no events of subflows: {why}", file=sys.stderr, flush=True)
+        return None
 
 
 def _apply(plane: CpeWorker | HagWorker, document: dict[str, Any]) -> int:

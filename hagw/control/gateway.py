@@ -5,7 +5,7 @@ Which configuration it works by may change while it runs (`switch`); `hagw.contr
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from ipaddress import ip_address
 from typing import Any
@@ -16,6 +16,7 @@ from hagw.control.arrivals import Arrivals
 from hagw.control.condition import Condition
 from hagw.control.explaining import explanation
 from hagw.control.gate import Gate
+from hagw.control.lan_trial import is_open
 from hagw.control.lines import Lines
 from hagw.control.ports import HealthPort, Interception, KernelPort, Preview
 from hagw.control.snapshots import UNKNOWN_GATEWAY, cpe_snapshot, decides_alike, hag_snapshot
@@ -37,6 +38,7 @@ from hagw.model.finding import Finding
 from hagw.model.flow import FlowKey
 from hagw.model.health import GatewayHealth, UplinkHealth
 from hagw.model.intent import CpeIntent, CustomerIntent, GatewayIntent, Intent
+from hagw.model.resources import Family
 from hagw.model.snapshot import CpeSnapshot, Snapshot
 from hagw.plan.caller import Caller
 from hagw.plan.ranking import usable
@@ -96,6 +98,7 @@ class Gateway:
         self._switched_to = 0  # the first snapshot made by the present intent
         self.standing: Callable[[], Standing] = Standing
         self.caps: CapsPort = NoCaps()
+        self.lan_trial: Callable[[Family], Awaitable[str]] | None = None
         self.on_ipv6: Callable[[tuple[str, ...], bool], None] = _ignore  # LAN interfaces, whether IPv6 leads anywhere
 
     def rivals_seen(self, found: tuple[Finding, ...]) -> None:
@@ -241,11 +244,9 @@ class Gateway:
     async def condition(self, caller: Caller | None, *, with_trial: bool) -> Condition:
         """Look whether traffic can flow, and how the caller is reached.
 
-        `with_trial`: a worker also opens a connection to a gateway.
+        `with_trial`: a connection is also opened to a gateway, from the LAN's side where it is intercepted.
         """
-        converter = None
-        if with_trial and isinstance(self._intent, CpeIntent):
-            converter = await self.workers.try_gateway()
+        converter = await self._try() if with_trial and isinstance(self._intent, CpeIntent) else None
         state = self._kernel.verified()
         ready = [w for w in self.workers.reports() if w.is_listening and (w.generation or 0) >= self._switched_to]
         return Condition(
@@ -256,6 +257,15 @@ class Gateway:
             management=None if caller is None else own_way(state, caller.server, caller.client, self._facts),
             converter=converter,
         )
+
+    async def _try(self) -> str:
+        """Have a connection go to a gateway, the LAN's way where that is open; return why it did not come about."""
+        family: Family = 4 if self._in_force.ipv4 else 6
+        is_intercepted = self._in_force.ipv4 or self._in_force.ipv6
+        assert isinstance(self._intent, CpeIntent)
+        if self.lan_trial is None or not is_intercepted or not is_open(self._intent, family):
+            return await self.workers.try_gateway()
+        return await self.lan_trial(family)
 
     async def flows(self, recent_s: float) -> FlowsDocument:
         """Return the flows document, with flows closed up to `recent_s` ago."""

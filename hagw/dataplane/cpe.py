@@ -18,9 +18,10 @@ from hagw.dataplane.mptcp_socket import SO_RCVBUFFORCE, SubflowReader
 from hagw.dataplane.naming import SERVER_FIRST_PORTS, NameWait, peek
 from hagw.dataplane.notices import Notices
 from hagw.dataplane.paths import Paths
-from hagw.dataplane.ports import SubflowControl
+from hagw.dataplane.ports import SubflowControl, SubflowNews
 from hagw.dataplane.relay import BUFFER_BYTES, abort
 from hagw.dataplane.session import CpeSession
+from hagw.dataplane.subflow_watch import SubflowWatch
 from hagw.dataplane.trial import Trial
 from hagw.dataplane.upkeep import Upkeep
 from hagw.dataplane.uplink_table import UplinkTable
@@ -28,7 +29,7 @@ from hagw.health.capacity import CapacityBook
 from hagw.health.noharm import Withheld, known_to_harm
 from hagw.health.stripping import MptcpBook, MptcpVerdict
 from hagw.model.flow import FlowKey
-from hagw.model.ids import PORT_TPROXY
+from hagw.model.ids import PORT_TPROXY, PORT_TRIAL, TRIAL_WAYS
 from hagw.model.intent import FlowLimits, PoolIntent
 from hagw.model.snapshot import CpeSnapshot, GatewayView
 from hagw.policy.decide import Policy, Rules
@@ -55,8 +56,9 @@ URGENT_SESSIONS: Final = 64
 class CpeWorker:
     """Accepts intercepted connections and owns what they share. Single-threaded: everything runs in `loop`."""
 
-    def __init__(self, loop: Loop, control: SubflowControl, report: Report) -> None:
+    def __init__(self, loop: Loop, control: SubflowControl, report: Report, news: SubflowNews | None = None) -> None:
         self.loop = loop
+        self.subflows = SubflowWatch(loop, news)
         self.control = control
         self.report = report
         self.reader = SubflowReader()
@@ -296,6 +298,9 @@ class CpeWorker:
                 return
             client.setblocking(False)
             server = client.getsockname()
+            if server[1] == PORT_TRIAL and (peer[0], server[0]) in TRIAL_WAYS:
+                self._answer_trial(client)
+                continue
             busy = len(self.sessions) + len(self._waiting)
             if busy >= self.limits.flows_max or self.policy is None:
                 self.counts["accept_errors"] += 1
@@ -303,6 +308,18 @@ class CpeWorker:
                 client.close()
                 continue
             self._take(self.policy, client, (peer[0], peer[1]), (server[0], server[1]))
+
+    def _answer_trial(self, client: socket.socket) -> None:
+        """The daemon came the LAN's way: tell whether a connection without a rule would be converted, and close."""
+
+        def tell(failure: str) -> None:
+            try:
+                client.send((failure or "converted").encode())
+            except OSError:
+                pass  # it has given up
+            client.close()
+
+        self.try_gateway(tell)
 
     def _take(self, policy: Policy, client: socket.socket, peer: tuple[str, int], server: tuple[str, int]) -> None:
         """Begin with a connection: at once, or when its first bytes have told a name that a rule depends on."""

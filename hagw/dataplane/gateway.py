@@ -53,8 +53,8 @@ class GatewayConnection:
     """
 
     __slots__ = (
-        "_timer", "_worker", "allowed", "gateway", "initial", "machine", "on_dead", "on_ready", "opened_at", "paths",
-        "presumed",        "remote", "sock", "state",
+        "__weakref__", "_timer", "_worker", "allowed", "gateway", "initial", "machine", "on_dead", "on_ready",
+        "opened_at", "paths", "presumed", "remote", "sock", "state",
     )  # fmt: skip
 
     def __init__(self, worker: "CpeWorker", gateway: GatewayView, uplinks: tuple[int, ...]) -> None:
@@ -135,6 +135,12 @@ class GatewayConnection:
         if again is not None and again - now < 1.0:
             self._worker.loop.call_at(again, self.reconcile)
 
+    def look(self) -> None:
+        """Look at the subflows now, and make anew what is missing."""
+        if self.state != "dead":
+            self.paths.observe(time.monotonic())
+            self.reconcile()
+
     def _presume(self) -> None:
         """Have a warm connection keep off the lines that are known to hold others up."""
         uplinks, paths = self._worker.uplinks, self.paths
@@ -158,6 +164,7 @@ class GatewayConnection:
             return
         self.state = "ready"
         self._worker.mptcp.began(self.initial, self.paths.is_multipath, self._worker.loop.now)
+        self._worker.subflows.add(self)
         loop = self._worker.loop
         loop.set_handler(self.sock.fileno(), self._on_idle_event)
         loop.set_mask(self.sock.fileno(), EPOLLIN)

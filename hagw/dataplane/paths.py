@@ -29,6 +29,10 @@ RETRY_UNACKED_S = 0.004
 RETRY_UNACKED_SHARE = 1 / 8  # of the connection's age: quick at first, rare if it is never acknowledged
 JOIN_TIMEOUT_S = 3.0
 REPLACED_LOOK_S = 0.01  # while a lost line's subflow waits for another one to stand
+LIVED_S = 1.0  # a subflow that ended after this long is made anew at once: nothing says that it would end again
+# The line's address or route is not there, or not any more: when it comes nobody says so, and it comes soon or not.
+NOT_YET = frozenset((errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL, errno.ENODEV))
+NOT_YET_S = 0.02
 BACKOFF_MIN_S = 0.25
 BACKOFF_MAX_S = 30.0
 EVENTS_KEPT = 64
@@ -74,6 +78,7 @@ class Paths:
         "_backoff",
         "_control",
         "_joins",
+        "_leaving",
         "_opened_at",
         "_reader",
         "_remotes",
@@ -117,6 +122,7 @@ class Paths:
         self._backoff: dict[int, float] = {}
         self._used: dict[int, _Used] = {}
         self._opened_at = now
+        self._leaving: dict[int, Path] = {}  # by slot: of addresses that are gone, which the gateway was not told yet
         self._waiting_since: float | None = None  # when a lost line's subflow began to wait for a replacement
         self.allowed = allowed
         self.withheld: dict[int, str] = {}
@@ -130,6 +136,24 @@ class Paths:
         if self._token is None:
             self._token = token_of(self._sock)
         return self._token is not None
+
+    @property
+    def token(self) -> int | None:
+        """Our kernel's number for the connection, None while it is not known or is none of Multipath TCP."""
+        return self._token if self.is_multipath else None
+
+    def is_news(self, local: tuple[str, int], has_ended: bool) -> bool:
+        """Say whether a look is worth while when the kernel tells that the subflow from `local` stands or has ended.
+
+        It is where a subflow we count on has ended, and where something waits for one that now stands.
+        """
+        for slot, path in self.paths.items():
+            if path.local == local[0]:
+                if has_ended:
+                    return path.info is not None and path.info.local == local
+                waits = self._waiting_since is not None or bool(self._leaving) or slot in self.withheld
+                return path.info is None and waits
+        return False
 
     def local(self, slot: int, uplinks: UplinkTable) -> str | None:
         """Return the address the uplink's subflow has or would have, None while it can have none.
@@ -147,6 +171,8 @@ class Paths:
         if not self.is_multipath:
             return None
         again: float | None = None
+        if self._leaving or self._has_moved(uplinks):
+            self.observe(now)
         is_replaced = not self._lost_lines(uplinks) or self._is_replaced(uplinks, now)
         self._waiting_since = None if is_replaced else self._waiting_since or now
         for slot in self.allowed:
@@ -156,7 +182,10 @@ class Paths:
                 if local is None and not is_replaced:
                     again = min(again or math.inf, now + self._replaced_look_s(now))
                     continue
-                self._withdraw(slot, path)
+                if local in (None, path.local) or self._is_carried(slot, uplinks):
+                    self._withdraw(slot, path)
+                else:
+                    self._let_leave(slot, path)
                 self.events.append(PathEvent(now, "withdrawn", slot, uplinks.unwell(slot)))
                 path = None
             if path is None and local is not None and not self._is_spared(slot, uplinks):
@@ -165,6 +194,8 @@ class Paths:
                     due = self._create(slot, local, uplinks.by_slot[slot].ifindex, now)
                 if due > now:
                     again = due if again is None else min(again, due)
+        for path in (self.paths[slot] for slot in self._leaving if slot in self.paths):
+            again = min(again or math.inf, now + max(REPLACED_LOOK_S, (now - path.asked_at) / 4))
         return again
 
     def observe(self, now: float) -> tuple[SubflowInfo, ...]:
@@ -185,6 +216,9 @@ class Paths:
             elif path.info is not None or now - path.asked_at > JOIN_TIMEOUT_S:
                 self.events.append(PathEvent(now, "not made" if path.info is None else "lost", slot))
                 self._drop(slot, path, now)
+        if self._leaving and any(path.info is not None for path in self.paths.values()):
+            for slot in list(self._leaving):
+                self._dismiss(slot)
         if infos:
             self._joins.lives_on(now)
         return infos
@@ -274,6 +308,11 @@ class Paths:
         path.ifindex = path.ifindex or ifindex
         return (path.local, path.ifindex) != (local, ifindex)
 
+    def _has_moved(self, uplinks: UplinkTable) -> bool:
+        """Say whether a line has another address or interface than its subflow was made with."""
+        lost = (slot for slot, path in self.paths.items() if self._is_lost(slot, path, uplinks))
+        return any(self.local(slot, uplinks) is not None for slot in lost)
+
     def _lost_lines(self, uplinks: UplinkTable) -> bool:
         """Say whether a subflow's line is not to be used any more."""
         return any(self.local(slot, uplinks) is None for slot in self.paths)
@@ -303,11 +342,15 @@ class Paths:
         assert token is not None
         loc_id = self._next_id(slot, local, token)
         remote, port = self._remotes[":" in local]
+        if slot in self._leaving and self._leaving[slot].loc_id == loc_id:
+            self._dismiss(slot)
         try:
             self._control.sf_create(token, ip_address(local), loc_id, remote, port, ifindex, slot in self.withheld)
         except OSError as why:
             if why.errno == errno.ENOTCONN:
                 wait = max(RETRY_UNACKED_S, (now - self._opened_at) * RETRY_UNACKED_SHARE)
+            elif why.errno in NOT_YET:
+                wait = self._next_backoff(slot, NOT_YET_S, 1.25)
             else:
                 wait = self._next_backoff(slot)
             self._retry_at[slot] = now + wait
@@ -336,6 +379,19 @@ class Paths:
         return other if used.loc_id == first else first
 
     def _withdraw(self, slot: int, path: Path) -> None:
+        self._tell_gone(path)
+        self._used[slot] = _Used(path.local, path.loc_id, known=False)
+        self._forget(slot, path)
+        self._let_join(slot)
+
+    def _let_join(self, slot: int) -> None:
+        """Hold nothing of what was against the line's next subflow."""
+        self._joins.withdrawn(slot)
+        self._retry_at.pop(slot, None)
+        self._backoff.pop(slot, None)
+
+    def _tell_gone(self, path: Path) -> None:
+        """Tell the gateway, and our own kernel, that a subflow is gone; note its last figures."""
         token = self._token
         assert token is not None
         gone = [info for info in self._reader.read(self._sock) if info.local[0] == path.local]
@@ -343,25 +399,52 @@ class Paths:
             self._control.remove(token, path.loc_id)
         except OSError:
             pass  # the kernel dropped the address already
-        self._used[slot] = _Used(path.local, path.loc_id, known=False)
         for info in gone:
             path.info = info
             try:
                 self._control.sf_destroy(token, *_ends(info))
             except OSError:
                 pass  # it ended by itself meanwhile
+
+    def _is_carried(self, slot: int, uplinks: UplinkTable) -> bool:
+        """Say whether another line has a subflow, over which the gateway can be told something."""
+        return any(
+            path.info is not None and self.local(other, uplinks) == path.local
+            for other, path in self.paths.items()
+            if other != slot
+        )
+
+    def _let_leave(self, slot: int, path: Path) -> None:
+        """Go on without a subflow whose address is gone, and leave it to the kernel until another one stands.
+
+        Only over that one can the gateway be told, and the kernel tells only of a subflow it still has. Untold, the
+        gateway repeats what was under way after several hundred milliseconds.
+        """
+        self._dismiss(slot)
+        if path.info is None:
+            self._withdraw(slot, path)
+            return
+        self._leaving[slot] = path
+        self._used[slot] = _Used(path.local, path.loc_id, known=False)
         self._forget(slot, path)
-        self._joins.withdrawn(slot)
-        self._retry_at.pop(slot, None)
-        self._backoff.pop(slot, None)
+        self._let_join(slot)
+
+    def _dismiss(self, slot: int) -> None:
+        """Take leave of what was left to the kernel: both ends are told."""
+        path = self._leaving.pop(slot, None)
+        if path is not None:
+            self._tell_gone(path)
 
     def _drop(self, slot: int, path: Path, now: float) -> None:
+        """Forget a subflow that is gone: one that had lived is made anew at once, others ever later."""
         if path.loc_id and path.info is None:
             self._joins.failed(slot, now)
         elif path.loc_id:
             self._joins.ended(slot, now)
         self._forget(slot, path)
-        self._retry_at[slot] = now + self._next_backoff(slot)
+        wait_s = self._next_backoff(slot)
+        if path.info is None or now - path.asked_at < LIVED_S:
+            self._retry_at[slot] = now + wait_s
 
     def _forget(self, slot: int, path: Path) -> None:
         del self.paths[slot]
@@ -380,9 +463,9 @@ class Paths:
     def _others_live(self, slot: int, uplinks: UplinkTable) -> bool:
         return any(self.local(other, uplinks) is not None for other in self.allowed if other != slot)
 
-    def _next_backoff(self, slot: int) -> float:
-        wait = self._backoff.get(slot, BACKOFF_MIN_S)
-        self._backoff[slot] = min(wait * 2, BACKOFF_MAX_S)
+    def _next_backoff(self, slot: int, first_s: float = BACKOFF_MIN_S, growth: float = 2.0) -> float:
+        wait = self._backoff.get(slot, first_s)
+        self._backoff[slot] = min(wait * growth, BACKOFF_MAX_S)
         return wait
 
 

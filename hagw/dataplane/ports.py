@@ -1,8 +1,30 @@
-"""What the data plane needs of the kernel layer, as a Protocol: `hagw.kernel.mptcp.PathManager` is one."""
+"""What the data plane needs of the kernel layer, as Protocols: `hagw.kernel.mptcp.PathManager` is one."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from hagw.model.intent import IPAddress
+
+
+class SubflowChange(Protocol):
+    """A subflow of the connection `token`, known by its local address and port, now stands or has ended."""
+
+    @property
+    def token(self) -> int: ...
+
+    @property
+    def local(self) -> tuple[str, int]: ...
+
+    @property
+    def has_ended(self) -> bool: ...
+
+
+class SubflowNews(Protocol):
+    """What the kernel tells of subflows; `read` returns what is waiting, None = some of it was dropped."""
+
+    def fileno(self) -> int: ...
+
+    def read(self) -> Sequence[SubflowChange] | None: ...
 
 
 class SubflowControl(Protocol):

@@ -135,6 +135,12 @@ class Fleet:
             found.liveness.hurry()
             found.families.hurry()
 
+    def router_seen(self, line: str) -> None:
+        """Take that the router of a line began or ceased to answer: evidence, no verdict; the line is asked at once."""
+        found = self._lines.get(line)
+        if found is not None:
+            found.liveness.hurry()
+
     def _relink(self, line: _Line, profile: Profile, link: Link, at: float) -> None:
         if link != line.liveness.link:
             line.portal.begin_anew(at)

@@ -413,7 +413,7 @@ class Liveness:
         return 0 < self.profile.heartbeat_s <= waited
 
     def _retry_gap_s(self, now: float) -> float:
-        if self._ask_soon:
+        if self._ask_soon or self._ask_once:
             return self.profile.ask_gap_s
         if self._good == 0 and self.round_trip.smoothed_s is None and now - self._state_at < 1.0:
             return self.profile.slow_gap_s

@@ -1,9 +1,10 @@
 """The kernel's MPTCP path manager over generic netlink: subflows of single connections, and the limits.
 
 Talks to family `mptcp_pm` (Documentation/netlink/specs/mptcp_pm.yaml in the kernel tree). Per-connection
-commands need a socket made while `net.mptcp.pm_type` was 1. Events are `hagw.probe`'s.
+commands need a socket made while `net.mptcp.pm_type` was 1. Events are `mptcp_events`'s.
 """
 
+import errno
 import socket
 import struct
 from dataclasses import dataclass
@@ -22,6 +23,9 @@ _CTRL_CMD_GETFAMILY: Final = 3
 _CTRL_ATTR_FAMILY_ID: Final = 1
 _CTRL_ATTR_FAMILY_NAME: Final = 2
 _CTRL_ATTR_OPS: Final = 6
+_CTRL_ATTR_MCAST_GROUPS: Final = 7
+_CTRL_ATTR_MCAST_GRP_NAME: Final = 1
+_CTRL_ATTR_MCAST_GRP_ID: Final = 2
 _CTRL_ATTR_OP_ID: Final = 1
 
 _CMD_SET_LIMITS: Final = 5
@@ -143,6 +147,15 @@ class PathManager:
             for _, operation in attributes(self._described(b"mptcp_pm\0").get(_CTRL_ATTR_OPS, b""))
         }
         return tuple(name for name, number in PER_CONNECTION.items() if number not in listed)
+
+    def group(self, name: bytes) -> int:
+        """Return the number of one of the family's multicast groups. Raises OSError (ENOENT) where it has none."""
+        for _, described in attributes(self._described(b"mptcp_pm\0").get(_CTRL_ATTR_MCAST_GROUPS, b"")):
+            group = dict(attributes(described))
+            if group.get(_CTRL_ATTR_MCAST_GRP_NAME, b"").rstrip(b"\0") == name:
+                number: int = _U32.unpack(group[_CTRL_ATTR_MCAST_GRP_ID])[0]
+                return number
+        raise OSError(errno.ENOENT, f"the kernel's path manager has no group {name.decode()}")
 
     def close(self) -> None:
         """Close the socket; harmless when it is closed already."""

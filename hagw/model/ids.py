@@ -52,6 +52,10 @@ ADDRESS_PROTOCOL: Final = 104  # IFAPROT_* of every address we add; the kernel i
 NFT_FAMILY: Final = "inet"
 NFT_TABLE: Final = "hagw"
 
+# From where to where a trial from the LAN's side connects: to addresses that nobody has (RFC 7600, RFC 6666), from
+# where only this machine can.
+TRIAL_WAYS: Final = (("127.0.0.1", "192.0.0.8"), ("::1", "100::8"))
+
 # MPTCP address ids, per connection: one per local address, 0 is the initial subflow's.
 ADDRESS_ID_V4_BASE: Final = 0  # + slot
 ADDRESS_ID_V6_BASE: Final = 100  # + slot
@@ -74,6 +78,7 @@ def other_address_id(slot: int, ipv6: bool) -> int:
 
 # Ports. No port is assigned to the Convert service (RFC 8803 section 10.1); 5124 is the usual default.
 PORT_TPROXY: Final = 5128  # the workers' transparent listeners on the CPE, never reachable from outside
+PORT_TRIAL: Final = 5129  # where a trial from the LAN's side goes: no packet of it leaves the machine
 PORT_CONVERT: Final = 5124
 PORT_PROBE: Final = 5124  # UDP
 PORT_CONTROL: Final = 5125

@@ -22,6 +22,8 @@ What the table does with a packet, in the order of chain `prerouting` (after con
 The sets `refused4` and `refused6` are filled while running and survive when the rules are replaced. Chains hold no
 state of their own: replacing all rules in one transaction is invisible to traffic.
 
+The machine's own trial of all this enters by `lo`, marked: it meets the rules of 5 and nothing else of this.
+
 What comes from uplinks to the machine or through it is judged by the chains of `plan/firewall.py`.
 """
 
@@ -132,6 +134,7 @@ def _prerouting(uplinks: list[UplinkIntent], lan: Expression) -> list[Rule]:
     return [
         *_strays(uplinks),
         *(_inbound(uplink) for uplink in uplinks),
+        _trial(),
         [differ(meta("iifname"), lan["match"]["right"]), RETURN],
         [equal(meta("l4proto"), "tcp"), *_settled_socket(), *_deliver()],
         [marked(CT_MARK, MARK_INTERCEPT), _any_socket(), *_deliver()],
@@ -146,6 +149,15 @@ def _prerouting(uplinks: list[UplinkIntent], lan: Expression) -> list[Rule]:
         [differ(tcp_flags(), "syn"), within(ct("state"), "new"), marked(CT_MARK, 0), *pin(MARK_KEEP, "kept")],
         [{"jump": {"target": "steer"}}],
     ]
+
+
+def _trial() -> Rule:
+    """Treat as a LAN host's what this machine sends itself with the mark of what is intercepted: `control.lan_trial`.
+
+    Only who may change this table can set a mark, and such a packet never leaves the machine.
+    """
+    taken = marked(META_MARK, MARK_INTERCEPT)
+    return [equal(meta("iifname"), "lo"), taken, equal(tcp_flags(), "syn"), {"jump": {"target": "intercept"}}]
 
 
 def _strays(uplinks: list[UplinkIntent]) -> list[Rule]:

@@ -18,7 +18,7 @@ from hagw.model.facts import Facts, UplinkFacts
 from hagw.model.health import GatewayHealth, UplinkHealth
 from hagw.model.intent import GatewayIntent, IPAddress, PortalIntent, UplinkIntent
 from hagw.probe.counters import CounterFile, InterfaceCounters, link_header_bytes
-from hagw.probe.monitor import LinkSeen
+from hagw.probe.monitor import LinkSeen, NeighbourSeen
 from hagw.probe.path import Endpoints, Path, endpoints
 from hagw.probe.portal import PAGE_BYTES, look_for_portal
 from hagw.uplinks.interfaces import resolve
@@ -53,6 +53,7 @@ class _Line:
     counters: Counters = field(default_factory=lambda: Counters(0, 0, 0, 0))
     rates: LineRates = field(default_factory=lambda: LineRates(0.0, 0.0, 0, 0))
     rates_at: float | None = None
+    lost_routers: set[IPAddress] = field(default_factory=set)  # asked where they are, and did not answer
 
     def link(self) -> Link:
         facts = self.facts
@@ -134,6 +135,21 @@ class Prober:
                 self._fleet.link_changed(name, link, time.monotonic())
                 self._tell()
                 self._wake()
+
+    def neighbour_seen(self, seen: NeighbourSeen) -> None:
+        """Take from the monitor that a neighbour answers or not: a line whose router changed in that is asked at once.
+
+        Silence of the router is found out by what is lost, mostly sooner; its return by nothing else, on a line that is
+        asked ever more rarely, than by its announcing itself, or by answering somebody else on this machine.
+        """
+        for name, line in self._lines.items():
+            if line.facts.ifindex != seen.ifindex or seen.address not in (line.facts.gateway4, line.facts.gateway6):
+                continue
+            if seen.answers != (seen.address in line.lost_routers):
+                continue  # nothing new
+            line.lost_routers ^= {seen.address}
+            self._fleet.router_seen(name)
+            self._wake()
 
     def report_gateway(self, gateway: str, answered: bool, reason: str) -> None:
         """Take what a worker's connection to a gateway met: accepted, or refused or reset with this reason."""

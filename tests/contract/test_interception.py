@@ -15,10 +15,12 @@ from services import LAST, Server, ask, bound, connect, fetch, transparent_liste
 
 from hagw.control.clear import restore
 from hagw.kernel.machine import Machine
+from hagw.model.ids import MARK_INTERCEPT, PORT_TRIAL, TRIAL_WAYS
 
 pytestmark = pytest.mark.netns
 
 PORT = 80
+SO_MARK = 36
 OUTPUT = "add chain inet foreign o { type filter hook output priority -300; }"
 BOTH = pytest.mark.parametrize("address", [SERVER4, SERVER6])
 LINE_A = {SERVER4: "10.1.0.2", SERVER6: "2001:db8:1::2"}
@@ -74,6 +76,33 @@ def test_a_new_connection_is_intercepted_and_its_destination_known(site: Site, a
     site.settle()
     site.worker()
     assert fetch(site.host, address, PORT) == ["worker", HOST[address], address]
+
+
+@BOTH
+def test_the_machine_can_go_the_lans_way_itself(site: Site, address: str) -> None:
+    """With the mark of what is intercepted; while that is off, or nobody listens, it leads nowhere."""
+    own, trial = TRIAL_WAYS[address == SERVER6]
+
+    def go(mark: int = MARK_INTERCEPT) -> list[str]:
+        with site.topology.cpe.entered():
+            sock = socket.socket(socket.AF_INET6 if ":" in trial else socket.AF_INET, socket.SOCK_STREAM)
+        with sock:
+            sock.settimeout(0.3)
+            sock.setsockopt(socket.SOL_SOCKET, SO_MARK, mark)
+            sock.bind((own, 0))
+            try:
+                sock.connect((trial, PORT_TRIAL))
+            except (TimeoutError, ConnectionRefusedError):
+                return []
+            return ask(sock)
+
+    site.settle()
+    assert go() == []
+    site.worker()
+    assert go() == ["worker", own, trial]
+    site.settle(intercept=False)
+    assert go() == []
+    assert fetch(site.host, address, PORT)[0] == "server"
 
 
 @BOTH

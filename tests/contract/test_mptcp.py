@@ -2,6 +2,7 @@
 
 import errno
 import os
+import select
 import socket
 import struct
 import time
@@ -12,8 +13,14 @@ from ipaddress import ip_address
 import pytest
 from namespaces import Namespace, link
 
-from hagw.dataplane.mptcp_socket import SubflowReader
+from hagw.dataplane.loop import Loop
+from hagw.dataplane.mptcp_socket import SubflowInfo, SubflowReader
+from hagw.dataplane.paths import LIVED_S, Paths
+from hagw.dataplane.subflow_watch import SubflowWatch
+from hagw.dataplane.uplink_table import UplinkTable
 from hagw.kernel.mptcp import PathLimits, PathManager
+from hagw.kernel.mptcp_events import SubflowEvent, SubflowEvents
+from hagw.model.snapshot import UplinkView
 
 pytestmark = pytest.mark.netns
 
@@ -30,6 +37,8 @@ class Pair:
     server: socket.socket
     manager: PathManager
     ifindexes: tuple[int, int]
+    events: SubflowEvents
+    server_side: Namespace
 
     @property
     def token(self) -> int:
@@ -56,6 +65,20 @@ class Pair:
         assert self.client.recv(5) == b"hello"
 
 
+@dataclass
+class Watched:
+    """A connection as far as it is watched."""
+
+    paths: Paths
+    uplinks: UplinkTable
+    looks: int = 0
+
+    def look(self) -> None:
+        self.looks += 1
+        self.paths.observe(time.monotonic())
+        self.paths.reconcile(self.uplinks, time.monotonic())
+
+
 @pytest.fixture
 def pair(namespace: Callable[[str], Namespace]) -> Iterator[Pair]:
     client_side, server_side = namespace("client"), namespace("server")
@@ -72,13 +95,14 @@ def pair(namespace: Callable[[str], Namespace]) -> Iterator[Pair]:
     client_side.sysctl("net/mptcp/pm_type", "1")
     with client_side.entered():
         client = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_MPTCP)
-        manager = PathManager()
+        manager, events = PathManager(), SubflowEvents()
         ifindexes = (socket.if_nametoindex("up1"), socket.if_nametoindex("up2"))
     client.bind(("10.1.0.2", 0))
     client.connect(("10.1.0.1", PORT))
     server, _ = listener.accept()
     with listener, client, server, manager:
-        yield Pair(client, server, manager, ifindexes)
+        yield Pair(client, server, manager, ifindexes, events, server_side)
+    events.close()
 
 
 def create(pair: Pair, backup: bool = False) -> None:
@@ -113,6 +137,88 @@ def test_a_lost_line_is_removed_and_joined_again(pair: Pair) -> None:
     pair.exchange()
     pair.manager.sf_create(pair.token, local[0], 1, remote[0], PORT, pair.ifindexes[0])
     pair.exchange()
+
+
+def test_subflows_that_stand_and_subflows_that_end_are_told(pair: Pair) -> None:
+    def told() -> SubflowEvent:
+        assert select.select([pair.events], [], [], 3.0)[0], "nothing was told"
+        found = pair.events.read()
+        assert found is not None
+        assert len(found) == 1, found
+        return found[0]
+
+    pair.exchange()
+    create(pair)
+    stands = told()
+    assert (stands.token, stands.local[0], stands.has_ended) == (pair.token, "10.2.0.2", False)
+    pair.wait_subflows(1)
+    pair.exchange()
+    remote = (ip_address("10.2.0.1"), PORT)
+    pair.manager.sf_destroy(pair.token, (ip_address("10.2.0.2"), stands.local[1]), remote)
+    ended = told()
+    assert (ended.token, ended.local, ended.has_ended) == (pair.token, stands.local, True)
+    assert pair.events.read() == []
+
+
+def established(pair: Pair) -> list[SubflowInfo]:
+    """Return the subflow over the second link, if it stands."""
+    return [each for each in SubflowReader().read(pair.client) if each.local[0] == "10.2.0.2"]
+
+
+def until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 3
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+
+
+def test_a_burst_of_events_is_cut_off_and_said_to_be(pair: Pair) -> None:
+    pair.exchange()
+    pair.events._socket.setsockopt(socket.SOL_SOCKET, 33, 2048)  # SO_RCVBUFFORCE: room for a few
+    for _ in range(40):
+        create(pair)
+        until(lambda: established(pair))
+        (found,) = established(pair)
+        local, remote = (ip_address(found.local[0]), found.local[1]), (ip_address(found.remote[0]), PORT)
+        pair.manager.sf_destroy(pair.token, local, remote)
+        until(lambda: not established(pair))
+    assert pair.events.read() is None
+    assert len(pair.events.read() or ()) < 40
+
+
+def test_a_subflow_that_the_peer_ends_is_made_anew_at_once(pair: Pair) -> None:
+    """Without being told, an idle connection is looked at every 5 s."""
+    pair.exchange()
+    loop = Loop()
+    uplinks = UplinkTable(
+        tuple(
+            UplinkView(slot, name, name, index, f"10.{slot}.0.2", None, "up")
+            for slot, (name, index) in enumerate(zip(("up1", "up2"), pair.ifindexes, strict=True), start=1)
+        )
+    )
+    remote = (ip_address("10.1.0.1"), PORT)
+    connection = Watched(
+        Paths(pair.client, pair.manager, SubflowReader(), remote, (1, "10.1.0.2"), frozenset((1, 2)), 0.0), uplinks
+    )
+    SubflowWatch(loop, pair.events).add(connection)  # type: ignore[arg-type]  # what it uses of one
+    connection.look()
+    pair.wait_subflows(1)
+    connection.look()
+    took_ms = []
+    for _ in range(5):
+        connection.paths.paths[2].asked_at -= 2 * LIVED_S  # it has lived
+        before = connection.paths.paths[2].info
+        pair.server_side.run("ss", "-K", "src", "10.1.0.1", "dst", "10.2.0.2")
+        began = time.monotonic()
+        while pair.subflows() != 1 or connection.paths.paths[2].info is before:
+            assert time.monotonic() - began < 3.0
+            loop.turn(0.002)
+            connection.paths.observe(time.monotonic()) if 2 in connection.paths.paths else None
+        took_ms.append(1000 * (time.monotonic() - began))
+        pair.exchange()
+    print(f"subflow made anew after {min(took_ms):.0f} to {max(took_ms):.0f} ms, looked at {connection.looks} times")
+    assert max(took_ms) < 250
+    assert connection.looks == 2 + 5
 
 
 def test_backup_is_set_on_a_live_subflow(pair: Pair) -> None:

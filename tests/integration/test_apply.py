@@ -1,5 +1,6 @@
 """A configuration changes while LAN hosts are served: nothing is lost, and what does no good is taken back."""
 
+import asyncio
 import json
 import os
 import signal
@@ -15,6 +16,7 @@ import yaml
 from plane_lab import INET, own_lab, read_exactly, read_line, until
 
 from hagw.cli.client import post
+from hagw.control.lan_trial import try_the_lans_way
 from hagw.lab import gateway, services
 from hagw.lab.lab import Lab
 from hagw.lab.traffic import Download, sha256_of
@@ -145,6 +147,25 @@ def test_fifty_rules_and_three_uplinks_are_applied_in_time_and_a_no_op_writes_no
     assert (same["result"], same["steps"]) == ("unchanged", 0)
     other = post(door, "/config/apply", {"text": "# a comment\n" + variants[1].read_text(), "filename": "x"})
     assert (other["result"], other["steps"]) == ("in force", 0)
+
+
+def test_the_lans_way_is_gone_without_a_lan_host(lab: Lab) -> None:
+    """Through the table, a worker and Multipath TCP to the gateway and back; it says so when the gateway is away."""
+
+    def go() -> list[str]:
+        with lab.in_namespace("cpe"):
+            return [asyncio.run(try_the_lans_way(family)) for family in (4, 6)]
+
+    began = time.monotonic()
+    assert go() == ["", ""]
+    print(f"the LAN's way: {1000 * (time.monotonic() - began) / 2:.0f} ms")
+    cut = "add table inet cut; add chain inet cut i { type filter hook input priority -400; tcp dport 5124 drop; }"
+    lab.run("hag", ["nft", cut], check=True)
+    try:
+        assert all(go())
+    finally:
+        lab.run("hag", ["nft", "delete table inet cut"], check=True)
+    until(lambda: go() == ["", ""], 5.0)
 
 
 def test_nobody_confirms(lab: Lab, write: Callable[..., Path]) -> None:

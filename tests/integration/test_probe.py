@@ -8,13 +8,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from ipaddress import IPv4Address
 
 import pytest
 from probe_net import HAG4, HAG6, KEY, NAMES, PORT, ProbeNet, entered, gateway, thread_in, uplinks
 
 from hagw.model.health import GatewayHealth, UplinkHealth
 from hagw.pmf.responder import EchoCustomer, Responder
-from hagw.probe.monitor import LinkSeen, Monitor
+from hagw.probe.monitor import LinkSeen, Monitor, NeighbourSeen
 from hagw.probe.prober import Prober
 
 pytestmark = [pytest.mark.netns, pytest.mark.slow]
@@ -65,6 +66,7 @@ class Cpe:
         self.news: list[tuple[float, str, str, str]] = []
         self.links: list[tuple[float, LinkSeen]] = []
         self.changes: list[float] = []
+        self.neighbours: list[NeighbourSeen] = []
         self.heard: list[float] = []
         self._gateways = (gateway(destination),)
         self._ready = threading.Event()
@@ -75,7 +77,7 @@ class Cpe:
         self.loop = asyncio.get_running_loop()
         self.prober = Prober(self._uplink, self._gateway, lambda _, at: self.heard.append(at))
         self.prober.update(uplinks(), self.net.facts(), self._gateways)
-        monitor = Monitor(self._link, lambda: self.changes.append(time.monotonic()), lambda: None)
+        monitor = Monitor(self._link, lambda: self.changes.append(time.monotonic()), lambda: None, self._neighbour)
         self._tasks = [self.loop.create_task(self.prober.run()), self.loop.create_task(monitor.run())]
         self._ready.set()
         await asyncio.wait(self._tasks, return_when=asyncio.FIRST_EXCEPTION)
@@ -101,6 +103,10 @@ class Cpe:
     def _link(self, seen: LinkSeen) -> None:
         self.links.append((time.monotonic(), seen))
         self.prober.link_seen(seen)
+
+    def _neighbour(self, seen: NeighbourSeen) -> None:
+        self.neighbours.append(seen)
+        self.prober.neighbour_seen(seen)
 
     def until(self, name: str, state: str, limit_s: float = 3.0) -> float:
         """Wait until that was told last about `name`; return when it was told (monotonic)."""
@@ -278,6 +284,30 @@ def test_addresses_routes_and_rules_are_told_as_one_change(net: ProbeNet, cpe: C
         time.sleep(0.005)
     assert 1 <= len(cpe.changes) - before <= 2
     net.run(net.cpe, "sh", "-c", "ip addr del 10.98.0.1/32 dev lo; ip rule del from 10.98.0.1 lookup 99")
+
+
+def test_an_idle_line_whose_router_falls_silent_is_asked_at_once_and_again_when_it_is_back(
+    net: ProbeNet, cpe: Cpe
+) -> None:
+    """Nothing but the neighbour table tells: the line carries nothing, and is asked once a minute."""
+    facts = net.facts()
+    router = IPv4Address("10.97.3.1")
+    wired = replace(facts.uplinks["wifi"], gateway4=router)
+    cpe.do(lambda: cpe.prober.update(uplinks(), net.facts(wifi=wired), (gateway(),)))
+    time.sleep(0.3)
+    net.run(net.cpe, "sysctl", "-qw", "net.ipv4.neigh.wifi.retrans_time_ms=50")
+    net.run(net.isp, "ip", "link", "set", "wifi", "arp", "off")
+    net.run(net.cpe, "ip", "neighbour", "replace", str(router), "dev", "wifi", "nud", "failed")
+    began = time.monotonic()
+    took_ms = 1000 * (cpe.until("wifi", "suspect", 2.0) - began)
+    assert any(not seen.answers for seen in cpe.neighbours if seen.address == router)
+    print(f"router silent: suspect {took_ms:.0f} ms later")
+    time.sleep(1.0)
+    net.run(net.isp, "ip", "link", "set", "wifi", "arp", "on")
+    net.run(net.isp, "ip", "neighbour", "flush", "dev", "wifi")
+    net.run(net.isp, "ping", "-c", "1", "-W", "1", "10.97.3.2")
+    cpe.until("wifi", "up", 2.0)
+    assert any(seen.answers for seen in cpe.neighbours if seen.address == router)
 
 
 def test_an_overrun_event_queue_is_survived(net: ProbeNet, cpe: Cpe) -> None:

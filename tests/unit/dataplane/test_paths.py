@@ -5,10 +5,11 @@ import socket
 from dataclasses import replace
 from itertools import pairwise
 
+import pytest
 from paths_rig import ALL, DSL, LTE, REMOTE, REMOTE6, WIFI, Kernel, table
 
 from hagw.dataplane.flows import timeline
-from hagw.dataplane.paths import BACKOFF_MAX_S, JOIN_TIMEOUT_S, RETRY_UNACKED_S, Paths
+from hagw.dataplane.paths import BACKOFF_MAX_S, JOIN_TIMEOUT_S, NOT_YET_S, RETRY_UNACKED_S, Paths
 from hagw.model.ids import address_id
 
 
@@ -80,7 +81,7 @@ def test_a_connection_that_is_never_acknowledged_is_not_asked_for_all_the_time(p
 
 
 def test_other_failures_are_tried_again_ever_more_rarely(paths: Paths, kernel: Kernel) -> None:
-    kernel.failing = {"192.0.2.2": errno.ENETUNREACH}
+    kernel.failing = {"192.0.2.2": errno.EINVAL}
     waits = []
     now = 0.0
     for _ in range(10):
@@ -177,3 +178,47 @@ def test_a_resting_connection_whose_last_unmetered_line_dies_joins_a_metered_one
     assert not kernel.asked()
     paths.reconcile(table(replace(DSL, state="suspect"), lte, wifi), 2.0)
     assert len([call for call in kernel.asked() if call[0] == "create"]) == 1
+
+
+@pytest.mark.parametrize(("lived_s", "wait_s"), [(0.3, 0.25), (5.0, None)])
+def test_a_subflow_that_had_lived_is_made_anew_at_once(
+    paths: Paths, kernel: Kernel, lived_s: float, wait_s: float | None
+) -> None:
+    kernel.establish("192.0.2.1")
+    kernel.establish("192.0.2.2")
+    kernel.establish("192.0.2.3")
+    paths.reconcile(ALL, 0.0)
+    paths.observe(0.1)
+    kernel.asked()
+    del kernel.subflows["192.0.2.2"]
+    paths.observe(lived_s)
+    again = paths.reconcile(ALL, lived_s)
+    if wait_s is None:
+        assert (again, kernel.asked()) == (None, [("create", "192.0.2.2", address_id(2, False), 12, False)])
+    else:
+        assert (again, kernel.asked()) == (lived_s + wait_s, [])
+
+
+def test_news_is_what_ended_though_it_is_counted_on_and_what_is_waited_for(paths: Paths, kernel: Kernel) -> None:
+    kernel.establish("192.0.2.1")
+    paths.reconcile(ALL, 0.0)
+    paths.observe(0.1)
+    assert paths.is_news(("192.0.2.1", 40_000), has_ended=True)
+    assert not paths.is_news(("192.0.2.1", 39_999), has_ended=True), "an earlier one from the same address"
+    assert not paths.is_news(("192.0.2.9", 40_000), has_ended=True)
+    assert not paths.is_news(("192.0.2.2", 40_000), has_ended=False), "the next look will do"
+    paths.withhold({2: "harms"}, 0.2)
+    assert paths.is_news(("192.0.2.2", 40_000), has_ended=False), "it has to become a backup"
+    assert not paths.is_news(("192.0.2.1", 40_000), has_ended=False)
+
+
+def test_a_route_that_comes_a_little_later_than_the_address_is_found_soon(paths: Paths, kernel: Kernel) -> None:
+    """Each wait is a small part of what was waited already; one that never comes costs little."""
+    kernel.failing = {"192.0.2.2": errno.ENETUNREACH}
+    now, tries = 0.0, 0
+    while now < 60.0:
+        again = paths.reconcile(ALL, now)
+        assert again is not None
+        assert 0.0 < again - now <= NOT_YET_S + 0.26 * now
+        now, tries = again, tries + 1
+    assert tries < 40

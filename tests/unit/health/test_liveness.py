@@ -120,6 +120,25 @@ def test_packets_that_arrive_beside_open_questions_give_it_more_time() -> None:
     assert judge.line.reason.startswith("packets arrive but")
 
 
+def test_a_suspect_line_is_asked_at_once_when_there_is_reason_to() -> None:
+    judge = Judge()
+    judge.line.asked(9, judge.now)
+    judge.turns(1.0)
+    assert judge.line.state == "suspect"
+    judge.line.asked(10, judge.now)
+    judge.now += 0.05
+
+    def is_asked() -> bool:
+        return judge.line.turn(judge.now, 0, 0, 0, Surroundings(2, True, judge.now, judge.now, "up"))
+
+    assert not is_asked()
+    judge.line.hurry()
+    assert is_asked()
+    judge.line.asked(11, judge.now)
+    judge.now += 0.05
+    assert not is_asked(), "once"
+
+
 def test_what_a_changed_way_leads_to_is_asked_once_without_hurry() -> None:
     now = 100.0
     line = Liveness(Profile(), Link(), now)

@@ -1,11 +1,12 @@
 """What rtnetlink messages say about links, and nf_tables messages about our table."""
 
 import struct
+from ipaddress import ip_address
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hagw.probe.monitor import LinkSeen, is_about_our_table, links_of
+from hagw.probe.monitor import LinkSeen, NeighbourSeen, is_about_our_table, links_of, neighbours_of
 
 UP, LOWER_UP = 0x1, 0x10000
 
@@ -32,6 +33,31 @@ def test_bridge_ports_and_other_messages_are_passed_over() -> None:
 def test_damaged_messages_end_the_reading(data: bytes) -> None:
     links_of(data)
     assert links_of(message(16, 1, 0) + data)[0].ifindex == 1
+
+
+def neighbour_message(state: int, address: bytes, kind: int = 28) -> bytes:
+    lladdr = struct.pack("=HH6sxx", 10, 2, bytes(6))
+    body = struct.pack("=BxxxiHBB", 2, 3, state, 0, 1) + lladdr + struct.pack("=HH", 4 + len(address), 1) + address
+    return struct.pack("=IHHII", 16 + len(body), kind, 0, 0, 0) + body
+
+
+def test_neighbours_are_told_once_they_have_answered_or_failed_to() -> None:
+    router, six = bytes([192, 0, 2, 1]), bytes.fromhex("fe80") + bytes(13) + b"\x01"
+    told = [neighbour_message(state, router) for state in (0x01, 0x02, 0x10, 0x20, 0x04, 0x40)]
+    told += [neighbour_message(0x02, router, kind=29), message(16, 3, UP), neighbour_message(0x20, six)]
+    four = ip_address("192.0.2.1")
+    assert neighbours_of(b"".join(told)) == [
+        NeighbourSeen(3, four, True),
+        NeighbourSeen(3, four, False),
+        NeighbourSeen(3, four, True),
+        NeighbourSeen(3, ip_address("fe80::1"), False),
+    ]
+
+
+@given(st.binary(max_size=300))
+def test_damaged_neighbour_messages_end_the_reading(data: bytes) -> None:
+    neighbours_of(data)
+    assert len(neighbours_of(neighbour_message(0x02, bytes(4)) + data)) >= 1
 
 
 def table_message(kind: int, table: bytes, second: bytes = b"x", family: int = 1) -> bytes:
