@@ -8,7 +8,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, IPvAnyAddress
 
 from hagw.model.flow import TCP, FlowKey
-from hagw.policy.explain import SCHEMA, flow_text
+from hagw.policy.explain import flow_document
 from hagw.policy.first_bytes import domain_name
 
 NAME_MAX: Final = 253
@@ -73,6 +73,6 @@ def explain_resources(daemon: Explains) -> APIRouter:
         found = await daemon.flow(flow_id)
         if found is None:
             raise HTTPException(404, f"No flow {flow_id} is known; ended ones are kept for two minutes.")
-        return JSONResponse({"schema": SCHEMA, "flow": found, "text": flow_text(found)})
+        return JSONResponse(flow_document(found))
 
     return router

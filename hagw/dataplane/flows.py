@@ -82,6 +82,7 @@ def cpe_flow(
         "bytes_down": down,
         "bytes_up": up,
         "by_uplink": by_uplink,
+        "costs": {name: uplinks.cost(name) for name in by_uplink},
         "subflows": [] if paths is None else paths.documents(uplinks),
         "started_s": round(started, 3),
     }

@@ -35,6 +35,11 @@ class UplinkTable:
         """Return the lines that a data cap leaves for overflow only, each with its reason."""
         return {slot: uplink.reason for slot, uplink in self.by_slot.items() if uplink.cap != "normal"}
 
+    def cost(self, name: str) -> dict[str, int | bool]:
+        """Return what the configuration says of an uplink's costs."""
+        uplink = self.by_slot.get(self.slot_by_name.get(name, 0))
+        return {"cost": 0 if uplink is None else uplink.cost, "metered": uplink is not None and uplink.metered}
+
     def is_metered(self, slot: int) -> bool:
         """Say whether bytes over the uplink cost money."""
         uplink = self.by_slot.get(slot)

@@ -26,7 +26,11 @@ def explain(policy: Policy, flow: FlowKey, not_intercepted: str | None = None) -
     rule = next((rule for rule in policy.rules.awake if rule.name == decision.rule), None)
     document = {
         "schema": SCHEMA,
-        "flow": {**_fields(flow), "protocol": protocol_name(flow.protocol)},
+        "flow": {
+            **_fields(flow),
+            "protocol": protocol_name(flow.protocol),
+            "domain_confidence": confidence(flow.domain_source),
+        },
         "path": decision.path,
         "rule": decision.rule,
         "mode": decision.mode,
@@ -38,6 +42,18 @@ def explain(policy: Policy, flow: FlowKey, not_intercepted: str | None = None) -
         "notes": list(_notes(policy, flow, is_forwarded)),
     }
     return {**document, "text": list(_text(document))}
+
+
+def confidence(source: str) -> str | None:
+    """Return how sure a server's name is: "high" where this very flow told it, None where there is none."""
+    return _CONFIDENCE.get(source)
+
+
+def flow_document(flow: Document) -> Document:
+    """Return what the API tells of a live or recent flow; `flow` is its entry with its timeline."""
+    told = {**flow, "domain_confidence": confidence(flow.get("domain_source") or "none")}
+    timeline = flow.get("timeline") or [None]
+    return {"schema": SCHEMA, "flow": {**told, "last_change": timeline[-1]}, "text": flow_text(flow)}
 
 
 def flow_text(flow: Document) -> list[str]:
@@ -77,7 +93,8 @@ def _uplink(
     uplink: UplinkView, decision: Decision, rule: RuleIntent | None, flow: FlowKey, is_forwarded: bool
 ) -> Document:
     use, reason = _use(uplink, decision, rule, ipv6=":" in flow.server, is_forwarded=is_forwarded)
-    return {"name": uplink.name, "state": uplink.state, "use": use, "reason": reason}
+    costs = {"cost": uplink.cost, "metered": uplink.metered}
+    return {"name": uplink.name, "state": uplink.state, "use": use, "reason": reason, **costs}
 
 
 def _use(
@@ -149,6 +166,7 @@ def _text(document: Document) -> Iterator[str]:
     yield from document["notes"]
 
 
+_CONFIDENCE = {"sni": "high", "host": "high", "dns": "low"}
 _MARKS = {"match": "+", "no match": "-", "not reached": "."}
 
 
@@ -169,7 +187,7 @@ def _flow_text(flow: Document) -> Iterator[str]:
     yield f"{flow['path']}{over}, {flow['state']}: {flow['why']}"
     yield f"Rule {flow['rule']}, mode {flow['mode']}. {flow['bytes_down']} bytes down, {flow['bytes_up']} bytes up:"
     for name, carried in flow["by_uplink"].items():
-        yield f"  {name}: {carried['down']} down, {carried['up']} up"
+        yield f"  {name}: {carried['down']} down, {carried['up']} up{_cost(flow, name)}"
     if flow.get("subflows"):
         yield "Subflows now:"
     for subflow in flow.get("subflows") or ():
@@ -180,6 +198,15 @@ def _flow_text(flow: Document) -> Iterator[str]:
     for event in flow.get("timeline") or ():
         reason = f": {event['reason']}" if event["reason"] else ""
         yield f"  {event['at_s']:+9.3f}  {event['uplink']} {event['event']}{reason}"
+
+    if flow.get("timeline"):
+        last = flow["timeline"][-1]
+        yield f"Last change at {last['at_s']:+.3f} s: {last['uplink']} {last['event']}."
+
+
+def _cost(flow: Document, name: str) -> str:
+    found = (flow.get("costs") or {}).get(name)
+    return "" if found is None else f" (cost {found['cost']}{', metered' if found['metered'] else ''})"
 
 
 def _end(flow: Document, which: str) -> str:
@@ -193,4 +220,6 @@ def _named(flow: Document) -> str:
     if not flow.get("domain"):
         return ""
     source = flow.get("domain_source") or "none"
-    return f" ({flow['domain']}, {'as given' if source == 'given' else f'by {source}'})"
+    sure = confidence(source)
+    how = "as given" if source == "given" else f"by {source}" + (f", confidence {sure}" if sure else "")
+    return f" ({flow['domain']}, {how})"

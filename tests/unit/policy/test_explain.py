@@ -8,7 +8,7 @@ from hagw.model.flow import UDP, FlowKey
 from hagw.model.intent import RuleIntent, TimeWindow
 from hagw.model.snapshot import CpeSnapshot
 from hagw.policy.decide import Policy
-from hagw.policy.explain import explain, flow_text
+from hagw.policy.explain import explain, flow_document, flow_text
 
 LINE = SNAPSHOT.uplinks[0]
 NAMED = replace(FLOW, domain="www.example.org", domain_source="sni")
@@ -28,7 +28,7 @@ def told(flow: FlowKey = NAMED, rules: tuple[RuleIntent, ...] = RULES, **changes
 
 def test_every_rule_says_why_it_fits_or_not() -> None:
     assert told() == [
-        "192.168.77.11:40000 -> 203.0.113.10:443 tcp (www.example.org, by sni)",
+        "192.168.77.11:40000 -> 203.0.113.10:443 tcp (www.example.org, by sni, confidence high)",
         "converted: rule films bonds dsl",
         "Rules:",
         "  - night (1): time is other hours, not mon 00:00-01:00",
@@ -86,7 +86,8 @@ def test_a_live_flow_tells_its_story() -> None:
         "id": "7", "client": "fd77::11", "client_port": 4, "server": "2001:db8::1", "server_port": 443, "domain": None,
         "domain_source": "none", "path": "converted", "gateway": "hag", "rule": "r", "mode": "load-balancing",
         "why": "rule r bonds dsl, lte", "state": "relaying", "bytes_down": 10, "bytes_up": 2,
-        "by_uplink": {"dsl": {"down": 10, "up": 2}},
+        "by_uplink": {"dsl": {"down": 10, "up": 2}, "lte": {"down": 4, "up": 0}},
+        "costs": {"dsl": {"cost": 0, "metered": False}, "lte": {"cost": 10, "metered": True}},
         "subflows": [{"uplink": "dsl", "state": "established", "backup": False, "rtt_ms": 24.2}],
         "timeline": [
             {"at_s": -3.25, "uplink": "dsl", "event": "established", "reason": ""},
@@ -97,10 +98,14 @@ def test_a_live_flow_tells_its_story() -> None:
         "Flow 7: [fd77::11]:4 -> [2001:db8::1]:443",
         "converted over hag, relaying: rule r bonds dsl, lte",
         "Rule r, mode load-balancing. 10 bytes down, 2 bytes up:",
-        "  dsl: 10 down, 2 up",
+        "  dsl: 10 down, 2 up (cost 0)",
+        "  lte: 4 down, 0 up (cost 10, metered)",
         "Subflows now:",
         "  dsl: established, RTT 24 ms",
         "What happened, in seconds since the flow began (a warm connection is older than its flow):",
         "     -3.250  dsl established",
         "    +12.500  lte withdrawn: suspect: silent",
+        "Last change at +12.500 s: lte withdrawn.",
     ]
+    document = flow_document(flow)["flow"]
+    assert (document["last_change"]["uplink"], document["domain_confidence"]) == ("lte", None)
