@@ -119,7 +119,8 @@ async def _main(archive: Archive, in_force: InForce) -> None:
     gateway = Gateway(intent, __version__, kernel, CappedHealth(prober, caps), _seats)
     caps.look()  # what is used up by the ledger is not used for a moment either
     caps.on_change = gateway.caps_changed
-    gateway.caps = caps
+    if role == "cpe":
+        gateway.caps = caps
 
     def uplink_changed(name: str, health: UplinkHealth) -> None:
         gateway.uplink_changed(name, health)
