@@ -5,8 +5,9 @@ keys are in its configuration, does without.
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,6 +21,7 @@ from hagw.errors import HagwError, RegistryUnavailable
 from hagw.model.intent import CpeIntent, CustomerIntent, GatewayIntent, HagIntent
 from hagw.model.snapshot import CpeSnapshot, UplinkView
 from hagw.registry.roll import Roll
+from hagw.registry.usage import Batch, Spool, Used, fresh_name
 from hagw.registry.watch import RollWatch
 
 if TYPE_CHECKING:
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 
 ROLL_FILE: Final = "customers.json"
 LOOK_EVERY_S: Final = 1.0
+ACCOUNT_EVERY_S: Final = 2.0
+MONTH_OVER: Final = "its bytes of this month are used up"
 
 log = structlog.get_logger("hagw.channel")
 
@@ -54,6 +58,9 @@ class HagSide:
         self._gateway = gateway
         self._state_dir = state_dir
         self._server: ChannelServer | None = None
+        self._spool = Spool(state_dir / "usage", Disk().replace)
+        self._served: tuple[CustomerIntent, ...] = ()
+        self._month: tuple[str, Mapping[str, int]] = ("", {})
         self.watch = RollWatch(
             lambda: self._intent().registry_url,
             lambda url: open_registry(url, state_dir),
@@ -75,6 +82,53 @@ class HagSide:
         async with asyncio.TaskGroup() as group:
             group.create_task(self.watch.run())
             group.create_task(self._serve())
+            group.create_task(self._account())
+
+    async def _account(self) -> None:
+        """Read what customers use, queue it on the disk, and have the registry add it up, for ever."""
+        while True:
+            await asyncio.sleep(ACCOUNT_EVERY_S)
+            try:
+                await self._gateway.workers.read_usage(self._keep_reading)
+                registry = await self.watch.registry()
+                if registry is not None:
+                    while await self._spool.flush(registry):
+                        pass
+                    month = time.strftime("%Y-%m", time.gmtime())
+                    self._month = month, await registry.month_bytes(month)
+                    self._roll_changed(self.watch.roll)
+            except HagwError:
+                pass  # the registry is away: the watch says so, and what was read waits on the disk
+            except OSError as why:
+                log.warning("usage not kept on disk", reason=str(why))
+
+    async def _keep_reading(self, batch: str, day: str, used: list[list[Any]]) -> None:
+        """Have a reading on the disk before its worker forgets it; of configured customers nobody wants to know."""
+        others = {customer.name for customer in self._intent().customers}
+        counted = tuple(Used(name, day, "", down, up, flows) for name, down, up, flows in used if name not in others)
+        if counted:
+            await asyncio.to_thread(self._spool.put, Batch(batch, counted))
+
+    def _told(self, name: str, uplinks: Mapping[str, tuple[int, int]]) -> None:
+        """Queue what a CPE says of its lines."""
+        day = time.strftime("%Y-%m-%d", time.gmtime())
+        used = tuple(Used(name, day, uplink, down, up, 0) for uplink, (down, up) in uplinks.items())
+        try:
+            self._spool.put(Batch(fresh_name(), used))
+        except OSError as why:
+            log.warning("usage not kept on disk", reason=str(why))
+
+    def _customers(self, roll: Roll) -> tuple[CustomerIntent, ...]:
+        """Return the roll's customers, with those blocked who have used up their month."""
+        month, used = self._month
+        spent = {name for name in used if month == time.strftime("%Y-%m", time.gmtime())}
+
+        def judged(customer: CustomerIntent) -> CustomerIntent:
+            limit = customer.limits.month_bytes
+            over = limit is not None and customer.name in spent and used[customer.name] >= limit
+            return replace(customer, blocked=MONTH_OVER) if over else customer
+
+        return tuple(judged(customer) for customer in roll.customers)
 
     async def _serve(self) -> None:
         """Serve where the configuration says, anew when it says otherwise."""
@@ -110,7 +164,8 @@ class HagSide:
         return intent
 
     def _roll_changed(self, roll: Roll) -> None:
-        self._gateway.customers_changed(roll.customers)
+        self._served = self._customers(roll)
+        self._gateway.customers_changed(self._served)
         if self._server is not None:
             self._server.roll_changed()
 
@@ -118,7 +173,7 @@ class HagSide:
         from hagw.channel.server import Desk
 
         def customers() -> Mapping[str, CustomerIntent]:
-            return {customer.name: customer for customer in self.watch.roll.customers}
+            return {customer.name: customer for customer in self._served}
 
         async def redeem(secret: bytes, device_key: bytes) -> tuple[str, bytes]:
             enrolled = await (await self._registry()).redeem(secret, device_key)
@@ -137,7 +192,7 @@ class HagSide:
             device_keys=lambda: self.watch.roll.device_keys,
             redeem=redeem,
             taken_over=taken_over,
-            used=lambda _name, _uplinks: None,
+            used=self._told,
             probe=lambda: {"port": self._intent().probe_port},
         )
 
@@ -196,7 +251,7 @@ class CpeSide:
         changed = False
         for name, (credentials, seen) in known.items():
             if name not in self._kept:
-                client = ChannelClient(name, credentials, self._ways(name), self._keeper(name))
+                client = ChannelClient(name, credentials, self._ways(name), self._keeper(name), self._carried(name))
                 self._kept[name] = _Kept(client, group.create_task(client.run()), seen)
                 changed = True
         if changed:
@@ -251,6 +306,17 @@ class CpeSide:
             asyncio.get_running_loop().call_soon(self._tell)
 
         return keep
+
+    def _carried(self, name: str) -> "Callable[[], Mapping[str, tuple[int, int]]]":
+        """Return what tells IP bytes down and up by line; gateways of one registry need it once, from the first."""
+
+        def carried() -> Mapping[str, tuple[int, int]]:
+            if name != next(iter(self._kept), None):
+                return {}
+            lines = self._gateway.status()["uplinks"]
+            return {line["name"]: (line["bytes_down"] or 0, line["bytes_up"] or 0) for line in lines}
+
+        return carried
 
     def _standings(self) -> dict[str, ChannelStatus]:
         enrolling = [each.name for each in self._gateways() if not each.key]

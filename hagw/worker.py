@@ -171,6 +171,11 @@ class Control:
             case "flow":
                 flow = plane.flow(str(request["flow"]))
                 client.send({"op": "flows", "id": request["id"], "flows": [] if flow is None else [flow]})
+            case "usage" if isinstance(plane, HagWorker):
+                reading = plane.usage(str(request.get("ack", "")))
+                client.send({"op": "flows", "id": request["id"], "flows": [reading]})
+            case "elsewhere" if isinstance(plane, HagWorker):
+                plane.customers.take_elsewhere({str(name): int(count) for name, count in request["flows"].items()})
             case "heard":
                 plane.heard(request["gateway"], float(request["at"]))
             case "stop":

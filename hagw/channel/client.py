@@ -5,7 +5,7 @@ A line that dies under a channel costs it nothing but a new connection over the 
 
 import asyncio
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -23,6 +23,8 @@ from hagw.errors import HagwError, Refused
 CONNECT_S: Final = 3.0
 ANSWER_S: Final = 5.0
 PING_EVERY_S: Final = 120.0
+USAGE_EVERY_S: Final = 60.0
+USAGE_WORTH_BYTES: Final = 1_000_000
 RETRY_S: Final = (0.2, 0.5, 1.0, 2.0, 5.0, 15.0, 60.0)
 
 log = structlog.get_logger("hagw.channel")
@@ -108,7 +110,11 @@ async def _enrol(talk: _Conversation, code: Code, device_key: bytes) -> Credenti
 
 
 class ChannelClient:
-    """Keeps a channel to one gateway. `ways` gives the usable lines, best first; `keep` has credentials on the disk."""
+    """Keeps a channel to one gateway.
+
+    `ways` gives the usable lines, best first; `keep` has credentials on the disk; `carried` tells each line's
+    IP bytes down and up.
+    """
 
     def __init__(
         self,
@@ -116,12 +122,17 @@ class ChannelClient:
         credentials: Credentials,
         ways: Callable[[], Sequence[Way]],
         keep: Callable[[Credentials], None],
+        carried: Callable[[], Mapping[str, tuple[int, int]]] = dict,
+        usage_every_s: float = USAGE_EVERY_S,
     ) -> None:
         self.gateway = gateway
         self.standing = Standing()
         self.credentials = credentials
         self._ways = ways
         self._keep = keep
+        self._carried = carried
+        self._usage_every_s = usage_every_s
+        self._told: Mapping[str, tuple[int, int]] = {}
         self._news = asyncio.Event()
         self._ponged = asyncio.Event()
         self._failures = 0
@@ -197,6 +208,7 @@ class ChannelClient:
             async with asyncio.TaskGroup() as group:
                 reading = group.create_task(self._listen(talk))
                 group.create_task(self._ping(talk))
+                group.create_task(self._tell_usage(talk))
                 group.create_task(self._leave_with(way, reading))
         except ExceptionGroup as several:  # the first is why, the others are its consequences
             raise several.exceptions[0] from None
@@ -239,6 +251,17 @@ class ChannelClient:
             async with asyncio.timeout(ANSWER_S):
                 await self._ponged.wait()
 
+    async def _tell_usage(self, talk: _Conversation) -> None:
+        """Say what each line carried since the last time, if that is worth a packet."""
+        self._told = self._told or dict(self._carried())
+        while True:
+            await asyncio.sleep(self._usage_every_s)
+            now = dict(self._carried())
+            since = {line: _since(self._told.get(line, (0, 0)), counts) for line, counts in now.items()}
+            if sum(map(sum, since.values())) >= USAGE_WORTH_BYTES:
+                talk.send("usage", uplinks={line: {"down": down, "up": up} for line, (down, up) in since.items()})
+                self._told = now
+
     async def _leave_with(self, way: Way, reading: "asyncio.Task[None]") -> None:
         """End the conversation once its line is usable no more."""
         while way in self._ways():
@@ -271,6 +294,12 @@ async def _open(way: Way) -> _Conversation:
         writer.close()
         raise
     return talk
+
+
+def _since(before: tuple[int, int], now: tuple[int, int]) -> tuple[int, int]:
+    """Return how much two counts grew; one that fell has begun anew."""
+    down, up = (new - old if new >= old else new for old, new in zip(before, now, strict=True))
+    return down, up
 
 
 def _proves(key: bytes, given: object, about: bytes) -> bool:

@@ -150,6 +150,36 @@ def audit(
     )
 
 
+@customer.command()
+def usage(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="One customer; all if left out.")] = None,
+    since: Annotated[
+        str | None, typer.Option("--since", metavar="DAY", help="From this day on, 2026-11-01; this month if left out.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what customers carried, by day (UTC): payload as gateways counted it, IP bytes by uplink as CPEs tell."""
+    first = since or datetime.now(UTC).strftime("%Y-%m-01")
+    found = _ask(lambda registry: registry.usage(first, name))
+    if as_json:
+        print_document({"schema": SCHEMA, "usage": [asdict(each) for each in found]})
+        return
+    print_table(
+        ("CUSTOMER", "DAY", "UPLINK", "DOWN", "UP", "FLOWS"),
+        [
+            (
+                x.customer,
+                x.day,
+                x.uplink or "all",
+                size(x.bytes_down),
+                size(x.bytes_up),
+                str(x.flows) if not x.uplink else "-",
+            )
+            for x in found
+        ],
+    )
+
+
 def _ask(question: "Callable[[Registry], Awaitable[T]]") -> T:
     """Return what the registry answers. Raise ConfigError, Refused or RegistryUnavailable."""
     import asyncio  # as all of these: other verbs do without

@@ -388,7 +388,7 @@ class Gateway:
                 self.lines.mptcp,
                 self.lines.learned,
             )
-        return hag_snapshot(self._intent, self._facts, self._registered)
+        return hag_snapshot(self._intent, self._facts, self._registered, len(self._seats(self._intent)))
 
     def _publish(self, *, is_new: bool = False) -> None:
         """Give the workers a new snapshot if it decides otherwise, or if its measurements grew stale."""

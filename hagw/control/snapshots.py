@@ -45,7 +45,9 @@ def cpe_snapshot(
     )
 
 
-def hag_snapshot(intent: HagIntent, facts: Facts, registered: tuple[CustomerIntent, ...] = ()) -> HagSnapshot:
+def hag_snapshot(
+    intent: HagIntent, facts: Facts, registered: tuple[CustomerIntent, ...] = (), workers: int = 1
+) -> HagSnapshot:
     """Return what HAG workers need to know, as generation 0.
 
     Of two customers with one name, the configuration's is meant, not the registered one.
@@ -66,6 +68,7 @@ def hag_snapshot(intent: HagIntent, facts: Facts, registered: tuple[CustomerInte
         limits=intent.limits,
         congestion_control=congestion_control(intent.congestion_control, facts),
         ipv6_egress=facts.ipv6_egress,
+        workers=workers,
     )
 
 

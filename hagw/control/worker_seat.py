@@ -91,6 +91,11 @@ class Seat:
         """Return the flow with this id and its timeline if it has it, None when it does not answer in time."""
         return await self._ask({"op": "flow", "flow": flow_id}, timeout_s)
 
+    async def usage(self, acknowledged: str, timeout_s: float) -> dict[str, Any] | None:
+        """Return what customers used since the reading that is acknowledged, None when it does not answer in time."""
+        answer = await self._ask({"op": "usage", "ack": acknowledged}, timeout_s)
+        return answer[0] if answer else None
+
     async def _ask(self, request: dict[str, Any], timeout_s: float) -> list[dict[str, Any]] | None:
         if self._link is None:
             return None

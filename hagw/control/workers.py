@@ -6,7 +6,8 @@ Workers outlive the daemon: cancelling `run` leaves them alone, the next daemon 
 import asyncio
 import os
 import sys
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +22,7 @@ DRAIN_S = 5.0
 SURPLUS_DRAIN_S = 600.0  # nobody waits for these: their flows may as well end by themselves
 FLOWS_TIMEOUT_S = 0.5
 TRIAL_TIMEOUT_S = 2.0
+USAGE_TIMEOUT_S = 2.0
 
 Role = Literal["cpe", "hag"]
 
@@ -80,6 +82,8 @@ class Workers:
         self._running: dict[int, asyncio.Task[None]] = {}
         self._group: asyncio.TaskGroup | None = None
         self._newest: tuple[int, bytes] | None = None
+        self._usage_kept: dict[int, str] = {}
+        self._elsewhere = False
 
     async def run(self) -> None:
         """Keep all seats taken, for ever."""
@@ -131,6 +135,30 @@ class Workers:
         flows = [entry for answer in answers if answer is not None for entry in answer]
         silent = tuple(s.plan.index for s, answer in zip(self._seats, answers, strict=True) if answer is None)
         return FlowsAnswer(flows, silent)
+
+    async def read_usage(self, keep: Callable[[str, str, list[list[Any]]], Awaitable[None]]) -> None:
+        """Read what customers used, worker by worker: name of the reading, day, and customer, down, up, flows.
+
+        A reading that `keep` has not returned from is read again. Each worker is told what the others carry.
+        """
+        live: dict[int, dict[str, int]] = {}
+        for seat in self._seats:
+            answer = await seat.usage(self._usage_kept.get(seat.plan.index, ""), USAGE_TIMEOUT_S)
+            match answer:
+                case {"batch": str(batch), "day": str(day), "used": list(used), "live": dict(flows)}:
+                    live[seat.plan.index] = flows
+                    if used:
+                        await keep(batch, day, used)
+                        self._usage_kept[seat.plan.index] = batch
+        total = Counter[str]()
+        for flows in live.values():
+            total.update(flows)
+        for seat in self._seats:
+            own = live.get(seat.plan.index)
+            if own is not None and (total or self._elsewhere):
+                others = {name: count - own.get(name, 0) for name, count in total.items()}
+                seat.tell(encode({"op": "elsewhere", "flows": others}))
+        self._elsewhere = bool(total)
 
     async def try_gateway(self) -> str:
         """Have a worker open a connection to the gateway; return why that failed, "" = it did not."""

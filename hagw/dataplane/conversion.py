@@ -50,7 +50,7 @@ class ConverterSession:
     """One accepted connection; watches it from the start."""
 
     __slots__ = (
-        "_counted", "_dials", "_early", "_eof", "_idle_since", "_machine", "_moved", "_queue", "_relay",
+        "_accounted", "_counted", "_dials", "_early", "_eof", "_idle_since", "_machine", "_moved", "_queue", "_relay",
         "_reply_bytes", "_seen", "_server", "_started", "_timer", "_why", "_worker", "client", "customer",
         "customer_flow", "id", "peer", "state",
     )  # fmt: skip
@@ -75,6 +75,7 @@ class ConverterSession:
         self._started = worker.loop.now
         self._idle_since = worker.loop.now
         self._counted = 0
+        self._accounted = (0, 0)
         self._seen = 0
         self._why = ""
         worker.strangers[session_id] = self
@@ -195,11 +196,13 @@ class ConverterSession:
         if refusal is not None:
             self._refuse(machine, ErrorCode.NOT_AUTHORIZED, b"", refusal)
             return
-        if not worker.admit(self.customer.name):
-            worker.turned_away(self.peer[0], "crowded", "limits.pending_per_customer reached")
-            self._refuse(machine, ErrorCode.RESOURCE_EXCEEDED, error_value.retry(1), "too many pending connections")
+        hindrance = worker.admit(self.customer)
+        if hindrance is not None:
+            worker.turned_away(self.peer[0], "crowded", hindrance.reason)
+            self._refuse(machine, ErrorCode.RESOURCE_EXCEEDED, error_value.retry(hindrance.retry_s), hindrance.reason)
             return
         self.customer_flow = True
+        worker.customers.use(self.customer.name, 0, 0, 1)
         worker.counts["flows_total"] += 1
         self.state = "dialing"
         asked = any(option.kind == KIND_MPTCP for option in wanted.options)
@@ -326,7 +329,7 @@ class ConverterSession:
 
     def _settle_pending(self) -> None:
         if self.state == "dialing" and self.customer is not None:
-            self._worker.settled(self.customer.name)
+            self._worker.settled(self.customer)
 
     def _set_timer(self, delay_s: float, action: Callable[[], None]) -> None:
         """Let the one timer of this phase be `action` after `delay_s`."""
@@ -350,6 +353,14 @@ class ConverterSession:
         if relay is None:
             return 0, len(self._early)
         return max(relay.near.sent - self._reply_bytes, 0), relay.near.received + self._counted
+
+    def account(self) -> None:
+        """Have the customer's usage know of the bytes since the last time."""
+        assert self.customer is not None
+        down, up = self.bytes()
+        known_down, known_up = self._accounted
+        self._accounted = down, up
+        self._worker.customers.use(self.customer.name, down - known_down, up - known_up, 0)
 
     def look(self, now: float) -> None:
         """Hold the queue towards the customer to what its lines take."""

@@ -1,8 +1,11 @@
 """The customers as a HAG worker knows them: whose cookie it is, what each may reach, what each holds."""
 
-from collections.abc import Iterable
+import math
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
-from typing import Final
+from typing import Any, Final
 
 from hagw.convert import cookie
 from hagw.model.intent import IPAddress, IPNetwork
@@ -13,10 +16,29 @@ from hagw.policy.destinations import DestinationRules
 NOBODY: Final = CustomerView("", "")
 
 
-class Customer:
-    """One customer: its view parsed, and what it holds here, which lives on when the view changes."""
+BURST_S: Final = 2.0  # new connections that a customer may save up
+RETRY_S: Final = 1
+BLOCKED_RETRY_S: Final = 255  # the longest that fits into the error
 
-    __slots__ = ("keys", "name", "pending", "rules", "sources", "view")
+
+@dataclass(frozen=True, slots=True)
+class Hindrance:
+    """Why a customer gets no new connection now, and when it may try again."""
+
+    reason: str
+    retry_s: int
+
+
+class Customer:
+    """One customer: its view parsed, and what it holds here, which lives on when the view changes.
+
+    `elsewhere` counts its connections in the gateway's other workers, as the daemon last told.
+    """
+
+    __slots__ = (
+        "_refilled_at", "_share", "_tokens", "elsewhere", "flows", "keys", "name", "pending", "rules", "sources",
+        "view",
+    )  # fmt: skip
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -25,15 +47,46 @@ class Customer:
         self.sources: tuple[IPNetwork, ...] = ()
         self.rules = DestinationRules((), (), frozenset())
         self.pending = 0
+        self.flows = 0
+        self.elsewhere = 0
+        self._share = 1.0
+        self._tokens = -1.0  # not filled yet
+        self._refilled_at = 0.0
 
     def take(self, view: CustomerView, snapshot: HagSnapshot, own: frozenset[IPAddress]) -> None:
         """Work by another view, and by the gateway's own destinations."""
         self.view = view
         self.keys = tuple(bytes.fromhex(key) for key in (view.key, view.old_key) if key)
         self.sources = _networks(view.sources)
+        self._share = 1.0 / snapshot.workers
         self.rules = DestinationRules(
             allow=_networks((*snapshot.allow, *view.allow)), deny=_networks((*snapshot.deny, *view.deny)), own=own
         )
+
+    def hindrance(self, now: float, pending_max: int) -> Hindrance | None:
+        """Return why it gets no new connection, None = it does, and that is counted. `pending_max` is the gateway's."""
+        limits = self.view.limits
+        if self.view.blocked:
+            return Hindrance(self.view.blocked, BLOCKED_RETRY_S)
+        if limits.connections_max is not None and self.flows + self.elsewhere >= limits.connections_max:
+            return Hindrance("its limit of connections is reached", RETRY_S)
+        own_pending = pending_max if limits.pending_max is None else math.ceil(limits.pending_max * self._share)
+        if self.pending >= min(own_pending, pending_max):
+            return Hindrance("too many pending connections", RETRY_S)
+        if limits.connects_per_s is not None and not self._takes_token(limits.connects_per_s * self._share, now):
+            return Hindrance("its limit of new connections a second is reached", RETRY_S)
+        self.flows += 1
+        self.pending += 1
+        return None
+
+    def _takes_token(self, rate_per_s: float, now: float) -> bool:
+        full = max(1.0, rate_per_s * BURST_S)
+        filled = full if self._tokens < 0 else self._tokens + (now - self._refilled_at) * rate_per_s
+        self._tokens, self._refilled_at = min(full, filled), now
+        if self._tokens < 1.0:
+            return False
+        self._tokens -= 1.0
+        return True
 
 
 class Customers:
@@ -41,6 +94,11 @@ class Customers:
 
     def __init__(self) -> None:
         self._by_tag: dict[bytes, Customer] = {}
+        self._used: dict[str, list[int]] = {}
+        self._instance = os.urandom(8).hex()
+        self._batch = 0
+        self._told: list[list[str | int]] = []
+        self._told_day = ""
 
     def apply(self, snapshot: HagSnapshot) -> None:
         """Work by a new snapshot; what customers hold stays with those who are still there."""
@@ -71,6 +129,35 @@ class Customers:
         if found.sources and not any(ip_address(source) in network for network in found.sources):
             return None
         return found
+
+    def use(self, name: str, down: int, up: int, flows: int) -> None:
+        """Add to what a customer has used since the last reading."""
+        if down or up or flows:
+            used = self._used.setdefault(name, [0, 0, 0])
+            used[0] += down
+            used[1] += up
+            used[2] += flows
+
+    def usage(self, acknowledged: str, day: str) -> dict[str, Any]:
+        """Return a reading: the last one again until it is acknowledged, as its reader may have died with it."""
+        if acknowledged == self._name():
+            self._told = []
+        if not self._told and self._used:
+            self._batch += 1
+            self._told = [[name, *counts] for name, counts in self._used.items()]
+            self._told_day = day
+            self._used = {}
+        limited = (each for each in self._by_tag.values() if each.view.limits.connections_max is not None)
+        live = {each.name: each.flows for each in limited if each.flows}
+        return {"batch": self._name(), "day": self._told_day, "used": self._told, "live": live}
+
+    def take_elsewhere(self, flows: Mapping[str, int]) -> None:
+        """Take how many connections customers with a limit have in other workers."""
+        for each in self._by_tag.values():
+            each.elsewhere = flows.get(each.name, 0)
+
+    def _name(self) -> str:
+        return f"{self._instance}-{self._batch}"
 
 
 def _networks(prefixes: Iterable[str]) -> tuple[IPNetwork, ...]:

@@ -10,7 +10,7 @@ from ipaddress import ip_network
 from typing import Any, Final
 
 from hagw.dataplane.conversion import BadPeer, ConverterSession
-from hagw.dataplane.customers import Customer, Customers
+from hagw.dataplane.customers import Customer, Customers, Hindrance
 from hagw.dataplane.flows import ClosedFlows
 from hagw.dataplane.journal import Log
 from hagw.dataplane.loop import ACCEPT_PAUSE_S, EPOLLIN, Loop
@@ -162,27 +162,35 @@ class HagWorker:
         """Have the log tell, sooner or later, of a customer's connection that ended for want of use."""
         self._idle_peers.note(source, "idle", reason, self.loop.now)
 
-    def admit(self, customer: str) -> bool:
-        """Count a pending server connection of a customer; False when it has too many."""
-        pending = self.pending.get(customer, 0)
-        if pending >= self.limits.pending_per_customer:
-            return False
-        self.pending[customer] = pending + 1
-        return True
+    def admit(self, customer: Customer) -> Hindrance | None:
+        """Count a new connection of a customer, to be opened; return why not, if so."""
+        found = customer.hindrance(self.loop.now, self.limits.pending_per_customer)
+        if found is None:
+            self.pending[customer.name] = customer.pending
+        return found
 
-    def settled(self, customer: str) -> None:
+    def settled(self, customer: Customer) -> None:
         """A pending server connection came to its end, one way or the other."""
-        pending = self.pending.get(customer, 0) - 1
-        if pending > 0:
-            self.pending[customer] = pending
+        customer.pending -= 1
+        if customer.pending:
+            self.pending[customer.name] = customer.pending
         else:
-            self.pending.pop(customer, None)
+            self.pending.pop(customer.name, None)
+
+    def usage(self, acknowledged: str) -> dict[str, Any]:
+        """Return what customers used since the reading before."""
+        for session in self.sessions.values():
+            if session.customer_flow:
+                session.account()
+        return self.customers.usage(acknowledged, time.strftime("%Y-%m-%d", time.gmtime()))
 
     def ended(self, session: ConverterSession) -> None:
         """Forget a session and keep its record if it was a flow."""
         if self.sessions.pop(session.id, None) is None:
             return
-        if session.customer_flow:
+        if session.customer_flow and session.customer is not None:
+            session.account()
+            session.customer.flows -= 1
             down, up = session.bytes()
             self.bytes_down += down
             self.bytes_up += up

@@ -134,6 +134,7 @@ class HagSnapshot:
     limits: FlowLimits
     congestion_control: str
     ipv6_egress: bool
+    workers: int = 1  # that share a customer's limits
 
 
 Snapshot = CpeSnapshot | HagSnapshot

@@ -3,13 +3,15 @@
 import hashlib
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import RowMapping, insert, select, update
+from sqlalchemy import RowMapping, delete, func, insert, select, update
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -18,8 +20,10 @@ from hagw.model.intent import CustomerIntent, CustomerLimits, IPNetwork
 from hagw.registry import tables
 from hagw.registry.database import Database, database_url
 from hagw.registry.roll import Roll
+from hagw.registry.usage import Batch, Used
 
 KEY_SIZE: Final = 32
+BATCHES_KEPT_S: Final = 90 * 86_400  # a gateway that was away for longer has its last reading counted twice
 LIMITS: Final = tuple(field.name for field in fields(CustomerLimits))
 
 
@@ -238,6 +242,54 @@ class Registry:
             rows = await connection.execute(select(tables.audit).order_by(tables.audit.c.id.desc()).limit(newest))
             found = [Deed(r["at"], r["by"], r["action"], r["customer"], r["detail"]) for r in rows.mappings()]
         return tuple(reversed(found))
+
+    async def add_usage(self, batches: Sequence[Batch]) -> None:
+        """Add readings to the sums of their days; those that are in them already are left out."""
+        now = int(self._clock())
+        async with self._database.begin() as connection:
+            upsert = sqlite_insert if connection.dialect.name == "sqlite" else postgresql_insert
+            sums: dict[tuple[str, str, str], list[int]] = {}
+            for batch in batches:
+                noted = await connection.execute(
+                    upsert(tables.usage_batches).values(batch=batch.name, at=now).on_conflict_do_nothing()
+                )
+                for used in batch.used if noted.rowcount else ():
+                    known = sums.setdefault((used.customer, used.day, used.uplink), [0, 0, 0])
+                    for at, count in enumerate((used.bytes_down, used.bytes_up, used.flows)):
+                        known[at] += count
+            columns = tables.usage.c
+            for (customer, day, uplink), (down, up, flows) in sorted(sums.items()):
+                adding = upsert(tables.usage).values(
+                    customer=customer, day=day, uplink=uplink, bytes_down=down, bytes_up=up, flows=flows
+                )
+                more = {
+                    "bytes_down": columns.bytes_down + down,
+                    "bytes_up": columns.bytes_up + up,
+                    "flows": columns.flows + flows,
+                }
+                key = [columns.customer, columns.day, columns.uplink]
+                await connection.execute(adding.on_conflict_do_update(index_elements=key, set_=more))
+            old = tables.usage_batches.c.at < now - BATCHES_KEPT_S
+            await connection.execute(delete(tables.usage_batches).where(old))
+
+    async def usage(self, since_day: str, customer: str | None = None) -> tuple[Used, ...]:
+        """Return what was carried from a day on (UTC), by customer, day and uplink."""
+        columns = tables.usage.c
+        question = select(tables.usage).where(columns.day >= since_day)
+        if customer is not None:
+            question = question.where(columns.customer == customer)
+        async with self._database.begin() as connection:
+            rows = await connection.execute(question.order_by(columns.customer, columns.day, columns.uplink))
+            return tuple(Used(**row) for row in rows.mappings())
+
+    async def month_bytes(self, month: str) -> dict[str, int]:
+        """Return the bytes of a month (2026-11) by customer, as the gateways counted them."""
+        columns = tables.usage.c
+        both = func.sum(columns.bytes_down + columns.bytes_up)
+        question = select(columns.customer, both).where(columns.uplink == "", columns.day.startswith(month))
+        async with self._database.begin() as connection:
+            rows = await connection.execute(question.group_by(columns.customer))
+            return {name: int(count) for name, count in rows}
 
     async def _insert(self, connection: AsyncConnection, name: str, wanted: Wanted, state: str, key: bytes) -> int:
         values: dict[str, Any] = {"sources": [], "allow": [], "deny": [], "note": ""} | _values(wanted)

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from sqlalchemy import JSON, BigInteger, Column, Float, ForeignKey, Index, Integer, MetaData, String, Table, Text
+from sqlalchemy import JSON, BigInteger, Column, Float, ForeignKey, Integer, MetaData, String, Table, Text
 
 metadata: Final = MetaData()
 
@@ -52,19 +52,22 @@ audit: Final = Table(
 # One row: grows with every change that gateways must hear of.
 revision: Final = Table("revision", metadata, Column("number", BigInteger, nullable=False))
 
-# What a gateway's worker counted between two readings; the first three columns tell a batch that comes twice.
+# What customers carried, by day (UTC, 2026-11-23); uplink "" = as gateways counted it, all lines together.
 usage: Final = Table(
     "usage",
     metadata,
-    Column("id", Integer, primary_key=True),
-    Column("gateway", String(64), nullable=False),
-    Column("batch", String(64), nullable=False),
-    Column("customer", String(32), nullable=False),
-    Column("uplink", String(32), nullable=False),  # "" = as the gateway counted it, all lines together
-    Column("day", String(10), nullable=False),  # UTC, 2026-11-23
+    Column("customer", String(32), primary_key=True),
+    Column("day", String(10), primary_key=True),
+    Column("uplink", String(32), primary_key=True),
     Column("bytes_down", BigInteger, nullable=False),
     Column("bytes_up", BigInteger, nullable=False),
     Column("flows", BigInteger, nullable=False),
-    Index("usage_once", "gateway", "batch", "customer", "uplink", "day", unique=True),
-    Index("usage_by_customer", "customer", "day"),
+)
+
+# Which readings are in it already: one that comes twice counts once.
+usage_batches: Final = Table(
+    "usage_batches",
+    metadata,
+    Column("batch", String(64), primary_key=True),
+    Column("at", BigInteger, nullable=False),
 )

@@ -14,6 +14,7 @@ from sqlalchemy import text
 from hagw.errors import Refused, RegistryUnavailable
 from hagw.registry.customers import Registry, Wanted
 from hagw.registry.database import HEAD, Database, database_url, migrate
+from hagw.registry.usage import Batch, Spool, Used
 
 T = TypeVar("T")
 SECRET, DEVICE, DAY_S = b"0123456789", bytes(range(32)), 86_400.0
@@ -170,6 +171,42 @@ def test_every_change_leaves_its_trace_without_secrets(place: Place) -> None:
     ]
     assert trail[0].detail == "pending_max: 3"
     assert key.hex() not in str(trail)
+
+
+def test_usage_is_added_up_and_a_reading_that_comes_twice_counts_once(place: Place) -> None:
+    one = Batch("a-1", (Used("home", "2026-11-23", "", 10, 1, 1), Used("office", "2026-11-23", "", 5, 5, 0)))
+    two = Batch("a-2", (Used("home", "2026-11-23", "", 2**40, 0, 0), Used("home", "2026-12-01", "", 7, 0, 2)))
+    told = Batch("b-1", (Used("home", "2026-11-23", "dsl", 9, 9, 0),))
+    place.ask(lambda r: r.add_usage([one, two]))
+    place.ask(lambda r: r.add_usage([two, one, told]))
+    assert place.ask(lambda r: r.month_bytes("2026-11")) == {"home": 11 + 2**40, "office": 10}
+    assert place.ask(lambda r: r.month_bytes("2026-12")) == {"home": 7}
+    assert place.ask(lambda r: r.usage("2026-11-23", "home")) == (
+        Used("home", "2026-11-23", "", 10 + 2**40, 1, 1),
+        Used("home", "2026-11-23", "dsl", 9, 9, 0),
+        Used("home", "2026-12-01", "", 7, 0, 2),
+    )
+
+
+def test_usage_waits_on_the_disk_while_the_database_is_away(server: Postgres, tmp_path: Path) -> None:
+    place = Place(server.url(), tmp_path)
+    place.sql("DROP SCHEMA public CASCADE", "CREATE SCHEMA public")
+    spool = Spool(tmp_path / "usage", lambda path, words: path.write_text(words) and None)
+
+    async def run(registry: Registry) -> None:
+        await registry.revision()
+        await asyncio.to_thread(server.stop)
+        for number in range(5):
+            spool.put(Batch(f"a-{number}", (Used("home", "2026-11-23", "", 1, 0, 0),)))
+            with pytest.raises(RegistryUnavailable):
+                await spool.flush(registry)
+        (tmp_path / "usage" / "damaged.json").write_text("{")
+        await asyncio.to_thread(server.start)
+        assert await spool.flush(registry) == 5
+        assert await registry.month_bytes("2026-11") == {"home": 5}
+        assert not spool.waiting()
+
+    place.ask(run)
 
 
 def test_an_older_schema_is_brought_up_to_date_with_all_it_holds(place: Place) -> None:

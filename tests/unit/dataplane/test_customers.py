@@ -1,21 +1,27 @@
 """What a HAG's worker grants one customer, and another not."""
 
+import socket
+import struct
 from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import ip_address
 
 import pytest
-from plane_rig import HAG, SERVER, own_network, until
-from test_conversion import KEY, SNAPSHOT, Rig, connect_to, message, mint
+from plane_rig import HAG, SERVER, Server, own_network, turn_for, until
+from test_conversion import KEY, SNAPSHOT, Rig, connect_to, fill_backlog, make_room, message, mint
 
+from hagw.convert import error_value
 from hagw.convert.errors import ErrorCode
-from hagw.convert.tlv import Connect
+from hagw.convert.tlv import Connect, Error
+from hagw.dataplane.customers import Customers
+from hagw.model.intent import CustomerLimits
 from hagw.model.snapshot import CustomerView, from_json, to_json
 
 pytestmark = pytest.mark.netns
 
 OLD_KEY = bytes(range(100, 132))
 HOME, OFFICE = CustomerView("home", KEY.hex()), CustomerView("office", KEY.hex())
+LIMIT = error_value.retry(1)
 
 
 @pytest.fixture(scope="module")
@@ -86,3 +92,103 @@ def test_what_a_customer_may_reach(rig: Rig, customer: CustomerView, address: st
     serve(rig, customer, OFFICE)
     client = rig.ask(message(mint(), Connect(80, ip_address(address))))
     assert (rig.error(client).code == ErrorCode.NOT_AUTHORIZED) == refused
+
+
+# --- limits
+
+
+def refusal(rig: Rig, server: Server, customer: str = "home") -> Error:
+    return rig.error(rig.ask(connect_to(server, mint(customer))))
+
+
+def test_connections_beyond_the_limit_are_refused_and_room_is_found_again(rig: Rig) -> None:
+    serve(rig, replace(HOME, limits=CustomerLimits(connections_max=2)), OFFICE)
+    server = rig.server()
+    clients = [rig.ask(connect_to(server)) for _ in range(2)]
+    for _ in clients:
+        server.accept(rig.loop)
+    assert refusal(rig, server) == Error(ErrorCode.RESOURCE_EXCEEDED, LIMIT)
+    rig.ask(connect_to(server, mint("office")))
+    server.accept(rig.loop)
+    clients[0].sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    clients[0].sock.close()
+    until(rig.loop, lambda: rig.worker.stats()["flows_active"] == 2)
+    rig.ask(connect_to(server))
+    server.accept(rig.loop)
+
+
+def test_connections_in_other_workers_count(rig: Rig) -> None:
+    serve(rig, replace(HOME, limits=CustomerLimits(connections_max=2)))
+    server = rig.server()
+    rig.worker.customers.take_elsewhere({"home": 2})
+    assert refusal(rig, server).code == ErrorCode.RESOURCE_EXCEEDED
+    rig.worker.customers.take_elsewhere({})
+    rig.ask(connect_to(server))
+    server.accept(rig.loop)
+
+
+def test_new_connections_are_rationed(rig: Rig) -> None:
+    serve(rig, replace(HOME, limits=CustomerLimits(connects_per_s=1)))
+    server = rig.server()
+    for _ in range(2):  # what it saved up
+        rig.ask(connect_to(server))
+        server.accept(rig.loop)
+    assert refusal(rig, server).code == ErrorCode.RESOURCE_EXCEEDED
+    turn_for(rig.loop, 1.1)
+    rig.ask(connect_to(server))
+    server.accept(rig.loop)
+
+
+def test_connections_being_opened_are_limited_to_its_share(rig: Rig) -> None:
+    serve(rig, replace(HOME, limits=CustomerLimits(pending_max=1)))
+    server = rig.server(backlog=0)
+    fillers = fill_backlog(server)
+    rig.ask(connect_to(server))
+    until(rig.loop, lambda: rig.worker.pending)
+    assert refusal(rig, server).code == ErrorCode.RESOURCE_EXCEEDED
+    make_room(server, fillers)
+
+
+def test_a_blocked_customer_is_told_to_wait(rig: Rig) -> None:
+    serve(rig, replace(HOME, blocked="its bytes of this month are used up"))
+    assert refusal(rig, rig.server()) == Error(ErrorCode.RESOURCE_EXCEEDED, error_value.retry(255))
+
+
+# --- usage
+
+
+def test_what_a_customer_used_is_read_while_it_goes_on_and_once(rig: Rig) -> None:
+    server = rig.server()
+    client = rig.ask(connect_to(server) + b"question")
+    accepted = server.accept(rig.loop)
+    until(rig.loop, lambda: accepted.has(b"question"))
+    accepted.send_all(rig.loop, b"ans")
+    until(rig.loop, lambda: client.received.endswith(b"ans") or client.poll())
+    first = rig.worker.usage("")
+    assert first["used"] == [["home", 3, 8, 1]]
+    assert rig.worker.usage("") == first  # nobody has it yet
+    accepted.send_all(rig.loop, b"wer")
+    accepted.sock.shutdown(socket.SHUT_WR)
+    client.sock.shutdown(socket.SHUT_WR)
+    until(rig.loop, rig.nothing_left)
+    second = rig.worker.usage(first["batch"])
+    assert second["used"] == [["home", 3, 0, 0]]
+    assert second["batch"] != first["batch"]
+    assert rig.worker.usage(second["batch"])["used"] == []
+
+
+def test_a_revoked_customers_last_bytes_are_read(rig: Rig) -> None:
+    serve(rig, HOME)
+    server = rig.server()
+    rig.ask(connect_to(server) + b"last words")
+    accepted = server.accept(rig.loop)
+    until(rig.loop, lambda: accepted.has(b"last words"))
+    serve(rig, OFFICE)
+    assert rig.worker.usage("")["used"] == [["home", 0, 10, 1]]
+
+
+def test_two_workers_name_their_readings_apart() -> None:
+    one, other = Customers(), Customers()
+    for each in (one, other):
+        each.use("home", 1, 2, 3)
+    assert one.usage("", "2026-11-23")["batch"] != other.usage("", "2026-11-23")["batch"]

@@ -1,0 +1,361 @@
+"""Both ends of the control channel over real TLS on the loopback: who gets in, what is told, what ends it."""
+
+import asyncio
+import json
+import socket
+import ssl
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hagw.channel import wire
+from hagw.channel.client import ChannelClient, Way, enrol
+from hagw.channel.code import Code, new_code
+from hagw.channel.credentials import Credentials, decode_credentials, encode_credentials
+from hagw.channel.identity import client_context, fingerprint_of, server_context
+from hagw.channel.proof import new_device_key, public_key
+from hagw.channel.server import LOGIN_S, ChannelServer, Desk
+from hagw.errors import HagwError, Refused
+from hagw.model.intent import CustomerIntent, CustomerLimits
+
+KEY, NEW_KEY, SECRET = bytes(range(32)), bytes(range(1, 33)), b"0123456789"
+
+
+class Office:
+    """A gateway with one customer, as its registry would have it."""
+
+    def __init__(self, state: Path) -> None:
+        self.state = state
+        self.device_key = new_device_key()
+        self.customers: dict[str, CustomerIntent] = {"home": CustomerIntent("home", KEY)}
+        self.devices: dict[str, bytes] = {"home": public_key(self.device_key)}
+        self.codes = {SECRET: "home"}
+        self.taken: list[bytes] = []
+        self.used: list[tuple[str, Mapping[str, tuple[int, int]]]] = []
+        self.kept: list[Credentials] = []
+        self.fingerprint = fingerprint_of(state)
+        self.port = _free_port()
+        self.ways = [Way("dsl", "127.0.0.1", "127.0.0.1", self.port)]
+        self.server = ChannelServer(self._desk(), "9.9", self.fingerprint, server_context(state))
+
+    def _desk(self) -> Desk:
+        async def redeem(secret: bytes, device_key: bytes) -> tuple[str, bytes]:
+            name = self.codes.pop(secret, None)
+            if name is None:
+                raise Refused("This enrolment code is unknown, used or expired.")
+            self.devices[name] = device_key
+            return name, self.customers[name].key
+
+        async def taken_over(name: str, key: bytes) -> None:
+            self.taken.append(key)
+
+        return Desk(
+            customers=lambda: self.customers,
+            device_keys=lambda: self.devices,
+            redeem=redeem,
+            taken_over=taken_over,
+            used=lambda name, uplinks: self.used.append((name, uplinks)),
+            probe=lambda: {"port": 5124},
+        )
+
+    def credentials(self, **changes: Any) -> Credentials:
+        return replace(Credentials("home", KEY, self.device_key, self.fingerprint), **changes)
+
+    def client(self, **changes: Any) -> ChannelClient:
+        return ChannelClient("hag", self.credentials(**changes), lambda: self.ways, self.kept.append)
+
+    def change(self, **changes: Any) -> None:
+        self.customers["home"] = replace(self.customers["home"], **changes)
+        self.server.roll_changed()
+
+    def play(self, scene: Callable[[], Awaitable[None]], *clients: ChannelClient) -> None:
+        """Run the gateway and these CPEs for as long as the scene takes."""
+
+        async def run() -> None:
+            async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+                tasks = [group.create_task(self.server.run(["127.0.0.1"], self.port))]
+                await until(lambda: _listens(self.port))
+                tasks += [group.create_task(client.run()) for client in clients]
+                await scene()
+                for task in tasks:
+                    task.cancel()
+
+        asyncio.run(run())
+
+
+@pytest.fixture
+def office(tmp_path: Path) -> Office:
+    return Office(tmp_path)
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+async def stranger(office: Office, *lines: bytes) -> list[wire.Message]:
+    """Say these lines as they are; return what the gateway says until it hangs up."""
+    reader, writer = await asyncio.open_connection(
+        "127.0.0.1", office.port, ssl=client_context(), server_hostname="", limit=1 << 20
+    )
+    with suppress(OSError):
+        for line in lines:
+            writer.write(line)
+            await writer.drain()
+    said = []
+    with suppress(OSError):
+        async with asyncio.timeout(LOGIN_S - 5):
+            while line := await reader.readline():
+                said.append(json.loads(line))
+    writer.close()
+    return said
+
+
+# --- enrolment
+
+
+def test_a_code_gets_name_and_key_once(office: Office) -> None:
+    async def scene() -> None:
+        code = Code(SECRET, office.fingerprint[:10])
+        got = await enrol(office.ways, code)
+        assert (got.customer, got.key, got.fingerprint) == ("home", KEY, office.fingerprint)
+        assert office.devices["home"] == public_key(got.device_key)
+        assert decode_credentials(encode_credentials(got)) == got
+        with pytest.raises(Refused, match="unknown, used or expired"):
+            await enrol(office.ways, code)
+
+    office.play(scene)
+
+
+def test_a_code_is_not_told_to_another_gateway(office: Office) -> None:
+    async def scene() -> None:
+        with pytest.raises(Refused, match="another certificate"):
+            await enrol(office.ways, Code(SECRET, new_code(bytes(32)).mark))
+        assert office.codes
+
+    office.play(scene)
+
+
+def test_a_gateway_that_is_away_is_said_to_be(office: Office) -> None:
+    with pytest.raises(HagwError, match="is not reached"):
+        asyncio.run(enrol(office.ways, Code(SECRET, office.fingerprint[:10])))
+
+
+# --- in touch
+
+
+def test_a_channel_carries_the_gateways_version_and_what_blocks_us(office: Office) -> None:
+    client = office.client()
+
+    async def scene() -> None:
+        await until(lambda: client.standing.state == "connected")
+        assert (client.standing.version, client.standing.uplink) == ("9.9", "dsl")
+        office.change(blocked="used up", limits=CustomerLimits(pending_max=3))
+        await until(lambda: client.standing.blocked == "used up")
+        assert [entry["customer"] for entry in office.server.document()] == ["home"]
+
+    office.play(scene, client)
+
+
+def test_a_new_key_is_kept_before_the_gateway_hears_of_it(office: Office) -> None:
+    client = office.client()
+
+    async def scene() -> None:
+        await until(lambda: client.standing.state == "connected")
+        office.change(key=NEW_KEY, old_key=KEY)
+        await until(lambda: office.taken)
+        assert office.taken == [NEW_KEY]
+        assert [kept.key for kept in office.kept] == [NEW_KEY]
+
+    office.play(scene, client)
+
+
+def test_a_cpe_that_was_off_during_a_rotation_gets_the_new_key(office: Office) -> None:
+    office.customers["home"] = CustomerIntent("home", NEW_KEY)
+    client = office.client()
+
+    async def scene() -> None:
+        await until(lambda: client.credentials.key == NEW_KEY)
+
+    office.play(scene, client)
+
+
+def test_a_channel_leaves_a_line_that_is_doubted_at_once(office: Office) -> None:
+    first, other = office.ways[0], Way("lte", "127.0.0.2", "127.0.0.1", office.port)
+    office.ways = [first, other]
+    client = office.client()
+
+    async def scene() -> None:
+        await until(lambda: client.standing.uplink == "dsl")
+        office.ways = [other]
+        client.lines_changed()
+        await until(lambda: client.standing.uplink == "lte")
+        office.ways = []
+        client.lines_changed()
+        await until(lambda: client.standing.state == "connecting")
+        office.ways = [first]
+        client.lines_changed()
+        await until(lambda: client.standing.uplink == "dsl")
+
+    office.play(scene, client)
+
+
+def test_what_lines_carried_is_told_where_it_is_worth_it(office: Office) -> None:
+    counts = {"dsl": (5_000_000, 1_000), "lte": (0, 0)}
+    client = ChannelClient("hag", office.credentials(), lambda: office.ways, office.kept.append, lambda: counts, 0.02)
+
+    async def scene() -> None:
+        await until(lambda: client.standing.state == "connected")
+        await asyncio.sleep(0.1)
+        assert not office.used
+        counts.update(dsl=(7_000_000, 2_000), lte=(0, 300))
+        await until(lambda: office.used)
+        counts.update(dsl=(1_500_000, 0))  # its interface was made anew
+        await until(lambda: len(office.used) > 1)
+        assert office.used == [
+            ("home", {"dsl": (2_000_000, 1_000), "lte": (0, 300)}),
+            ("home", {"dsl": (1_500_000, 0), "lte": (0, 0)}),
+        ]
+
+    office.play(scene, client)
+
+
+def test_a_revoked_cpe_is_told_and_gets_in_no_more(office: Office) -> None:
+    client = office.client()
+
+    async def scene() -> None:
+        await until(lambda: client.standing.state == "connected")
+        office.customers.clear()
+        office.server.roll_changed()
+        await until(lambda: client.standing.state == "refused")
+        assert "not a customer" in client.standing.reason
+        assert office.server.document() == []
+
+    office.play(scene, client)
+
+
+# --- who is who
+
+
+@pytest.mark.parametrize(
+    "changes", [{"device_key": new_device_key()}, {"customer": "office"}], ids=["another device", "another name"]
+)
+def test_a_cpe_that_cannot_sign_stays_out(office: Office, changes: dict[str, Any]) -> None:
+    client = office.client(**changes)
+
+    async def scene() -> None:
+        await until(lambda: client.standing.state == "refused")
+        assert "not a customer" in client.standing.reason
+
+    office.play(scene, client)
+
+
+def test_another_gateway_of_the_registry_is_known_by_our_key(office: Office) -> None:
+    client = office.client(fingerprint=bytes(32))
+
+    async def scene() -> None:
+        await until(lambda: client.standing.state == "connected")
+
+    office.play(scene, client)
+
+
+def test_a_gateway_that_proves_nothing_is_left(office: Office) -> None:
+    client = office.client(fingerprint=bytes(32), key=NEW_KEY)
+
+    async def scene() -> None:
+        await until(lambda: client.standing.state == "refused")
+        assert "not our gateway" in client.standing.reason
+        assert not office.kept
+
+    office.play(scene, client)
+
+
+# --- whatever else comes
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"\n",
+        b"[]\n",
+        b"\xff\xfe\n",
+        b'{"type": 1}\n',
+        b"[" * 60_000 + b"\n",
+        wire.encode("login", protocol=1, version="1"),
+        wire.encode("login", protocol=0, version="1"),
+        wire.encode("login", protocol=True, version="1"),
+        wire.encode("enrol", protocol=1, version="1", secret="zz", device_key=""),
+        wire.encode("settings", protocol=1, version="1"),
+        wire.encode("login", protocol=1, version="1", customer="home", nonce="00" * 16, signature="00" * 64),
+    ],
+)
+def test_strangers_are_refused_in_one_sentence(office: Office, line: bytes) -> None:
+    async def scene() -> None:
+        said = await stranger(office, line)
+        assert [message["type"] for message in said] == ["hello", "refused"]
+
+    office.play(scene)
+
+
+def test_a_line_without_end_is_cut_off(office: Office) -> None:
+    async def scene() -> None:
+        said = await stranger(office, b"x" * (2 * wire.LINE_MAX))
+        assert [message["type"] for message in said] in ([], ["hello"])  # a reset may overtake the words
+
+    office.play(scene)
+
+
+def test_types_nobody_knows_and_reserved_ones_do_no_harm(office: Office) -> None:
+    client = office.client()
+
+    async def scene() -> None:
+        await until(lambda: client.standing.state == "connected")
+        (line,) = office.server._lines.values()
+        for kind in ("caps", "port-forwards", "of-tomorrow"):
+            line.writer.write(wire.encode(kind, anything=[1, 2]))
+        office.change(blocked="still here")
+        await until(lambda: client.standing.blocked == "still here")
+        assert client.standing.connects == 1
+
+    office.play(scene, client)
+
+
+def test_credentials_of_something_else_are_none(office: Office) -> None:
+    text = encode_credentials(office.credentials())
+    for damaged in ("", "{}", text[:-3], text.replace('"version": 1', '"version": 2'), text.replace("00", "", 1)):
+        assert decode_credentials(damaged) is None
+
+
+def test_the_identity_stays_and_is_secret(tmp_path: Path) -> None:
+    first = fingerprint_of(tmp_path)
+    assert fingerprint_of(tmp_path) == first
+    assert (tmp_path / "control.pem").stat().st_mode & 0o077 == 0
+    (tmp_path / "control.pem").write_text("-----BEGIN CERTIFICATE-----")
+    with pytest.raises(Refused, match="not a certificate"):
+        server_context(tmp_path)
+
+
+def test_nothing_older_than_tls_1_3_is_spoken(office: Office) -> None:
+    async def scene() -> None:
+        context = client_context()
+        context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_2
+        with pytest.raises((ssl.SSLError, OSError)):
+            await asyncio.open_connection("127.0.0.1", office.port, ssl=context, server_hostname="")
+
+    office.play(scene)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
