@@ -297,6 +297,7 @@ class ConverterSession:
         worker = self._worker
         relay = Relay(worker.loop, worker.view, self, self.client, server)
         self._relay = relay
+        self.hold_to_rates()
         early = bytes(self._early)
         self._counted = len(early)
         self._early = bytearray()
@@ -353,6 +354,13 @@ class ConverterSession:
         if relay is None:
             return 0, len(self._early)
         return max(relay.near.sent - self._reply_bytes, 0), relay.near.received + self._counted
+
+    def hold_to_rates(self) -> None:
+        """Relay no faster than the customer may, as its limits are now."""
+        relay, customer = self._relay, self.customer
+        if relay is not None and customer is not None:
+            relay.far.meter = customer.down if customer.down.rate_bps is not None else None
+            relay.near.meter = customer.up if customer.up.rate_bps is not None else None
 
     def account(self) -> None:
         """Have the customer's usage know of the bytes since the last time."""

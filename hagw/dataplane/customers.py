@@ -8,7 +8,9 @@ from ipaddress import ip_address, ip_network
 from typing import Any, Final
 
 from hagw.convert import cookie
-from hagw.model.intent import IPAddress, IPNetwork
+from hagw.dataplane.loop import Loop
+from hagw.dataplane.meter import Meter
+from hagw.model.intent import CustomerLimits, IPAddress, IPNetwork
 from hagw.model.snapshot import CustomerView, HagSnapshot
 from hagw.pmf.responder import EchoCustomer
 from hagw.policy.destinations import DestinationRules
@@ -36,12 +38,13 @@ class Customer:
     """
 
     __slots__ = (
-        "_refilled_at", "_share", "_tokens", "elsewhere", "flows", "keys", "name", "pending", "rules", "sources",
-        "view",
+        "_refilled_at", "_share", "_tokens", "down", "elsewhere", "flows", "keys", "name", "pending", "rules",
+        "sources", "up", "view",
     )  # fmt: skip
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, loop: Loop) -> None:
         self.name = name
+        self.down, self.up = Meter(loop), Meter(loop)
         self.view = NOBODY
         self.keys: tuple[bytes, ...] = ()
         self.sources: tuple[IPNetwork, ...] = ()
@@ -59,6 +62,7 @@ class Customer:
         self.keys = tuple(bytes.fromhex(key) for key in (view.key, view.old_key) if key)
         self.sources = _networks(view.sources)
         self._share = 1.0 / snapshot.workers
+        self.down.rate_bps, self.up.rate_bps = view.limits.rate_down_bps, view.limits.rate_up_bps
         self.rules = DestinationRules(
             allow=_networks((*snapshot.allow, *view.allow)), deny=_networks((*snapshot.deny, *view.deny)), own=own
         )
@@ -92,7 +96,8 @@ class Customer:
 class Customers:
     """All customers of the snapshot, by the tag of their cookies."""
 
-    def __init__(self) -> None:
+    def __init__(self, loop: Loop) -> None:
+        self._loop = loop
         self._by_tag: dict[bytes, Customer] = {}
         self._used: dict[str, list[int]] = {}
         self._instance = os.urandom(8).hex()
@@ -106,7 +111,7 @@ class Customers:
         before, self._by_tag = self._by_tag, {}
         for view in snapshot.customers:
             tag = cookie.customer_tag(view.name)
-            customer = before.get(tag) or Customer(view.name)
+            customer = before.get(tag) or Customer(view.name, self._loop)
             customer.take(view, snapshot, own)
             self._by_tag[tag] = customer
 
@@ -147,17 +152,23 @@ class Customers:
             self._told = [[name, *counts] for name, counts in self._used.items()]
             self._told_day = day
             self._used = {}
-        limited = (each for each in self._by_tag.values() if each.view.limits.connections_max is not None)
-        live = {each.name: each.flows for each in limited if each.flows}
+        live = {each.name: each.flows for each in self._by_tag.values() if each.flows and _shares(each.view.limits)}
         return {"batch": self._name(), "day": self._told_day, "used": self._told, "live": live}
 
     def take_elsewhere(self, flows: Mapping[str, int]) -> None:
         """Take how many connections customers with a limit have in other workers."""
         for each in self._by_tag.values():
             each.elsewhere = flows.get(each.name, 0)
+            share = each.flows / (each.flows + each.elsewhere) if each.flows else 1.0
+            each.down.share = each.up.share = share
 
     def _name(self) -> str:
         return f"{self._instance}-{self._batch}"
+
+
+def _shares(limits: CustomerLimits) -> bool:
+    """Say whether workers have to know of each other's connections to keep these limits."""
+    return any(each is not None for each in (limits.connections_max, limits.rate_down_bps, limits.rate_up_bps))
 
 
 def _networks(prefixes: Iterable[str]) -> tuple[IPNetwork, ...]:

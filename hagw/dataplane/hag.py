@@ -47,7 +47,7 @@ class HagWorker:
         self.reader = SubflowReader()
         self.view = memoryview(bytearray(BUFFER_BYTES))
         self.snapshot: HagSnapshot | None = None
-        self.customers = Customers()
+        self.customers = Customers(loop)
         self.limits = FlowLimits()
         self.servers = ServerMemory()
         self.syn_acks = SynAcks()
@@ -94,6 +94,8 @@ class HagWorker:
         for session in list(self.sessions.values()):
             if session.customer is not None and not self.customers.knows(session.customer):
                 session.give_up("the customer was revoked")
+            else:
+                session.hold_to_rates()
 
     def heard(self, gateway: str, at: float) -> None:
         """Nothing: a gateway has no gateway."""

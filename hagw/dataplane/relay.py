@@ -10,6 +10,7 @@ import struct
 from typing import Protocol
 
 from hagw.dataplane.loop import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, Loop
+from hagw.dataplane.meter import Meter
 
 BUFFER_BYTES = 256 * 1024
 READS_AN_EVENT = 4
@@ -38,6 +39,7 @@ class End:
         "eof_sent",
         "fd",
         "mask",
+        "meter",
         "peer",
         "pending",
         "read_eof",
@@ -55,6 +57,7 @@ class End:
         self.peer: End = self
         self.pending: memoryview | None = None
         self.mask = 0
+        self.meter: Meter | None = None  # of who is held to a rate
         self.watched = False
         self.read_eof = False
         self.eof_sent = False
@@ -71,9 +74,12 @@ class End:
             self._hung_up()
 
     def _pump(self) -> None:
+        meter = self.meter
+        if meter is not None and not meter.admits(self):
+            return
         relay = self.relay
         peer = self.peer
-        view = relay.view
+        view = relay.view if meter is None else relay.view[: meter.reading_bytes()]
         recv_into = self.sock.recv_into
         send = peer.sock.send
         for _ in range(READS_AN_EVENT):
@@ -88,6 +94,8 @@ class End:
                 self._read_ended()
                 return
             self.received += count
+            if meter is not None:
+                meter.took(count)
             try:
                 sent = send(view[:count])
             except BlockingIOError:
@@ -103,6 +111,11 @@ class End:
                 return
             if count < BUFFER_BYTES:
                 return
+
+    def may_read_again(self) -> None:
+        """Go on after the meter's pause, unless something else holds us up."""
+        if not self.relay.over and not self.read_eof and self.peer.pending is None:
+            self.watch(self.mask | EPOLLIN)
 
     def _flush(self) -> bool:
         """Send what is pending; False when the relay is over."""

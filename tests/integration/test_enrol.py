@@ -10,6 +10,7 @@ import pytest
 import yaml
 from plane_lab import own_lab, until
 
+from hagw.lab.gateway import node_directory
 from hagw.lab.lab import Lab
 
 pytestmark = pytest.mark.netns
@@ -81,6 +82,8 @@ def test_enrolment_use_loss_of_the_line_rotation_and_revocation(lab: Lab) -> Non
     until(lambda: gateway(lab)["state"] == "up", 10)
     assert fetch(lab) == "converted"
 
+    check_accounts(lab)
+
     hagw(lab, "hag", "customer", "revoke", "miller")
     revoked = time.monotonic()
     until(lambda: gateway(lab)["channel"]["state"] == "refused", REVOKED_WITHIN_S)
@@ -88,6 +91,30 @@ def test_enrolment_use_loss_of_the_line_rotation_and_revocation(lab: Lab) -> Non
     until(lambda: fetch(lab) != "converted", REVOKED_WITHIN_S)
     print(f"nothing was converted after {time.monotonic() - revoked:.2f} s")
     assert time.monotonic() - revoked < REVOKED_WITHIN_S
+
+
+def check_accounts(lab: Lab) -> None:
+    """What was carried is counted, also while the database is away, and a month's limit holds."""
+    until(lambda: counted(lab) >= 2_000_000, 10)
+    database = node_directory(lab.directory, "hag") / "state" / "customers.db"
+    before = counted(lab)
+    database.rename(database.with_suffix(".away"))
+    assert fetch(lab) == "converted"
+    spool = database.parent / "usage"
+    until(lambda: any(spool.glob("*.json")), 10)
+    database.with_suffix(".away").rename(database)
+    until(lambda: counted(lab) >= before + 1_000_000, 10)
+    assert counted(lab) < before + 1_100_000
+    hagw(lab, "hag", "customer", "set", "miller", "--month-bytes", "1 MB")
+    until(lambda: fetch(lab) != "converted", 15)
+    hagw(lab, "hag", "customer", "set", "miller", "--month-bytes", "none")
+    until(lambda: fetch(lab) == "converted", 15, every_s=1.0)
+
+
+def counted(lab: Lab) -> int:
+    """Return the bytes that the registry knows of, as the gateway counted them."""
+    found = json.loads(hagw(lab, "hag", "customer", "usage", "miller", "--json"))["usage"]
+    return sum(each["bytes_down"] + each["bytes_up"] for each in found if not each["uplink"])
 
 
 def shown(lab: Lab) -> dict[str, Any]:

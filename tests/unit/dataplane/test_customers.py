@@ -2,18 +2,21 @@
 
 import socket
 import struct
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from ipaddress import ip_address
 
 import pytest
-from plane_rig import HAG, SERVER, Server, own_network, turn_for, until
+from plane_rig import HAG, SERVER, Peer, Server, own_network, turn_for, until
 from test_conversion import KEY, SNAPSHOT, Rig, connect_to, fill_backlog, make_room, message, mint
 
 from hagw.convert import error_value
 from hagw.convert.errors import ErrorCode
 from hagw.convert.tlv import Connect, Error
 from hagw.dataplane.customers import Customers
+from hagw.dataplane.loop import Loop
 from hagw.model.intent import CustomerLimits
 from hagw.model.snapshot import CustomerView, from_json, to_json
 
@@ -154,6 +157,39 @@ def test_a_blocked_customer_is_told_to_wait(rig: Rig) -> None:
     assert refusal(rig, rig.server()) == Error(ErrorCode.RESOURCE_EXCEEDED, error_value.retry(255))
 
 
+@pytest.mark.alone
+@pytest.mark.parametrize("direction", ["down", "up"])
+def test_a_rate_is_kept_by_all_connections_together(rig: Rig, direction: str) -> None:
+    serve(rig, replace(HOME, limits=CustomerLimits(**{f"rate_{direction}_bps": 8_000_000})), OFFICE)
+    server = rig.server()
+    clients = [rig.ask(connect_to(server)) for _ in range(3)]
+    servers = [server.accept(rig.loop) for _ in clients]
+    senders, receivers = (servers, clients) if direction == "down" else (clients, servers)
+    turn_for(rig.loop, 0.2)
+    arrived = sum(len(peer.received) for peer in receivers)
+    began = time.monotonic()
+    while time.monotonic() < began + 1.0:
+        for sender, receiver in zip(senders, receivers, strict=True):
+            with suppress(BlockingIOError):
+                sender.sock.send(bytes(100_000))
+            receiver.poll()
+        rig.loop.turn(0.001)
+    moved = sum(len(peer.received) for peer in receivers) - arrived
+    assert 600_000 < moved / (time.monotonic() - began) < 1_400_000  # with its savings, and one reading of each beyond
+    shares = [len(peer.received) for peer in receivers]
+    assert min(shares) > 0
+    rig.worker.apply(replace(SNAPSHOT, customers=(HOME,)))  # the limit goes
+    until(rig.loop, lambda: _pushed(senders, receivers) > 4 * moved)
+
+
+def _pushed(senders: list[Peer], receivers: list[Peer]) -> int:
+    for sender, receiver in zip(senders, receivers, strict=True):
+        with suppress(BlockingIOError):
+            sender.sock.send(bytes(100_000))
+        receiver.poll()
+    return sum(len(peer.received) for peer in receivers)
+
+
 # --- usage
 
 
@@ -188,7 +224,7 @@ def test_a_revoked_customers_last_bytes_are_read(rig: Rig) -> None:
 
 
 def test_two_workers_name_their_readings_apart() -> None:
-    one, other = Customers(), Customers()
+    one, other = Customers(Loop()), Customers(Loop())
     for each in (one, other):
         each.use("home", 1, 2, 3)
     assert one.usage("", "2026-11-23")["batch"] != other.usage("", "2026-11-23")["batch"]
