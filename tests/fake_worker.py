@@ -2,7 +2,8 @@
 
 Usage: fake_worker.py SOCKET [MOOD...]; moods: slow (applies after 0.3 s), mute-flows (never answers flows),
 paged-flows, chatty (sends an event at once), nonsense (answers pings with no JSON), crash-start, deaf (never pongs),
-late (leaves a file pid-PID, opens its socket a minute later).
+late (leaves a file pid-PID, opens its socket a minute later), busy (its customer home uses 1000 bytes between any two
+readings of usage, and has two connections).
 """
 
 import json
@@ -42,6 +43,8 @@ class Worker:
         self.generation: int | None = None
         self.applied: list[int] = []
         self.heard: list[str] = []
+        self.readings = 1
+        self.elsewhere: dict[str, int] = {}
 
     def serve(self, connection: socket.socket) -> None:
         """Answer one daemon until it hangs up."""
@@ -73,6 +76,13 @@ class Worker:
                 say(connection, {"op": "flows", "id": number, "flows": [FLOW]})
             case {"op": "heard", "gateway": gateway}:
                 self.heard.append(gateway)
+            case {"op": "usage", "id": number, "ack": str(acknowledged)} if "busy" in self.moods:
+                self.readings += acknowledged == f"{os.getpid()}-{self.readings}"
+                name = f"{os.getpid()}-{self.readings}"
+                reading = {"batch": name, "day": "2026-11-23", "used": [["home", 900, 100, 1]], "live": {"home": 2}}
+                say(connection, {"op": "flows", "id": number, "flows": [reading]})
+            case {"op": "elsewhere", "flows": dict(flows)}:
+                self.elsewhere = flows
             case {"op": "stop"}:
                 sys.exit(0)
 
@@ -85,6 +95,8 @@ class Worker:
             "snapshot_generation": self.generation,
             "applied": self.applied,
             "heard": self.heard,
+            "readings": self.readings,
+            "elsewhere": self.elsewhere,
         }
 
 

@@ -1,0 +1,151 @@
+"""A gateway's registry, workers and accounts together: real worker seats and database, scripted workers."""
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from ipaddress import ip_address
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from hagw import subscription
+from hagw.control.worker_seat import SeatPlan
+from hagw.control.workers import Workers, stop_all
+from hagw.errors import HagwError
+from hagw.model.intent import CustomerIntent, FlowLimits, HagIntent
+from hagw.model.snapshot import HagSnapshot
+from hagw.registry import tables
+from hagw.registry.customers import Registry, Wanted
+from hagw.subscription import MONTH_OVER, HagSide
+from tests.fakes import FAKE_WORKER
+
+INTENT = HagIntent((ip_address("127.0.0.1"),), 5124, 5124, 5125, ())
+SNAPSHOT = HagSnapshot(1, (), 5124, 5124, (), (), (), (), "off", (), FlowLimits(), "cubic", False)
+SECRET, DEVICE = b"0123456789", bytes(range(32))
+
+
+class Scene:
+    """A gateway of two busy workers, as far as its registry needs it: each reading is 1000 bytes of home's."""
+
+    def __init__(self, state: Path) -> None:
+        self.state = state
+        self.intent = INTENT
+        self.served: tuple[CustomerIntent, ...] = ()
+        plans = tuple(
+            SeatPlan(index, path, (sys.executable, str(FAKE_WORKER), str(path), "busy"), state / f"{index}.log")
+            for index in range(2)
+            for path in [state / f"worker-{index}.sock"]
+        )
+        self.workers = Workers(plans, on_event=lambda _: None, on_change=lambda: None)
+
+    def customers_changed(self, customers: tuple[CustomerIntent, ...]) -> None:
+        self.served = customers
+
+    async def settled(self) -> None:
+        self.workers.publish(SNAPSHOT)
+        await self.until(lambda: self.workers.listening_count() == 2)
+
+    def play(self, scene: Callable[[], Awaitable[None]]) -> None:
+        async def run() -> None:
+            async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+                side = HagSide(self, self.state)  # type: ignore[arg-type]  # as far as it needs one
+                await side.begin()
+                tasks = [group.create_task(self.workers.run()), group.create_task(side.run())]
+                await scene()
+                for task in tasks:
+                    task.cancel()
+
+        asyncio.run(run())
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        async with asyncio.timeout(20):
+            while not condition():
+                await asyncio.sleep(0.02)
+
+    async def counted(self) -> int:
+        registry = Registry.at("", self.state)
+        try:
+            return (await registry.month_bytes("2026-11")).get("home", 0)
+        finally:
+            await registry.close()
+
+    async def batches(self) -> list[str]:
+        """Return the names of the readings that are in the registry."""
+        registry = Registry.at("", self.state)
+        try:
+            async with registry.database.begin() as connection:
+                return list((await connection.execute(select(tables.usage_batches.c.batch))).scalars())
+        finally:
+            await registry.close()
+
+    def told(self, key: str) -> list[object]:
+        return [report.stats.get(key) for report in self.workers.reports()]
+
+    def readings(self) -> int:
+        return sum(found for found in self.told("readings") if isinstance(found, int))
+
+
+async def enrolled(state: Path, **limits: float) -> None:
+    registry = Registry.at("", state)
+    await registry.add("home", Wanted(limits=limits), "olga", secret=SECRET, valid_s=60)
+    await registry.redeem(SECRET, DEVICE)
+    await registry.close()
+
+
+@pytest.fixture
+def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
+    monkeypatch.setattr(subscription, "ACCOUNT_EVERY_S", 0.05)
+    monkeypatch.setattr(subscription.time, "gmtime", lambda: (2026, 11, 23, 0, 0, 0, 0, 327, 0))
+    asyncio.run(enrolled(tmp_path))
+    yield Scene(tmp_path)
+    asyncio.run(stop_all(tmp_path, 0.0))
+
+
+def test_what_workers_read_arrives_in_the_registry_once(scene: Scene) -> None:
+    async def play() -> None:
+        await scene.until(lambda: scene.readings() > 8)
+        assert scene.told("elsewhere") == [{"home": 2}, {"home": 2}]
+
+    scene.play(play)
+    names = asyncio.run(scene.batches())
+    assert len(names) == len(set(names)) > 4
+    assert asyncio.run(scene.counted()) == 1000 * len(names)
+
+
+def test_nothing_is_lost_while_the_database_is_away(scene: Scene) -> None:
+    database, away = scene.state / "customers.db", scene.state / "away.db"
+
+    async def play() -> None:
+        await scene.until(lambda: scene.readings() > 4)
+        database.rename(away)
+        before = scene.readings()
+        await scene.until(lambda: scene.readings() > before + 6)
+        assert len(list((scene.state / "usage").glob("*.json"))) > 4
+        assert [customer.name for customer in scene.served] == ["home"]
+        away.rename(database)
+        reached = scene.readings()
+        async with asyncio.timeout(20):
+            while await scene.counted() < (reached - 2) * 1000:
+                await asyncio.sleep(0.1)
+
+    scene.play(play)
+
+
+def test_who_has_used_up_the_month_is_blocked_until_the_limit_goes(scene: Scene) -> None:
+    async def limit(value: int | None) -> None:
+        registry = Registry.at("", scene.state)
+        try:
+            await registry.change("home", Wanted(limits={"month_bytes": value}), "olga")
+        except HagwError:  # the gateway was writing for too long
+            await registry.change("home", Wanted(limits={"month_bytes": value}), "olga")
+        await registry.close()
+
+    async def play() -> None:
+        await scene.until(lambda: [customer.blocked for customer in scene.served] == [""])
+        await limit(3000)
+        await scene.until(lambda: [customer.blocked for customer in scene.served] == [MONTH_OVER])
+        await limit(None)
+        await scene.until(lambda: [customer.blocked for customer in scene.served] == [""])
+
+    scene.play(play)
