@@ -131,5 +131,5 @@ def _gateway(gateway: dict[str, Any]) -> list[str]:
         number(gateway["rtt_ms"], " ms"),
         str(gateway["pool_ready"]),
         _channel(gateway["channel"]),
-        gateway["reason"] or "",
+        gateway["reason"] or ("draining" if gateway["draining"] else "overloaded" if gateway["overloaded"] else ""),
     ]

@@ -17,11 +17,11 @@ class Gate:
 
     def decide(self, gateways: tuple[GatewayHealth, ...], listening: int, now: float) -> Interception:
         """Return what to intercept at `now`. Opens at once, closes after CLOSE_AFTER_S, keeps on "unknown"."""
-        usable = [g for g in gateways if g.reach == "up"]
+        usable = [g for g in gateways if g.reach == "up" and not g.draining]
         if listening and usable:
             self.close_since = None
             self.current = Interception(ipv4=True, ipv6=any(g.ipv6 for g in usable))
-        elif not listening or all(g.reach == "down" for g in gateways):
+        elif not listening or all(g.reach == "down" or g.draining for g in gateways):
             if self.close_since is None:
                 self.close_since = now
             if now - self.close_since >= CLOSE_AFTER_S:

@@ -109,7 +109,13 @@ def _settled(snapshot: Snapshot) -> Snapshot:
         learned=(),
         uplinks=tuple(replace(u, rtt_ms=None, rtt_floor_ms=None, mptcp_at=None) for u in snapshot.uplinks),
         gateways=tuple(
-            replace(g, rtt_ms=None, heard_at=None, clock_offset_s=None if g.clock_offset_s is None else 0.0)
+            replace(
+                g,
+                rtt_ms=None,
+                rtt_floor_ms=None,
+                heard_at=None,
+                clock_offset_s=None if g.clock_offset_s is None else 0.0,
+            )
             for g in snapshot.gateways
         ),
     )
@@ -153,4 +159,8 @@ def _gateway(gateway: GatewayIntent, health: GatewayHealth, heard_at: float | No
         rtt_ms=health.rtt_ms,
         heard_at=heard_at,
         clock_offset_s=health.clock_offset_s,
+        weight=gateway.weight,
+        rtt_floor_ms=health.rtt_floor_ms,
+        draining=health.draining,
+        overloaded=health.overloaded,
     )

@@ -97,6 +97,9 @@ class GatewayStatus(TypedDict):
     address: str
     state: str
     reason: str
+    draining: bool
+    overloaded: bool
+    weight: int
     rtt_ms: float | None
     pool_ready: int
     channel: ChannelStatus | None
@@ -256,7 +259,8 @@ def verdict(inputs: StatusInputs) -> tuple[BondState, str]:
 def _cpe_verdict(intent: CpeIntent, inputs: StatusInputs) -> tuple[BondState, str]:
     if not any(w.is_listening for w in inputs.workers):
         return "off", inputs.trouble or "No worker is ready yet; all traffic is forwarded directly."
-    if not any(inputs.gateways.get(g.name, UNKNOWN_GATEWAY).reach == "up" for g in intent.gateways):
+    gateways = [(g.name, inputs.gateways.get(g.name, UNKNOWN_GATEWAY)) for g in intent.gateways]
+    if not any(health.reach == "up" and not health.draining for _, health in gateways):
         return "unbonded", f"{_gateways_down(intent, inputs)} New connections go directly over the best uplink."
     if 4 in inputs.blocked:
         return "unbonded", f"{_BLOCKED} New connections go directly over the best uplink."
@@ -273,6 +277,8 @@ def _cpe_verdict(intent: CpeIntent, inputs: StatusInputs) -> tuple[BondState, st
         return "degraded", "Only one uplink is enabled."
     if 6 in inputs.blocked:
         return "degraded", f"IPv6: {_BLOCKED}"
+    if any(health.reach == "down" or health.draining for _, health in gateways):
+        return "degraded", _gateways_down(intent, inputs)
     if inputs.trouble:
         return "degraded", inputs.trouble
     if away := [w for w in inputs.workers if not w.is_listening]:
@@ -297,8 +303,10 @@ def _gateways_down(intent: CpeIntent, inputs: StatusInputs) -> str:
     parts = []
     for gateway in intent.gateways:
         health = inputs.gateways.get(gateway.name, UNKNOWN_GATEWAY)
-        state = "has not answered yet" if health.reach == "unknown" else "is down"
-        parts.append(f"Gateway {gateway.name} {state}{f' ({health.reason})' if health.reason else ''}.")
+        if health.reach == "up" and not health.draining:
+            continue
+        states = {"unknown": "has not answered yet", "down": "is down", "up": "is draining"}
+        parts.append(f"Gateway {gateway.name} {states[health.reach]}{f' ({health.reason})' if health.reason else ''}.")
     return " ".join(parts)
 
 
@@ -375,6 +383,9 @@ def _gateway(gateway: GatewayIntent, inputs: StatusInputs) -> GatewayStatus:
         address=str(gateway.addresses[0]),
         state=health.reach,
         reason=health.reason or _channel_trouble(inputs.channels.get(gateway.name)),
+        draining=health.draining,
+        overloaded=health.overloaded,
+        weight=gateway.weight,
         rtt_ms=health.rtt_ms,
         channel=inputs.channels.get(gateway.name),
         pool_ready=sum(pool_ready(w.stats, gateway.name) for w in inputs.workers),

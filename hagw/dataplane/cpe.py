@@ -1,5 +1,6 @@
 """One CPE worker's shared state: snapshot, policy, pools, sessions, and the periodic looks at all of them."""
 
+import math
 import os
 import socket
 import time
@@ -46,6 +47,9 @@ BACKLOG: Final = 4096
 FRESH_S: Final = 1.2
 TROUBLE_RETRY_S: Final = 3.0
 ANSWERED_EVERY_S: Final = 1.0
+SPARED_MIN_S: Final = 1.0
+SPARED_MAX_S: Final = 60.0  # whatever a gateway asks for
+GATEWAYS_A_FLOW: Final = 3  # tried one after the other, each for OPEN_TIMEOUT_S at most
 TICK_S: Final = 0.2
 BULK_A_TICK: Final = 64
 TEND_S: Final = 2.0
@@ -85,6 +89,7 @@ class CpeWorker:
         self._heard: dict[str, float] = {}
         self._answered: dict[str, float] = {}
         self._trouble: dict[str, tuple[float, str]] = {}
+        self._spared: dict[str, float] = {}  # gateways that asked to be left alone, and until when
         self._violations = Notices(
             lambda **fields: log.warning("gateway broke the protocol", **fields),
             lambda **fields: log.warning("gateways broke the protocol more often", **fields),
@@ -100,7 +105,8 @@ class CpeWorker:
         """Work by a new snapshot; open the listeners with the first one."""
         changed = self.snapshot is None or self.snapshot.uplinks != snapshot.uplinks
         self.snapshot = snapshot
-        self.pool_intent = snapshot.pool
+        among = sum(gateway.weight > 0 for gateway in snapshot.gateways)
+        self.pool_intent = replace(snapshot.pool, size_min=-(-snapshot.pool.size_min // max(among, 1)))
         self.limits = snapshot.limits
         self.congestion_control = snapshot.congestion_control
         before, self.uplinks = self.uplinks, UplinkTable(snapshot.uplinks)
@@ -208,7 +214,7 @@ class CpeWorker:
 
     def may_open(self, gateway: GatewayView) -> bool:
         """Whether opening connections to the gateway makes sense now."""
-        return gateway.name not in self._trouble
+        return gateway.name not in self._trouble and gateway.name not in self._spared
 
     def gateway_answered(self, gateway: str) -> None:
         """A gateway accepted a connection or a request: the daemon hears of it once a second at most."""
@@ -231,6 +237,21 @@ class CpeWorker:
             self._rebuild_policy()
             self.loop.call_in(TROUBLE_RETRY_S, lambda: self._retry(gateway, now))
         self.report({"event": "gateway-failed", "gateway": gateway, "reason": reason})
+
+    def gateway_overloaded(self, gateway: str, retry_after_s: float) -> None:
+        """A gateway takes nothing more for a while: new flows go elsewhere; it is not at fault."""
+        until = time.monotonic() + min(max(retry_after_s, SPARED_MIN_S), SPARED_MAX_S)
+        is_news = gateway not in self._spared
+        self._spared[gateway] = max(until, self._spared.get(gateway, 0.0))
+        self.loop.call_at(until, lambda: self._spare_no_more(gateway))
+        if is_news:
+            self._rebuild_policy()
+
+    def another_gateway(self, session: CpeSession, tried: Collection[str]) -> GatewayView | None:
+        """Return where a flow goes that the gateways `tried` did not take, None = direct."""
+        if self.policy is None or len(tried) >= GATEWAYS_A_FLOW:
+            return None
+        return self.policy.pool.another(session.key.client, session.key.server, tried)
 
     def protocol_broken(self, connection: GatewayConnection, reason: str) -> None:
         """What answers at a gateway's address does not speak Convert: count it and have the log tell of it."""
@@ -368,9 +389,9 @@ class CpeWorker:
         self.loop.call_in(TEND_S, self._tend)
         look_at_lines(self)
         if self.policy is not None:
-            for decision in self.policy.steered():
-                if decision.gateway is not None and decision.uplinks:
-                    self.pool(decision.gateway, decision.uplinks)
+            for uplinks in {d.uplinks for d in self.policy.steered() if d.gateway is not None and d.uplinks}:
+                for gateway in self.policy.pool.all:
+                    self.pool(gateway, uplinks)
         for key, pool in list(self._pools.items()):
             if self.loop.now - pool.used_at > self.pool_intent.idle_s and not self._steers_to(key):
                 pool.close()
@@ -380,8 +401,10 @@ class CpeWorker:
 
     def _steers_to(self, key: tuple[str, tuple[int, ...]]) -> bool:
         policy = self.policy
-        return policy is not None and any(
-            d.gateway is not None and (d.gateway.name, tuple(sorted(d.uplinks))) == key for d in policy.steered()
+        return (
+            policy is not None
+            and any(gateway.name == key[0] for gateway in policy.pool.all)
+            and any(d.gateway is not None and tuple(sorted(d.uplinks)) == key[1] for d in policy.steered())
         )
 
     def _sweep(self) -> None:
@@ -409,14 +432,22 @@ class CpeWorker:
             del self._trouble[gateway]
             self._rebuild_policy()
 
+    def _spare_no_more(self, gateway: str) -> None:
+        if self._spared.get(gateway, math.inf) <= time.monotonic():
+            del self._spared[gateway]
+            self._rebuild_policy()
+
+    def _seen(self, gateway: GatewayView) -> GatewayView:
+        """Return a gateway as the snapshot has it and as our own connections met it."""
+        if gateway.name in self._trouble:
+            return replace(gateway, reach="down", reason=self._trouble[gateway.name][1])
+        return replace(gateway, overloaded=True) if gateway.name in self._spared else gateway
+
     def _rebuild_policy(self) -> None:
         snapshot = self.snapshot
         if snapshot is None:
             return
-        gateways = tuple(
-            replace(g, reach="down", reason=self._trouble[g.name][1]) if g.name in self._trouble else g
-            for g in snapshot.gateways
-        )
+        gateways = tuple(self._seen(gateway) for gateway in snapshot.gateways)
         rules = self._rules.of(snapshot)
         if rules is not self._rules:
             self._rules = rules

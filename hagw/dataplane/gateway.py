@@ -186,12 +186,20 @@ class GatewayConnection:
             return
         for event in self.machine.receive(data):
             if isinstance(event, Rejected):
-                self._died(f"refused by the gateway: error {event.code}", "gateway")
+                self._turned_away(event)
                 return
             if isinstance(event, ProtocolViolation):
                 self._worker.protocol_broken(self, event.reason)
                 self._died(BROKE_PROTOCOL, "gateway")
                 return
+
+    def _turned_away(self, rejected: Rejected) -> None:
+        """It takes nothing more, draining or overloaded; or it does not want us."""
+        if rejected.retry_after_s is not None:
+            self._worker.gateway_overloaded(self.gateway.name, rejected.retry_after_s)
+            self._died("it takes no new flows", "nobody")
+        else:
+            self._died(f"refused by the gateway: error {rejected.code}", "gateway")
 
     def _timed_out(self) -> None:
         self._timer = None

@@ -9,6 +9,7 @@ gateway said so with an Error TLV. Otherwise the client gets a reset, never a re
 
 import socket
 import time
+from dataclasses import replace
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -47,7 +48,7 @@ class CpeSession:
     __slots__ = (
         "_asked_at", "_connection", "_counted", "_dial", "_early", "_early_passed",
         "_early_sent", "_eof", "_guard", "_idle_since", "_queue", "_relay", "_seen", "_started", "_timer",
-        "_unsent", "_watched", "_worker",
+        "_tried", "_unsent", "_watched", "_worker",
         "client", "decision", "id", "key", "path", "recent", "state", "why",
     )  # fmt: skip
 
@@ -70,6 +71,7 @@ class CpeSession:
         self._guard: NoHarmGuard | None = None
         self._queue = SendQueue()
         self._dial: DirectDial | None = None
+        self._tried: tuple[str, ...] = ()
         self._early = bytearray()
         self._unsent = b""
         self._early_sent = False
@@ -97,6 +99,7 @@ class CpeSession:
     # --- through the gateway
 
     def _convert(self, gateway: GatewayView) -> None:
+        self._tried = (*self._tried, gateway.name)
         connection = self._worker.pool(gateway, self.decision.uplinks).take()
         if connection is not None:
             self._connection = connection
@@ -105,7 +108,7 @@ class CpeSession:
         try:
             connection = GatewayConnection(self._worker, gateway, self.decision.uplinks)
         except OSError as why:
-            self._go_direct(f"cannot open a connection to {gateway.name}: {why.strerror}")
+            self._go_elsewhere(f"cannot open a connection to {gateway.name}: {why.strerror}")
             return
         self._connection = connection
         connection.on_ready = self._opened
@@ -119,7 +122,18 @@ class CpeSession:
     def _not_opened(self, connection: GatewayConnection, reason: str, blame: Blame) -> None:
         self._worker.blame(connection, reason, blame)
         self._connection = None
-        self._go_direct(f"{connection.gateway.name}: {reason}")
+        self._go_elsewhere(f"{connection.gateway.name}: {reason}")
+
+    def _go_elsewhere(self, why: str) -> None:
+        """Take the next gateway that takes flows, the direct way if there is none. Nothing has reached the server."""
+        gateway = self._worker.another_gateway(self, self._tried)
+        if gateway is None:
+            self._go_direct(why)
+            return
+        self.decision = replace(self.decision, gateway=gateway, why=f"{self.decision.why}, but {why}")
+        self.why = self.decision.why
+        self.state = "opening"
+        self._convert(gateway)
 
     def _ask(self, connection: GatewayConnection) -> None:
         """Send the Connect TLV, with what the client has said so far if the gateway is known to be alive."""
@@ -255,7 +269,7 @@ class CpeSession:
                 self._refuse("the server is unreachable")
             case _:
                 if rejected.retry_after_s is not None:
-                    self._worker.gateway_trouble(connection.gateway.name, f"it is overloaded (error {rejected.code})")
+                    self._worker.gateway_overloaded(connection.gateway.name, rejected.retry_after_s)
                 self._early_sent = False
                 self._gateway_lost(f"error {rejected.code}")
 
@@ -269,7 +283,7 @@ class CpeSession:
         if self._early_sent:
             self._refuse(f"{connection.gateway.name}: {reason}; its data may have arrived")
         else:
-            self._go_direct(f"{connection.gateway.name}: {reason}")
+            self._go_elsewhere(f"{connection.gateway.name}: {reason}")
 
     # --- the client, before the relay
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from hagw.health.attention import Attention
 from hagw.health.families import Families
-from hagw.health.gateway import GatewayWatch
+from hagw.health.gateway import GatewayWatch, Told
 from hagw.health.liveness import Link, Liveness, Surroundings
 from hagw.health.portal import PortalAnswer, PortalWatch
 from hagw.health.profile import METERED_RETRY_S, Profile, profile_of, styled
@@ -31,7 +31,8 @@ _WITNESS_GAP_S: Final = 0.100
 _WITNESS_GAP_MAX_S: Final = 1.0
 _FIRST_ANSWER_S: Final = 1.0
 _AWAY_FOR_LONG_S: Final = 60.0
-_GATEWAY_CHECK_S: Final = 10.0  # an unused gateway beside the one in use
+_GATEWAY_CHECK_S: Final = 0.5  # each gateway beside the one that lines are measured against: its flows trust it
+_GATEWAY_DOUBT_S: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +155,8 @@ class Fleet:
             line = self._lines[ask.line]
             line.families.asked(ask.version, question, at)
             if self._is_judged_by(line, ask):
-                line.liveness.asked(question, at)
+                if self._measures(ask.gateway):
+                    line.liveness.asked(question, at)
                 self._gateways[ask.gateway].asked(ask.line, at)
 
     def answered(
@@ -162,22 +164,21 @@ class Fleet:
         ask: Ask,
         question: int,
         rtt_s: float,
-        ipv6: bool,
-        offset_s: float,
+        told: Told,
         now: float,
         passage: Passage | None = None,
     ) -> None:
-        """Take an authentic answer; `offset_s` is the gateway's clock minus ours if both ways took as long."""
+        """Take an authentic answer, and what the gateway told of itself."""
         at = self._attention.at(now)
         if ask.line in self._lines and ask.gateway in self._gateways:
             line = self._lines[ask.line]
             line.families.answered(ask.version, question, rtt_s, at)
-            if self._is_judged_by(line, ask):
+            if self._is_judged_by(line, ask) and self._measures(ask.gateway):
                 line.liveness.answered(question, rtt_s, at)
-                line.quality.add(rtt_s, offset_s, passage)
+                line.quality.add(rtt_s, told.offset_s, passage)
                 if passage is not None:
                     line.liveness.degradation.passed(passage)
-            self._gateways[ask.gateway].answered(rtt_s, ipv6, offset_s, at)
+            self._gateways[ask.gateway].answered(rtt_s, told, at)
 
     def _is_judged_by(self, line: _Line, ask: Ask) -> bool:
         """Say whether the line stands or falls with this question, not only one of its families."""
@@ -277,6 +278,11 @@ class Fleet:
                     return name
         return None
 
+    def _measures(self, gateway: str) -> bool:
+        """Say whether a gateway's echoes tell of the lines: the others are elsewhere, and their death is theirs."""
+        target = self._target()
+        return gateway == target or target is None or self._gateways[target].reach == "unknown"
+
     def _asked_gateways(self, target: str | None) -> tuple[str, ...]:
         """While none has answered yet all are asked: whichever answers first is as good."""
         if target is not None and self._gateways[target].reach == "unknown":
@@ -357,14 +363,17 @@ class Fleet:
             wants = gateway.turn(at, up, receiving, slowest_s)
             if was != "down" and gateway.reach == "down":
                 self._pardon(gateway, at)
-            idle_s = at - self._asked_gateway_at.get(name, at - _GATEWAY_CHECK_S)
-            if name != target and was != "down" and idle_s >= _GATEWAY_CHECK_S and self._is_active(at):
+            is_doubted = name != target and gateway.is_doubted(at)
+            check_s = _GATEWAY_DOUBT_S if is_doubted else _GATEWAY_CHECK_S
+            idle_s = at - self._asked_gateway_at.get(name, at - check_s)
+            if name != target and was != "down" and idle_s >= check_s and (is_doubted or self._is_active(at)):
                 wants = True
             if wants and lines:
                 self._asked_gateway_at[name] = at
                 self._rotation += 1
                 first = self._rotation % len(lines)
-                found.extend(Ask(line, name) for line in (lines[first:] + lines[:first])[:_WITNESSES])
+                count = len(lines) if is_doubted else _WITNESSES if name == target or was == "down" else 1
+                found.extend(Ask(line, name) for line in (lines[first:] + lines[:first])[:count])
         return [ask for ask in found if ask not in asks and not self._is_spared(ask, at)]
 
     def _is_spared(self, ask: Ask, at: float) -> bool:
@@ -434,8 +443,11 @@ def _uplink_health(line: _Line) -> UplinkHealth:
 
 
 def _gateway_health(gateway: GatewayWatch) -> GatewayHealth:
-    rtt_ms = _ms(gateway.round_trip.smoothed_s)
-    return GatewayHealth(gateway.reach, gateway.reason, rtt_ms, gateway.ipv6, gateway.clock_offset_s)
+    trip = gateway.round_trip
+    return GatewayHealth(
+        gateway.reach, gateway.reason, _ms(trip.smoothed_s), gateway.ipv6, gateway.clock_offset_s,
+        _ms(trip.floor_s), gateway.draining, gateway.overloaded,
+    )  # fmt: skip
 
 
 def _ms(seconds: float | None) -> float | None:

@@ -7,6 +7,7 @@ while, so that an answering echo port beside a dead converter does not make it f
 """
 
 from collections.abc import Set
+from dataclasses import dataclass
 from typing import Final
 
 from hagw.health.estimate import RoundTrip
@@ -23,6 +24,18 @@ _HOLD_S: Final = 1.0
 _HOLD_MAX_S: Final = 30.0
 _HOLD_MEMORY_S: Final = 60.0
 _OFFSET_MEMORY_S: Final = 60.0
+_OVERLOAD_S: Final = 5.0  # each of its workers speaks for itself: one that is not would take it back at once
+_DOUBT_S: Final = 0.1  # a question unanswered for so long, and for two round trips, is followed by others
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a gateway says of itself in an answer; `offset_s` is its clock minus ours if both ways took as long."""
+
+    ipv6: bool
+    offset_s: float
+    draining: bool = False
+    overloaded: bool = False
 
 
 class GatewayWatch:
@@ -34,8 +47,11 @@ class GatewayWatch:
         self.heard_at: float | None = None
         self.down_at = now  # when it was last found down
         self.ipv6: bool | None = None
+        self.draining = False
+        self.overloaded = False
         self.clock_offset_s: float | None = None
         self.round_trip = RoundTrip()
+        self._overloaded_at: float | None = None
         self._offset_at: float | None = None
         self._offset_error_s = 0.0
         self._open: dict[str, tuple[float, int]] = {}  # by line: first question since it was heard last, how many
@@ -59,13 +75,22 @@ class GatewayWatch:
         since, count = self._open.get(line, (now, 0))
         self._open[line] = since, count + 1
 
-    def answered(self, rtt_s: float, ipv6: bool, offset_s: float, now: float) -> None:
-        """Take an authentic answer; `offset_s` is its clock minus CLOCK_BOOTTIME, wrong by half a round trip."""
+    def answered(self, rtt_s: float, told: Told, now: float) -> None:
+        """Take an authentic answer; the clock's offset in it is wrong by half a round trip at most."""
         self.heard_at = now
-        self.ipv6 = ipv6
+        self.ipv6 = told.ipv6
+        self.draining = told.draining
+        if told.overloaded:
+            self.overloaded, self._overloaded_at = True, now
         self.round_trip.add(rtt_s, now)
-        self._take_offset(offset_s, rtt_s / 2, now)
+        self._take_offset(told.offset_s, rtt_s / 2, now)
         self._alive(now)
+
+    def is_doubted(self, now: float) -> bool:
+        """Whether a question stays unanswered for longer than answers have taken."""
+        if self.heard_at is None or self.reach == "down" or not self._open:
+            return False
+        return now - min(since for since, _ in self._open.values()) > max(_DOUBT_S, 2 * (self.round_trip.last_s or 0.0))
 
     def refused(self, now: float) -> None:
         """Take an ICMP refusal of an echo: nobody listens there."""
@@ -94,6 +119,8 @@ class GatewayWatch:
 
     def turn(self, now: float, up_lines: Set[str], receiving: bool, slowest_s: float) -> bool:
         """Judge; return whether it wants a question of its own, over any line (`slowest_s`: a line's round trip)."""
+        if self._overloaded_at is not None and now - self._overloaded_at > _OVERLOAD_S:
+            self.overloaded, self._overloaded_at = False, None
         if self.reach == "down":
             gap_s = min(_RETRY_MAX_S, max(_RETRY_S, (now - self.down_at) / _RETRY_GROWS_S))
             return self._ask_soon or now - self._asked_at >= gap_s

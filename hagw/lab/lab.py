@@ -20,7 +20,7 @@ from hagw.errors import HagwError, UnsupportedEnvironment
 from hagw.lab import build, gateway, netns, services
 from hagw.lab.link import LinkState, changed
 from hagw.lab.processes import Process, ProcessTable, end, started_ticks
-from hagw.lab.topology import DATA, LinkEnds, Node, Topology, load_topology
+from hagw.lab.topology import LinkEnds, Node, Topology, load_topology, topology_file
 
 ROOT: Final = Path("/run/hagw-lab")
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
@@ -73,7 +73,7 @@ class Lab:
             self._clear()
             nodes = list(wanted.nodes)
             self._write_state(nodes, preset, "building")
-            shutil.copyfile(topology or DATA / "topologies" / "default.yaml", self.directory / "topology.yaml")
+            shutil.copyfile(topology_file(topology, preset), self.directory / "topology.yaml")
             say(f"building {len(nodes)} nodes and {len(wanted.links)} links")
             build.build(self.name, wanted, self.processes, self.directory)
             gateway.write_commands(self.directory)

@@ -101,9 +101,9 @@ class _Place:
 
 def load_topology(topology: Path | None = None, preset: str = "demo") -> Topology:
     """Read a topology (default: the built-in one) with a preset's line parameters. Raise ConfigError."""
-    file = topology if topology is not None else DATA / "topologies" / "default.yaml"
+    file = topology_file(topology, preset)
     place = _Place(str(file))
-    document = _mapping(_read_yaml(file), place, ("version", "nodes", "wires", "links"))
+    document = _mapping(_read_whole(file), place, ("version", "nodes", "wires", "links"))
     if document.get("version") != 1:
         raise place.at("version").fault("must be 1")
     nodes = {
@@ -121,6 +121,12 @@ def load_topology(topology: Path | None = None, preset: str = "demo") -> Topolog
     return found
 
 
+def topology_file(topology: Path | None, preset: str) -> Path:
+    """Return the file of a topology: the given one, else the one of the preset's name, else the built-in one."""
+    own = DATA / "topologies" / f"{preset}.yaml"
+    return topology or (own if preset in preset_names() and own.exists() else DATA / "topologies" / "default.yaml")
+
+
 def load_preset(preset: str) -> dict[str, dict[str, object]]:
     """Return the link settings of a preset, by link. Raise ConfigError if there is none of that name."""
     file = DATA / "presets" / f"{preset}.yaml"
@@ -136,6 +142,23 @@ def load_preset(preset: str) -> dict[str, dict[str, object]]:
 def preset_names() -> tuple[str, ...]:
     """Return the names of the presets that ship with hagw."""
     return tuple(sorted(file.stem for file in (DATA / "presets").glob("*.yaml")))
+
+
+def _read_whole(file: Path) -> Any:
+    """Read a topology; with `base: NAME` it says only what it adds to the built-in one of that name."""
+    document = _read_yaml(file)
+    if not isinstance(document, dict) or "base" not in document:
+        return document
+    added = dict(document)
+    base = DATA / "topologies" / f"{added.pop('base')}.yaml"
+    return _merged(_read_yaml(base), {**added, "wires": _read_yaml(base)["wires"] + added.get("wires", [])})
+
+
+def _merged(base: Any, added: Any) -> Any:
+    """Return mappings united at every depth; of anything else what was added."""
+    if not isinstance(base, dict) or not isinstance(added, dict):
+        return added
+    return {**base, **{key: _merged(base.get(key), value) for key, value in added.items()}}
 
 
 def _read_yaml(file: Path) -> Any:

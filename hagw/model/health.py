@@ -55,10 +55,16 @@ class MptcpHealth:
 
 @dataclass(frozen=True, slots=True)
 class GatewayHealth:
-    """`ipv6` says whether the gateway told us that it can reach IPv6 servers; None = it did not say."""
+    """`ipv6` says whether the gateway told us that it can reach IPv6 servers; None = it did not say.
+
+    One that is `draining` or `overloaded` said so itself: it answers, but takes no new flows.
+    """
 
     reach: GatewayReach
     reason: str = ""
     rtt_ms: float | None = None
     ipv6: bool | None = None
     clock_offset_s: float | None = None  # gateway's clock minus our CLOCK_BOOTTIME, from authenticated echoes
+    rtt_floor_ms: float | None = None
+    draining: bool = False
+    overloaded: bool = False

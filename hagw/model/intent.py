@@ -59,6 +59,7 @@ class GatewayIntent:
     """A hybrid access gateway this CPE may use; `key` is the pre-shared customer key (32 bytes).
 
     Both are empty where the configuration names none: the CPE enrols, and the daemon knows them from there.
+    `weight` is its share of the flows against the others'; 0 = only while no other takes them.
     """
 
     name: str
@@ -68,6 +69,7 @@ class GatewayIntent:
     customer: str
     key: bytes
     control_port: int = PORT_CONTROL
+    weight: int = 100
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,6 +64,10 @@ class GatewayView:
     rtt_ms: float | None = None
     heard_at: float | None = None
     clock_offset_s: float | None = None
+    weight: int = 100
+    rtt_floor_ms: float | None = None
+    draining: bool = False
+    overloaded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +139,7 @@ class HagSnapshot:
     congestion_control: str
     ipv6_egress: bool
     workers: int = 1  # that share a customer's limits
+    draining: bool = False
 
 
 Snapshot = CpeSnapshot | HagSnapshot

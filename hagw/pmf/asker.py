@@ -41,6 +41,7 @@ class Echo:
     ipv6: bool
     draining: bool
     passage: Passage | None = None
+    overloaded: bool = False
 
 
 @dataclass(slots=True)
@@ -115,7 +116,10 @@ class Asker:
         if tally is not None and number <= tally.asked and reply.counts_stream and reply.stream == stream:
             passage = tally.passage(number, reply.received)
         rtt_s = max(0.0, now - asked_at)
-        return Echo(reply.sequence, rtt_s, reply.wall_us / MICRO, reply.received, reply.ipv6, reply.draining, passage)
+        return Echo(
+            reply.sequence, rtt_s, reply.wall_us / MICRO, reply.received, reply.ipv6, reply.draining, passage,
+            reply.overloaded,
+        )  # fmt: skip
 
     def _forget(self, now: float) -> None:
         while self._outstanding:

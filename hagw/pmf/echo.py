@@ -31,6 +31,7 @@ _REPLY: Final = 2
 _FLAG_IPV6: Final = 0x01
 _FLAG_DRAINING: Final = 0x02
 _FLAG_STREAM: Final = 0x04
+_FLAG_OVERLOADED: Final = 0x08
 _BODY: Final = struct.Struct("!4sBBBB8sQQQI4x")
 _MAC_SIZE: Final = 16
 _LABELS: Final = {_REQUEST: b"hagw echo request 1\0", _REPLY: b"hagw echo reply 1\0"}
@@ -67,6 +68,7 @@ class EchoReply:
     draining: bool
     stream: int = 0
     counts_stream: bool = False
+    overloaded: bool = False
 
 
 def key_id(key: bytes) -> bytes:
@@ -94,7 +96,7 @@ def encode_request(request: EchoRequest, key: bytes) -> bytes:
 def encode_reply(reply: EchoReply, key: bytes) -> bytes:
     """Return the 64 bytes of an answer."""
     flags = (_FLAG_IPV6 if reply.ipv6 else 0) | (_FLAG_DRAINING if reply.draining else 0)
-    flags |= _FLAG_STREAM if reply.counts_stream else 0
+    flags |= (_FLAG_STREAM if reply.counts_stream else 0) | (_FLAG_OVERLOADED if reply.overloaded else 0)
     body = _BODY.pack(
         _MAGIC,
         _REPLY,
@@ -132,8 +134,9 @@ def decode_reply(datagram: bytes, key: bytes) -> EchoReply | None:
     _, _, flags, line, stream, kid, sequence, timestamp_us, wall_us, received = _BODY.unpack_from(datagram)
     ipv6, draining, counts_stream = (bool(flags & flag) for flag in (_FLAG_IPV6, _FLAG_DRAINING, _FLAG_STREAM))
     return EchoReply(
-        kid, line, sequence, timestamp_us, wall_us, received, ipv6, draining, stream, counts_stream=counts_stream
-    )
+        kid, line, sequence, timestamp_us, wall_us, received, ipv6, draining, stream,
+        counts_stream=counts_stream, overloaded=bool(flags & _FLAG_OVERLOADED),
+    )  # fmt: skip
 
 
 def _mac(kind: int, body: bytes, key: bytes) -> bytes:

@@ -73,6 +73,7 @@ class Responder:
         self._customers = {key_id(customer.key): customer for customer in customers}
         self._ipv6_egress = ipv6_egress
         self._draining = draining
+        self.overloaded = False  # told in every answer
         self._sources: OrderedDict[tuple[bytes, int, str], _Source] = OrderedDict()
 
     def reconfigure(self, customers: Iterable[EchoCustomer], *, ipv6_egress: bool, draining: bool = False) -> None:
@@ -109,6 +110,7 @@ class Responder:
             draining=self._draining,
             stream=request.stream,
             counts_stream=counts_stream,
+            overloaded=self.overloaded,
         )
         return encode_reply(reply, customer.key)
 

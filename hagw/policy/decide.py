@@ -10,6 +10,7 @@ from typing import Literal, assert_never
 from hagw.model.flow import TCP, FlowKey, protocol_name
 from hagw.model.intent import RuleIntent
 from hagw.model.snapshot import CpeSnapshot, GatewayView, UplinkView
+from hagw.policy.gateways import Gateways, hindrance
 from hagw.policy.index import RuleIndex
 
 FlowPath = Literal["converted", "direct", "blocked"]
@@ -52,6 +53,7 @@ class Policy:
         self.uplinks = tuple(sorted((u for u in snapshot.uplinks if u.state != "disabled"), key=_preference))
         self.every_uplink = snapshot.uplinks
         self.gateways = snapshot.gateways
+        self.pool = Gateways(snapshot.gateways)
         self._default = self._steer(None)
         self._by_rule = tuple(self._steer(rule) for rule in self.rules.awake)
 
@@ -60,7 +62,10 @@ class Policy:
         if flow.protocol != TCP:
             return self.forward(flow)
         number = self.rules.index.first(flow) if self._by_rule else None
-        return self._default if number is None else self._by_rule[number]
+        steered = self._default if number is None else self._by_rule[number]
+        if steered.gateway is None or len(self.pool.all) == 1:
+            return steered
+        return replace(steered, gateway=self.pool.choose(flow.client, flow.server))
 
     def forward(self, flow: FlowKey) -> Decision:
         """Return what the kernel does with a flow that is forwarded: not TCP, or not intercepted. It knows no names."""
@@ -73,7 +78,7 @@ class Policy:
         return self.rules.index.needs_names and self.rules.index.depends_on_name(flow)
 
     def steered(self) -> tuple[Decision, ...]:
-        """Return every decision this policy can come to for TCP."""
+        """Return every decision this policy can come to for TCP, with one gateway of the pool each."""
         return (*self._by_rule, self._default)
 
     def _steer(self, rule: RuleIntent | None) -> Decision:
@@ -89,9 +94,9 @@ class Policy:
                 pass
             case _:
                 assert_never(mode)
-        gateway = next((g for g in self.gateways if g.reach != "down"), None)
+        gateway = next(iter(self.pool.all), None)
         if gateway is None:
-            reason = self.gateways[0].reason if self.gateways else "none is configured"
+            reason = "; ".join(dict.fromkeys(hindrance(g) for g in self.gateways)) or "none is configured"
             return Decision("direct", None, allowed, name, mode, f"no gateway is reachable: {reason}")
         names = ", ".join(u.name for u in self.uplinks if u.slot in allowed)
         return Decision("converted", gateway, allowed, name, mode, f"rule {name} bonds {names}")

@@ -11,6 +11,7 @@ from hagw.model.flow import TCP, FlowKey, protocol_name
 from hagw.model.intent import RuleIntent
 from hagw.model.snapshot import UplinkView
 from hagw.policy.decide import DEFAULT_RULE, Decision, Policy
+from hagw.policy.gateways import hindrance
 from hagw.policy.match import mismatch
 from hagw.policy.schedule import describe
 
@@ -124,13 +125,15 @@ def _use(
 def _gateways(policy: Policy, decision: Decision, is_forwarded: bool) -> Iterator[Document]:
     for gateway in policy.gateways:
         if decision.gateway is not None and decision.gateway.name == gateway.name:
-            reason = "the first that is not down"
+            reason = "the only one that takes flows" if len(policy.pool.all) == 1 else "chosen for these two addresses"
         elif is_forwarded or decision.path == "blocked" or decision.mode == "direct":
             reason = "not asked: the flow is not converted"
         elif gateway.reach == "down":
             reason = f"down: {gateway.reason}"
+        elif why := hindrance(gateway):
+            reason = why
         else:
-            reason = "another one comes first"
+            reason = "another one is chosen for these two addresses"
         yield {"name": gateway.name, "reach": gateway.reach, "reason": reason}
 
 

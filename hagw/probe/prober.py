@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from hagw.health.fleet import Ask, Counters, Fleet, LineSetup, Orders
+from hagw.health.gateway import Told
 from hagw.health.liveness import Link
 from hagw.health.portal import PortalAnswer
 from hagw.model.facts import Facts, UplinkFacts
@@ -311,7 +312,8 @@ class Prober:
         line.own_rx += 1
         line.own_rx_bytes += path.ends.packet_bytes
         offset_s = echo.wall_s + echo.rtt_s / 2 - time.clock_gettime(time.CLOCK_BOOTTIME)
-        self._fleet.answered(ask, echo.sequence, echo.rtt_s, echo.ipv6, offset_s, now, echo.passage)
+        told = Told(echo.ipv6, offset_s, echo.draining, echo.overloaded)
+        self._fleet.answered(ask, echo.sequence, echo.rtt_s, told, now, echo.passage)
         self._heard(ask.gateway, now)
         if self._fleet.is_hurried():
             self._wake()
@@ -377,11 +379,15 @@ def _leads(facts: UplinkFacts) -> tuple[IPAddress | None, ...]:
 
 
 def _is_news(told: GatewayHealth | None, now: GatewayHealth) -> bool:
-    if told is None or (told.reach, told.reason, told.ipv6) != (now.reach, now.reason, now.ipv6):
+    if told is None or _standing(told) != _standing(now):
         return True
     if told.clock_offset_s is None or now.clock_offset_s is None:
         return told.clock_offset_s != now.clock_offset_s
     return abs(told.clock_offset_s - now.clock_offset_s) > _OFFSET_NEWS_S
+
+
+def _standing(health: GatewayHealth) -> tuple[object, ...]:
+    return health.reach, health.reason, health.ipv6, health.draining, health.overloaded
 
 
 def _without_own(read: InterfaceCounters, line: _Line) -> Counters:

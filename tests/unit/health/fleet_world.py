@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from hagw.health.fleet import Ask, Counters, Fleet, LineSetup
+from hagw.health.gateway import Told
 from hagw.health.liveness import Link
 from hagw.model.intent import UplinkKind
 from hagw.pmf.asker import Passage
@@ -164,7 +165,7 @@ class World:
         def arrive_down(reached: int) -> None:
             passage = Passage(number - line.told[0], reached - line.told[1], 1) if number > line.told[0] else None
             line.told = max(line.told, (number, reached))
-            self.fleet.answered(ask, question, self.now - asked_at, True, 5.0, self.now, passage)
+            self.fleet.answered(ask, question, self.now - asked_at, Told(True, 5.0), self.now, passage)
 
         def passes_up() -> bool:
             return not line.dead_up and ask.version not in line.dead_families

@@ -1,13 +1,13 @@
 """A gateway's reachability from echoes and from what connections to it met."""
 
-from hagw.health.gateway import GatewayWatch
+from hagw.health.gateway import GatewayWatch, Told
 
 LINES = {"dsl", "lte"}
 
 
 def heard(watch: GatewayWatch, now: float, offset_s: float = 3.0, rtt_s: float = 0.02) -> None:
     watch.asked("dsl", now - rtt_s)
-    watch.answered(rtt_s, True, offset_s, now)
+    watch.answered(rtt_s, Told(True, offset_s), now)
 
 
 def silent(watch: GatewayWatch, begin: float, seconds: float, receiving: bool = False) -> float | None:

@@ -41,7 +41,7 @@ def test_every_rule_says_why_it_fits_or_not() -> None:
         "  - lte: rule films allows dsl only",
         "  - wifi: rule films allows dsl only",
         "Gateways:",
-        "  + hag: the first that is not down",
+        "  + hag: the only one that takes flows",
         "Rule night sleeps now: mon 00:00-01:00.",
     ]
 

@@ -1,0 +1,129 @@
+"""Several gateways: flows spread over them and stay; one that dies or drains takes none, and the others take all."""
+
+import os
+import signal
+import socket
+import time
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+from plane_lab import INET, Echo, Ends, connect, own_lab, until
+
+from hagw.lab.lab import Lab
+
+pytestmark = [pytest.mark.netns, pytest.mark.alone]
+
+PORT = 5311
+FLOWS = 1000
+HAGS = ("hag", "hag2")
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    with own_lab("pool", preset="pool") as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def echo(lab: Lab) -> Iterator[Echo]:
+    with Echo(lab) as server:
+        yield server
+
+
+@pytest.fixture
+def ends(lab: Lab) -> Ends:
+    ends = Ends(lab)
+    for hag in HAGS:
+        lab.hagw_start(hag)
+    until(lambda: _ready(ends), 20.0)
+    return ends
+
+
+def _ready(ends: Ends) -> bool:
+    """Say whether every worker of the CPE has warm connections to both gateways."""
+    return all(ends.listens(hag) for hag in HAGS) and all(
+        s["listening"] and all(s["pool"].get(hag) for hag in HAGS) for s in ends.stats("cpe")
+    )
+
+
+def _kill(lab: Lab, node: str) -> None:
+    for role in ("daemon", "worker"):
+        for pid in lab.pids(node, role):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _said(client: socket.socket) -> str:
+    try:
+        client.sendall(b"again")
+        return client.recv(5).decode() or "end"
+    except ConnectionResetError:
+        return "reset"
+
+
+def _gateways(ends: Ends) -> dict[int, str]:
+    return {flow["client_port"]: flow["gateway"] for flow in ends.flows()}
+
+
+def test_flows_spread_over_the_gateways_and_a_pair_of_addresses_stays(lab: Lab, ends: Ends, echo: Echo) -> None:
+    """Ten clients' addresses and two servers make twenty pairs."""
+    met: dict[tuple[str, str], set[str]] = {}
+    addresses = [f"192.168.77.{host}" for host in range(100, 110)]
+    for address in addresses:
+        lab.run("lan1", ["ip", "address", "add", f"{address}/24", "dev", "eth0"], check=True)
+    for _ in range(2):
+        for address in addresses:
+            for server in ("203.0.113.10", "203.0.113.20"):
+                with lab.in_namespace("lan1"):
+                    client = socket.create_connection((server, PORT), 5.0, source_address=(address, 0))
+                with client:
+                    client.sendall(b"hello")
+                    assert client.recv(5) == b"hello"
+                    port = client.getsockname()[1]
+                    met.setdefault((address, server), set()).add(ends.flow_of(port)["gateway"])
+    spread = Counter(name for names in met.values() for name in names)
+    print(f"20 pairs of addresses: {dict(spread)}")
+    assert all(len(names) == 1 for names in met.values())
+    assert set(spread) == set(HAGS) and min(spread.values()) >= 4
+
+
+def test_a_killed_gateway_resets_its_flows_and_new_ones_go_through_the_other(
+    lab: Lab, ends: Ends, echo: Echo
+) -> None:
+    clients = [connect(lab, INET[4], PORT, timeout_s=5.0) for _ in range(FLOWS)]
+    try:
+        for client in clients:
+            client.sendall(b"hello")
+        assert all(client.recv(5) == b"hello" for client in clients)
+        via = Counter(_gateways(ends)[client.getsockname()[1]] for client in clients)
+        assert len(via) == 1  # one client and one server
+        victim = next(iter(via))
+        other = HAGS[victim == HAGS[0]]
+        began = time.monotonic()
+        _kill(lab, victim)
+        took = []
+        for _ in range(50):
+            before = time.monotonic()
+            with connect(lab, INET[4], PORT, timeout_s=5.0) as client:
+                client.sendall(b"hello")
+                assert client.recv(5) == b"hello"
+                took.append(time.monotonic() - before)
+                assert ends.flow_of(client.getsockname()[1])["gateway"] == other
+        for client in clients:
+            client.settimeout(max(0.01, began + 2.0 - time.monotonic()))
+        became = Counter(_ended(client) for client in clients)
+        print(f"after {time.monotonic() - began:.2f} s: {dict(became)}; new flows took {1000 * max(took):.0f} ms at most")
+        assert became == {"reset": FLOWS}
+        assert max(took) < 0.7
+    finally:
+        for client in clients:
+            client.close()
+
+
+def _ended(client: socket.socket) -> str:
+    try:
+        return "data" if client.recv(5) else "end"
+    except ConnectionResetError:
+        return "reset"
+    except TimeoutError:
+        return "alive"
