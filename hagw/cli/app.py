@@ -12,6 +12,7 @@ from hagw.cli.clear import clear
 from hagw.cli.customer import customer
 from hagw.cli.daemon import daemon
 from hagw.cli.doctor import doctor
+from hagw.cli.drain import drain
 from hagw.cli.enrol import enrol
 from hagw.cli.explain import explain
 from hagw.cli.flows import flows
@@ -30,7 +31,7 @@ app = typer.Typer(
     help="Hybrid-access gateway: a LAN's plain TCP over DSL, LTE and WiFi at once.",
 )
 LOOKING = (status, flows, usage, explain, doctor, history, diff, get)
-CHANGING = (check, plan, apply, confirm, rollback, enrol, clear)
+CHANGING = (check, plan, apply, confirm, rollback, drain, enrol, clear)
 for verb in (daemon, *LOOKING, *CHANGING, lab.lab, version):
     app.command()(verb)
 app.command("set")(set_)

@@ -122,7 +122,9 @@ class GatewaySection(Section):
         default=None, description="our name at the gateway; left out where `hagw enrol` got it"
     )
     key: Key | None = Field(default=None, description="key shared with the gateway; likewise")
-    weight: int = Field(default=100, ge=0, le=1000, description="share of the flows; 0 = only while no other takes them")
+    weight: int = Field(
+        default=100, ge=0, le=1000, description="share of the flows; 0 = only while no other takes them"
+    )
 
 
 class TrafficSection(Section):

@@ -14,10 +14,12 @@ import structlog
 
 from hagw.control.arrivals import Arrivals
 from hagw.control.condition import Condition
+from hagw.control.drain import DrainMark
 from hagw.control.explaining import explanation
 from hagw.control.gate import Gate
 from hagw.control.lan_trial import is_open
 from hagw.control.lines import Lines
+from hagw.control.places import runtime_dir
 from hagw.control.ports import HealthPort, Interception, KernelPort, Preview
 from hagw.control.snapshots import UNKNOWN_GATEWAY, cpe_snapshot, decides_alike, hag_snapshot
 from hagw.control.standing import Standing
@@ -77,6 +79,7 @@ class Gateway:
         self._version = version
         self._kernel = kernel
         self._health = health
+        self._drain_mark = DrainMark(runtime_dir() / "draining")
         self._trigger = asyncio.Event()
         self._gate = Gate()
         self.lines = Lines()
@@ -196,6 +199,7 @@ class Gateway:
                 standing=standing,
                 channels=self.channels(),
                 data_caps=self.caps.documents(),
+                draining=self._drain_mark.is_set(),
             )
         )
 
@@ -281,6 +285,17 @@ class Gateway:
         if not isinstance(self._intent, CpeIntent) or not isinstance(self._published, CpeSnapshot):
             raise Refused("Flows are decided on the CPE; this is a HAG.")
         return explanation(self._published, flow, self._intent, self._facts, self._in_force)
+
+    def drain(self, wanted: bool | None) -> dict[str, Any]:
+        """Take no new flows, or take them again (None = as it is); return how it stands. Raise Refused on a CPE."""
+        if isinstance(self._intent, CpeIntent):
+            raise Refused("A HAG drains; this is a CPE.")
+        if wanted is not None and wanted != self._drain_mark.is_set():
+            self._drain_mark.put(wanted)
+            self._publish()
+            log.info("draining" if wanted else "taking new flows again")
+        flows = sum(int(w.stats.get("flows_active", 0)) for w in self.workers.reports())
+        return {"schema": 1, "draining": self._drain_mark.is_set(), "flows_active": flows}
 
     async def _reconcile_for_ever(self) -> None:
         while True:
@@ -388,7 +403,8 @@ class Gateway:
                 self.lines.mptcp,
                 self.lines.learned,
             )
-        return hag_snapshot(self._intent, self._facts, self._registered, len(self._seats(self._intent)))
+        draining, workers = self._drain_mark.is_set(), len(self._seats(self._intent))
+        return hag_snapshot(self._intent, self._facts, self._registered, workers, draining=draining)
 
     def _publish(self, *, is_new: bool = False) -> None:
         """Give the workers a new snapshot if it decides otherwise, or if its measurements grew stale."""

@@ -46,7 +46,12 @@ def cpe_snapshot(
 
 
 def hag_snapshot(
-    intent: HagIntent, facts: Facts, registered: tuple[CustomerIntent, ...] = (), workers: int = 1
+    intent: HagIntent,
+    facts: Facts,
+    registered: tuple[CustomerIntent, ...] = (),
+    workers: int = 1,
+    *,
+    draining: bool = False,
 ) -> HagSnapshot:
     """Return what HAG workers need to know, as generation 0.
 
@@ -69,6 +74,7 @@ def hag_snapshot(
         congestion_control=congestion_control(intent.congestion_control, facts),
         ipv6_egress=facts.ipv6_egress,
         workers=workers,
+        draining=draining,
     )
 
 

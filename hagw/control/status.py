@@ -212,6 +212,7 @@ class StatusInputs:
     rivals: tuple[Finding, ...] = ()
     channels: Mapping[str, ChannelStatus] = field(default_factory=dict)
     data_caps: list[DataCapStatus] = field(default_factory=list)
+    draining: bool = False
     blocked: frozenset[int] = frozenset()  # families whose intercepted connections did not arrive
 
 
@@ -294,6 +295,8 @@ def _hag_verdict(inputs: StatusInputs) -> tuple[BondState, str]:
         return "degraded", inputs.trouble
     if away:
         return "degraded", _workers_away(away, len(inputs.workers))
+    if inputs.draining:
+        return "degraded", "It is draining: new flows go elsewhere (hagw drain --undo takes them again)."
     return "bonded", f"All {len(inputs.workers)} workers are listening."
 
 

@@ -27,7 +27,7 @@ from hagw.convert.events import (
 from hagw.convert.machine import KIND_MPTCP, ConverterMachine
 from hagw.dataplane.loop import EPOLLIN, EPOLLOUT, Timer
 from hagw.dataplane.mptcp_socket import open_stream, token_of
-from hagw.dataplane.relay import Relay, abort
+from hagw.dataplane.relay import Relay, abort, end_in_order
 from hagw.dataplane.sendqueue import SendQueue
 from hagw.dataplane.servers import RACE_S
 
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 EARLY_MAX_BYTES: Final = 64 * 1024
 BULK_BYTES: Final = 16 * 1024  # in one look; less is no bulk
 LINGER_S: Final = 2.0
+DRAIN_RETRY_S: Final = 30  # for as long a customer leaves us alone, then asks again
 KEEPALIVE: Final = ((socket.TCP_KEEPIDLE, 300), (socket.TCP_KEEPINTVL, 30), (socket.TCP_KEEPCNT, 4))
 ICMP_NET_UNREACHABLE: Final = 0
 ICMP_HOST_UNREACHABLE: Final = 1
@@ -79,6 +80,7 @@ class ConverterSession:
         self._seen = 0
         self._why = ""
         worker.strangers[session_id] = self
+        abort(client)  # if this process dies: an end in order would let a request just under way be acknowledged
         worker.loop.add(client.fileno(), EPOLLIN, self._on_client)
         self._timer: Timer | None = worker.loop.call_in(worker.limits.message_s, self._too_slow)
 
@@ -146,6 +148,13 @@ class ConverterSession:
             return
         worker.strangers.pop(self.id)
         self._set_timer(worker.limits.warm_idle_s, self._too_slow)
+        if worker.draining:
+            self.dismiss("draining")
+
+    def dismiss(self, why: str) -> None:
+        """Tell a customer without a flow that nothing more is taken; flows go on."""
+        if self.state == "reading" and self.customer is not None and self._machine is not None:
+            self._refuse(self._machine, ErrorCode.RESOURCE_EXCEEDED, error_value.retry(DRAIN_RETRY_S), why)
 
     def _failed(self, event: Failed) -> None:
         self._worker.counts["malformed"] += 1
@@ -168,6 +177,7 @@ class ConverterSession:
         self._why = why
         self._leave_phase()
         self.state = "lingering"
+        end_in_order(self.client)
         try:
             self.client.send(reply)
             self.client.shutdown(socket.SHUT_WR)
@@ -274,6 +284,7 @@ class ConverterSession:
                 value = error_value.unreachable(ICMP_HOST_UNREACHABLE)
                 self._refuse(machine, ErrorCode.DESTINATION_UNREACHABLE, value, "the server is silent or unreachable")
             case errno.EMFILE | errno.ENFILE | errno.ENOBUFS | errno.ENOMEM | errno.EADDRNOTAVAIL:
+                self._worker.fell_short()
                 self._refuse(machine, ErrorCode.RESOURCE_EXCEEDED, error_value.retry(5), os.strerror(code))
             case _:
                 self._refuse(machine, ErrorCode.NETWORK_FAILURE, error_value.retry(5), os.strerror(code))

@@ -33,6 +33,8 @@ TICK_S: Final = 0.2
 SWEEP_S: Final = 5.0
 STRANGERS_MAX: Final = 2_000
 ERRORS_A_SECOND: Final = 50
+SHORT_S: Final = 3.0
+FULL_SHARE: Final = 0.95
 IP_PKTINFO: Final = 8
 IPV6_RECVPKTINFO: Final = 49
 IPV6_PKTINFO: Final = 50
@@ -61,6 +63,7 @@ class HagWorker:
         self.bytes_down = 0
         self.bytes_up = 0
         self._responder: Responder | None = None
+        self._short_at = -math.inf
         self._errors: dict[str, int] = {}
         self._errors_second = 0
         self._bad_peers = Notices(
@@ -86,9 +89,9 @@ class HagWorker:
         self.servers.configure(snapshot.server_mptcp, tuple(ip_network(p) for p in snapshot.server_mptcp_prefixes))
         echoes = self.customers.echoes()
         if self._responder is None:
-            self._responder = Responder(echoes, ipv6_egress=snapshot.ipv6_egress)
+            self._responder = Responder(echoes, ipv6_egress=snapshot.ipv6_egress, draining=snapshot.draining)
         else:
-            self._responder.reconfigure(echoes, ipv6_egress=snapshot.ipv6_egress)
+            self._responder.reconfigure(echoes, ipv6_egress=snapshot.ipv6_egress, draining=snapshot.draining)
         self.syn_acks.open()
         self._listen(snapshot)
         for session in list(self.sessions.values()):
@@ -96,6 +99,9 @@ class HagWorker:
                 session.give_up("the customer was revoked")
             else:
                 session.hold_to_rates()
+        if snapshot.draining:
+            for session in list(self.sessions.values()):
+                session.dismiss("draining")
 
     def heard(self, gateway: str, at: float) -> None:
         """Nothing: a gateway has no gateway."""
@@ -145,6 +151,19 @@ class HagWorker:
     def congestion_control(self) -> str:
         """The algorithm of the snapshot, for every socket we open or accept."""
         return self.snapshot.congestion_control if self.snapshot is not None else "cubic"
+
+    @property
+    def draining(self) -> bool:
+        """Whether new flows are to go through another gateway."""
+        return self.snapshot is not None and self.snapshot.draining
+
+    def fell_short(self) -> None:
+        """Note that we could not serve for want of something: customers hear of it with their next echoes."""
+        self._short_at = self.loop.now
+
+    def is_overloaded(self) -> bool:
+        """Whether new flows had better go through another gateway, because of what we lack or soon will."""
+        return self.loop.now - self._short_at < SHORT_S or len(self.sessions) >= FULL_SHARE * self.limits.flows_max
 
     def may_answer(self, source: str) -> bool:
         """Whether an error may still be answered to this source; a few a second, the rest is reset in silence."""
@@ -232,6 +251,7 @@ class HagWorker:
                 return
             except OSError as why:
                 self.counts["accept_errors"] += 1
+                self.fell_short()
                 self.turned_away("unknown", "crowded", f"cannot accept: {os.strerror(why.errno or 0)}")
                 self.loop.pause(listener.fileno(), ACCEPT_PAUSE_S)
                 return
@@ -273,6 +293,8 @@ class HagWorker:
         """Look at the connections that carry bulk, and at what servers answered."""
         self.loop.call_in(TICK_S, self._tick)
         self.syn_acks.look()
+        if self._responder is not None:
+            self._responder.overloaded = self.is_overloaded()
         for session in list(self.sessions.values()):
             session.look(self.loop.now)
 

@@ -26,6 +26,14 @@ def abort(sock: socket.socket) -> None:
         pass  # already dead: there is nobody to tell
 
 
+def end_in_order(sock: socket.socket) -> None:
+    """Take `abort` back."""
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _IN_ORDER)
+    except OSError:
+        pass
+
+
 class RelayOwner(Protocol):
     """Who is told when a relay ends; `reset` is True when either side was reset or failed."""
 
@@ -261,7 +269,7 @@ class Relay:
         self.over = True
         if not reset:
             for end in (self.near, self.far):
-                end.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _IN_ORDER)
+                end_in_order(end.sock)
         self.owner.relay_ended(self, reset)
         self.loop.close(self.near.sock)
         self.loop.close(self.far.sock)

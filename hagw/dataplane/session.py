@@ -222,10 +222,10 @@ class CpeSession:
         except BlockingIOError:
             return
         except OSError as why:
-            self._gateway_lost(f"reset: {why.strerror}")
+            self._gateway_ended(connection, f"reset: {why.strerror}")
             return
         if not data:
-            self._gateway_lost("closed before it answered")
+            self._gateway_ended(connection, "closed before it answered")
             return
         events = connection.machine.receive(data)
         if not events:
@@ -272,6 +272,12 @@ class CpeSession:
                     self._worker.gateway_overloaded(connection.gateway.name, rejected.retry_after_s)
                 self._early_sent = False
                 self._gateway_lost(f"error {rejected.code}")
+
+    def _gateway_ended(self, connection: GatewayConnection, reason: str) -> None:
+        """It ended our connection. What it never acknowledged it never read: a killed gateway says so by a reset."""
+        if connection.unacknowledged() > self._early_passed:
+            self._early_sent = False
+        self._gateway_lost(reason)
 
     def _gateway_lost(self, reason: str) -> None:
         """Go direct if the client's data cannot have been passed on, else tell the client by a reset."""

@@ -49,7 +49,8 @@ def test_weight_and_distance_make_shares() -> None:
 def test_one_that_takes_no_flows_gets_none(away: GatewayView) -> None:
     assert set(chosen(away, B).values()) == {"b"}
     assert chosen(away) == {}
-    assert hindrance(away) and not hindrance(B)
+    assert hindrance(away)
+    assert not hindrance(B)
 
 
 def test_unheard_ones_and_those_of_weight_zero_serve_only_when_no_other_does() -> None:
@@ -65,7 +66,9 @@ def test_another_is_never_one_that_was_tried() -> None:
         first = pool.choose(*pair)
         assert first is not None
         second = pool.another(*pair, (first.name,))
-        assert second is not None and {first.name, second.name} == {"a", "b"}
+        assert second is not None
+        assert {first.name, second.name} == {"a", "b"}
         last = pool.another(*pair, (first.name, second.name))
-        assert last is not None and last.name == "c"
+        assert last is not None
+        assert last.name == "c"
         assert pool.another(*pair, "abc") is None
