@@ -182,7 +182,13 @@ def _cpe(file: CpeFile) -> CpeIntent:
         ),
         gateways=tuple(
             GatewayIntent(
-                gw.name, gw.addresses, gw.port, gw.probe_port, gw.customer or "", gw.key or b"", gw.control_port,
+                gw.name,
+                gw.addresses,
+                gw.port,
+                gw.probe_port,
+                gw.customer or "",
+                gw.key or b"",
+                gw.control_port,
                 gw.weight,
             )
             for gw in file.gateways

@@ -144,6 +144,8 @@ def _prerouting(uplinks: list[UplinkIntent], lan: Expression) -> list[Rule]:
         [equal(payload("ip", "daddr"), "@local4"), RETURN],
         [equal(payload("ip6", "daddr"), "@local6"), RETURN],
         [equal(tcp_flags(), "syn"), within(ct("state"), "new"), {"jump": {"target": "intercept"}}],
+        # A port used again: of what was reset a moment ago conntrack keeps the entry, and calls it established.
+        [equal(tcp_flags(), "syn"), marked(CT_MARK, MARK_INTERCEPT), {"jump": {"target": "intercept"}}],
         [marked(CT_MARK, MARK_INTERCEPT), equal(meta("l4proto"), "tcp"), count("orphaned"), reset()],
         [within(ct("state"), ["established", "related"]), marked(CT_MARK, 0), *pin(MARK_KEEP, "kept")],
         [differ(tcp_flags(), "syn"), within(ct("state"), "new"), marked(CT_MARK, 0), *pin(MARK_KEEP, "kept")],

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 import pytest
-from plane_lab import INET, Echo, Ends, connect, own_lab, until
+from plane_lab import INET, Echo, Ends, Server, connect, own_lab, reset, until
 
 from hagw.lab.lab import Lab
 
@@ -153,3 +153,13 @@ def test_a_draining_gateway_keeps_its_flows_and_takes_no_new_ones(lab: Lab, ends
     assert json.loads(waited.stdout) == {"schema": 1, "draining": True, "flows_active": 0}
     assert lab.run(victim, ["hagw", "drain", "--undo"]).returncode == 0
     until(lambda: _ready(ends), 40.0)
+
+
+def test_a_port_whose_connection_was_reset_is_used_again_at_once(lab: Lab, ends: Ends) -> None:
+    """Conntrack keeps what was reset for seconds, as established: such a SYN is a new connection all the same."""
+    with Server(lab, reset, port=5316) as server:
+        for _ in range(4):
+            with lab.in_namespace("lan1"):
+                client = socket.create_connection((INET[4], server.port), 5.0, source_address=("192.168.77.11", 40_123))
+            with client, pytest.raises(ConnectionResetError):
+                client.recv(1)
