@@ -5,6 +5,7 @@ from typing import get_args
 import pytest
 
 from hagw.health.fleet import Counters, Fleet, LineSetup
+from hagw.health.gateway import Told
 from hagw.health.liveness import Link
 from hagw.model.intent import ProbeStyle, UplinkKind
 
@@ -42,7 +43,7 @@ def day_bytes(
             family_dead = (ipv4_dead and ask.version == 4) or (ipv6_dead and ask.version == 6)
             misfortune = now - begun > 60.0 and (gateway_dead or (ask.line == "lte" and (line_dead or family_dead)))
             if not misfortune:
-                fleet.answered(ask, question, 0.03, True, 0.0, now)
+                fleet.answered(ask, question, 0.03, Told(True, 0.0), now)
             if ask.line == "lte" and now - begun > HOUR_S:
                 spent += PACKET_BYTES[ask.version] * (1 if misfortune else 2)
         now += max(0.05, orders.again_s)
