@@ -138,7 +138,7 @@ async def _main(archive: Archive, in_force: InForce) -> None:
     log.info("kernel state prepared", role=role)
     advertiser = Advertiser()
     gateway.on_ipv6 = advertiser.update
-    observers = [monitor.run(), _watch_rivals(gateway), subscription.run()]
+    observers = [monitor.run(), _watch_rivals(gateway), subscription.run(), gateway.renew_outdated()]
     if role == "cpe":
         volume = VolumeFile(state_dir(), Disk())
         gateway.lines.resume(volume.load())

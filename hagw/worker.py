@@ -12,10 +12,12 @@ import resource
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+from hagw import __version__
+from hagw.dataplane import handover
 from hagw.dataplane.cpe import CpeWorker
 from hagw.dataplane.faults import Faults
 from hagw.dataplane.hag import HagWorker
@@ -36,7 +38,12 @@ REQUEST_FAILED: Final = (
 class Plane(Protocol):
     """What both roles' workers can do."""
 
+    inherited: dict[str, socket.socket]
+
     def stop_listening(self) -> None: ...
+    def listeners(self) -> dict[str, socket.socket]: ...
+    def retire(self) -> None: ...
+    def is_idle(self) -> bool: ...
     def close(self) -> None: ...
     def heard(self, gateway: str, at: float) -> None: ...
     def stats(self) -> dict[str, Any]: ...
@@ -44,14 +51,19 @@ class Plane(Protocol):
     def flow(self, flow_id: str) -> dict[str, Any] | None: ...
 
 
-def main(role: str, index: int) -> int:
-    """Run worker `index` of a role until told to stop; return the exit code."""
+def main(role: str, index: int, *, takes_over: bool = False) -> int:
+    """Run worker `index` of a role until told to stop; return the exit code.
+
+    With `takes_over` it continues with the listening sockets of the worker that has this index now.
+    """
     runtime = Path(os.environ.get("HAGW_RUNTIME_DIR", "/run/hagw"))
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    path = runtime / f"worker-{index}.sock"
+    inheritance = handover.ask(path) if takes_over else None
     loop = Loop()
-    control = Control(loop, runtime / f"worker-{index}.sock")
+    control = Control(loop, path)
     loop.on_fault = control.faults.take
     plane: CpeWorker | HagWorker
     plane = (
@@ -60,6 +72,9 @@ def main(role: str, index: int) -> int:
         else HagWorker(loop, control.report)
     )
     control.plane = plane
+    if inheritance is not None:
+        plane.inherited = inheritance.sockets
+        control.on_listening = inheritance.taken
     control.apply = lambda document: _apply(plane, document)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: control.stop(0.0))
@@ -101,12 +116,15 @@ class Control:
         self.apply: Callable[[dict[str, Any]], int] | None = None
         self.faults = Faults()
         self._loop = loop
-        self._path = path
+        self._path = self._home = path
         self._generation: int | None = None
         self._clients: dict[int, Client] = {}
         self._stops = 0
         self._stopping = False
         self._until = 0.0
+        self._heir: int | None = None
+        self._retired = False
+        self.on_listening: Callable[[], None] | None = None
         path.unlink(missing_ok=True)
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         old = os.umask(0o177)
@@ -156,11 +174,14 @@ class Control:
         match request["op"]:
             case "snapshot" if self.apply is not None:
                 self._generation = self.apply(request["snapshot"])
+                if self.on_listening is not None:
+                    self.on_listening()
+                    self.on_listening = None
                 self._stopping = False  # who gets a snapshot is wanted, also one that was draining: it listens again
                 client.send({"op": "applied", "generation": self._generation})
             case "ping":
                 own = {"snapshot_generation": self._generation, "memory_kb": _memory_kb(), "faults": self.faults.count}
-                stats = {**plane.stats(), **own}
+                stats = {**plane.stats(), **own, "version": __version__, "retired": self._retired}
                 client.send({"op": "pong", "id": request["id"], "pid": os.getpid(), "stats": stats})
             case "flows":
                 flows = plane.flows(float(request.get("recent_s", 0.0)))
@@ -178,10 +199,39 @@ class Control:
                 plane.customers.take_elsewhere({str(name): int(count) for name, count in request["flows"].items()})
             case "heard":
                 plane.heard(request["gateway"], float(request["at"]))
+            case "handover" if not self._retired and self._heir is None:
+                self._hand_over(client)
+            case "taken" if client.number == self._heir:
+                self._retire()
             case "stop":
                 self.stop(float(request.get("drain_s", 0.0)))
             case unknown:
                 client.send({"op": "error", "message": f"unknown request {unknown}"})
+
+    def _hand_over(self, heir: "Client") -> None:
+        """Give a successor our listening sockets and our place; we go on until it says that it listens."""
+        assert self.plane is not None
+        heir.hand_over(self.plane.listeners())
+        self._heir = heir.number
+        self._move(self._path.with_name(f"retired-{os.getpid()}.sock"))
+
+    def _move(self, path: Path) -> None:
+        self._path.rename(path)
+        self._path = path
+
+    def _retire(self) -> None:
+        """Leave new connections to the successor, finish those there are, then end."""
+        assert self.plane is not None
+        self._retired = True
+        self.plane.retire()
+        self._end_when_idle()
+
+    def _end_when_idle(self) -> None:
+        assert self.plane is not None
+        if self.plane.is_idle():
+            self.stop(0.0)
+        else:
+            self._loop.call_in(DRAIN_POLL_S, self._end_when_idle)
 
     def _accept(self, _mask: int) -> None:
         try:
@@ -193,8 +243,11 @@ class Control:
         self._clients[sock.fileno()] = Client(self._loop, sock, self)
 
     def gone(self, fd: int) -> None:
-        """Forget a client."""
+        """Forget a client; a successor that went before it listened has never been there."""
         self._clients.pop(fd, None)
+        if fd == self._heir and not self._retired:
+            self._heir = None
+            self._move(self._home)
 
 
 class Client:
@@ -207,6 +260,7 @@ class Client:
         self._in = bytearray()
         self._out = bytearray()
         self._closed = False
+        self.number = sock.fileno()
         loop.add(sock.fileno(), EPOLLIN, self._on_event)
 
     def send(self, document: dict[str, Any]) -> None:
@@ -215,6 +269,11 @@ class Client:
             return
         self._out += json.dumps(document, separators=(",", ":")).encode() + b"\n"
         self._flush()
+
+    def hand_over(self, sockets: Mapping[str, socket.socket]) -> None:
+        """Send open sockets. Raise OSError."""
+        self._flush()
+        handover.send(self._sock, sockets)
 
     def _on_event(self, mask: int) -> None:
         if mask & EPOLLOUT:
@@ -272,8 +331,9 @@ def _command() -> int:
     parser = argparse.ArgumentParser(prog="hagw.worker")
     parser.add_argument("--role", choices=("cpe", "hag"), required=True)
     parser.add_argument("--index", type=int, required=True)
+    parser.add_argument("--take-over", action="store_true")
     chosen = parser.parse_args()
-    return main(chosen.role, chosen.index)
+    return main(chosen.role, chosen.index, takes_over=chosen.take_over)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse, StreamingResponse
 
 from hagw.api.config import Changed
 from hagw.api.config import resources as config_resources
-from hagw.api.drain import Drains, drain_resources
+from hagw.api.drain import Drains, Renews, drain_resources
 from hagw.api.explain import Explains, explain_resources
 from hagw.api.peers import peer_uid
 from hagw.api.problems import add_handlers, problem
@@ -22,7 +22,7 @@ FLOWS_A_CHUNK = 100  # about 1 ms of encoding between two looks at everything el
 RECENT_MAX_S = 3600.0
 
 
-class Observed(Explains, Drains, Metered, Protocol):
+class Observed(Explains, Drains, Renews, Metered, Protocol):
     """What the API asks of the daemon."""
 
     def status(self) -> StatusDocument:

@@ -1,4 +1,4 @@
-"""The API's resource that has a HAG take no new flows, and again take them."""
+"""The API's resources that have a HAG take no new flows, and workers replaced while they work."""
 
 from typing import Any, Protocol
 
@@ -14,6 +14,13 @@ class Drains(Protocol):
         """Take no new flows, or take them again (None = as it is); return how it stands. Raise Refused on a CPE."""
 
 
+class Renews(Protocol):
+    """What this resource asks of the daemon."""
+
+    async def renew_workers(self) -> dict[str, Any]:
+        """Replace every worker by a new process; the old ones finish their flows. Raise HagwError."""
+
+
 class Wish(BaseModel):
     """What is wanted."""
 
@@ -22,9 +29,17 @@ class Wish(BaseModel):
     draining: bool
 
 
-def drain_resources(daemon: Drains) -> APIRouter:
+class Daemon(Drains, Renews, Protocol):
+    """Both."""
+
+
+def drain_resources(daemon: Daemon) -> APIRouter:
     """Return the routes."""
     router = APIRouter()
+
+    @router.post("/workers/renew")
+    async def renew() -> Response:
+        return JSONResponse(await daemon.renew_workers())
 
     @router.get("/drain")
     async def look() -> Response:

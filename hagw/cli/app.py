@@ -18,6 +18,7 @@ from hagw.cli.explain import explain
 from hagw.cli.flows import flows
 from hagw.cli.plan import diff, history, plan
 from hagw.cli.quick import ended
+from hagw.cli.reload import reload_workers
 from hagw.cli.settings import get, set_
 from hagw.cli.status import status
 from hagw.cli.usage import usage
@@ -31,7 +32,7 @@ app = typer.Typer(
     help="Hybrid-access gateway: a LAN's plain TCP over DSL, LTE and WiFi at once.",
 )
 LOOKING = (status, flows, usage, explain, doctor, history, diff, get)
-CHANGING = (check, plan, apply, confirm, rollback, drain, enrol, clear)
+CHANGING = (check, plan, apply, confirm, rollback, drain, reload_workers, enrol, clear)
 for verb in (daemon, *LOOKING, *CHANGING, lab.lab, version):
     app.command()(verb)
 app.command("set")(set_)

@@ -190,6 +190,7 @@ class Gateway:
                 probe_bytes=self.lines.probe_bytes,
                 now=asyncio.get_running_loop().time(),
                 workers=self.workers.reports(),
+                retired=self.workers.retired(),
                 interception=self._in_force,
                 counted=self._counted,
                 trouble=self._trouble,
@@ -286,6 +287,22 @@ class Gateway:
             raise Refused("Flows are decided on the CPE; this is a HAG.")
         return explanation(self._published, flow, self._intent, self._facts, self._in_force)
 
+    async def renew_workers(self) -> dict[str, Any]:
+        """Replace every worker by a new process; the old ones finish their flows. Raise HagwError."""
+        reports = await self.workers.renew()
+        log.info("workers renewed", pids=[w.pid for w in reports])
+        retired = [w.pid for w in self.workers.retired()]
+        return {"schema": 1, "workers": [w.pid for w in reports], "retired": retired}
+
+    async def renew_outdated(self) -> None:
+        """Replace workers of another version than ours: the package was upgraded meanwhile."""
+        await self.settled()
+        if any(w.adopted and w.stats.get("version") != self._version for w in self.workers.reports()):
+            try:
+                await self.renew_workers()
+            except HagwError as why:
+                log.error("workers not renewed", reason=str(why))
+
     def drain(self, wanted: bool | None) -> dict[str, Any]:
         """Take no new flows, or take them again (None = as it is); return how it stands. Raise Refused on a CPE."""
         if isinstance(self._intent, CpeIntent):
@@ -294,7 +311,8 @@ class Gateway:
             self._drain_mark.put(wanted)
             self._publish()
             log.info("draining" if wanted else "taking new flows again")
-        flows = sum(int(w.stats.get("flows_active", 0)) for w in self.workers.reports())
+        workers = (*self.workers.reports(), *self.workers.retired())
+        flows = sum(int(w.stats.get("flows_active", 0)) for w in workers)
         return {"schema": 1, "draining": self._drain_mark.is_set(), "flows_active": flows}
 
     async def _reconcile_for_ever(self) -> None:

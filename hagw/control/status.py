@@ -166,6 +166,7 @@ class StatusDocument(TypedDict):
     uplinks: list[UplinkStatus]
     gateways: list[GatewayStatus]
     workers: list[WorkerStatus]
+    workers_retired: list[WorkerStatus]
     firewall: FirewallStatus | None
     flows_active: int
     config_generation: int
@@ -213,6 +214,7 @@ class StatusInputs:
     channels: Mapping[str, ChannelStatus] = field(default_factory=dict)
     data_caps: list[DataCapStatus] = field(default_factory=list)
     draining: bool = False
+    retired: tuple[WorkerReport, ...] = ()
     blocked: frozenset[int] = frozenset()  # families whose intercepted connections did not arrive
 
 
@@ -232,8 +234,9 @@ def status_document(inputs: StatusInputs) -> StatusDocument:
         uplinks=[_uplink(u, inputs) for u in intent.uplinks] if isinstance(intent, CpeIntent) else [],
         gateways=[_gateway(g, inputs) for g in intent.gateways] if isinstance(intent, CpeIntent) else [],
         workers=[_worker(w) for w in inputs.workers],
+        workers_retired=[_worker(w) for w in inputs.retired],
         firewall=_firewall(intent, inputs.counted) if isinstance(intent, CpeIntent) else None,
-        flows_active=sum(_count(w.stats.get("flows_active")) for w in inputs.workers),
+        flows_active=sum(_count(w.stats.get("flows_active")) for w in (*inputs.workers, *inputs.retired)),
         config_generation=inputs.standing.generation,
         pending_confirm_s=inputs.standing.pending_confirm_s,
         config_file_differs=inputs.standing.file_differs,

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from hagw.control.renewal import NotRenewed, Retired, retired_sockets, succeed
 from hagw.control.worker_link import WorkerLink, encode
 from hagw.control.worker_process import WorkerProcess
 from hagw.control.worker_seat import END_TIMEOUT_S, Seat, SeatPlan, SeatState
@@ -23,6 +24,7 @@ SURPLUS_DRAIN_S = 600.0  # nobody waits for these: their flows may as well end b
 FLOWS_TIMEOUT_S = 0.5
 TRIAL_TIMEOUT_S = 2.0
 USAGE_TIMEOUT_S = 2.0
+RENEW_TIMEOUT_S = 5.0
 
 Role = Literal["cpe", "hag"]
 
@@ -84,6 +86,8 @@ class Workers:
         self._newest: tuple[int, bytes] | None = None
         self._usage_kept: dict[int, str] = {}
         self._elsewhere = False
+        self._retired = Retired(on_event)
+        self._renewing = asyncio.Lock()
 
     async def run(self) -> None:
         """Keep all seats taken, for ever."""
@@ -91,6 +95,7 @@ class Workers:
             self._group = group
             try:
                 self._start()
+                self._retired.look(self._runtime_dir(), group, self._newest)
                 await asyncio.get_running_loop().create_future()
             finally:
                 self._group = None
@@ -112,13 +117,13 @@ class Workers:
         """Have every worker apply this snapshot; only the newest reaches one that is slow."""
         line = encode({"op": "snapshot", "snapshot": to_json(snapshot)})
         self._newest = (snapshot.generation, line)
-        for seat in self._seats:
+        for seat in (*self._seats, *self._retired.seats()):
             seat.offer(snapshot.generation, line)
 
     def heard(self, gateway: str, at: float) -> None:
         """Tell the workers that `gateway` gave a proof of life at `at` (CLOCK_MONOTONIC)."""
         line = encode({"op": "heard", "gateway": gateway, "at": at})
-        for seat in self._seats:
+        for seat in (*self._seats, *self._retired.seats()):
             seat.tell(line)
 
     def listening_count(self) -> int:
@@ -129,11 +134,43 @@ class Workers:
         """Return what is known of every worker, in the order of their index."""
         return tuple(_report(seat) for seat in self._seats)
 
+    def retired(self) -> tuple[WorkerReport, ...]:
+        """Return what is known of workers that only finish."""
+        return tuple(_report(seat) for seat in self._retired.seats())
+
+    async def renew(self) -> tuple[WorkerReport, ...]:
+        """Replace every worker by a new process, one after the other; the old ones finish. Raise NotRenewed."""
+        async with self._renewing:
+            for seat in tuple(self._seats):
+                if seat.state == "running":
+                    await self._renew(seat)
+        return self.reports()
+
+    async def _renew(self, seat: Seat) -> None:
+        index, group = seat.plan.index, self._group
+        task = self._running.get(index)
+        if task is None or group is None:
+            return
+        await succeed(seat.plan)
+        task.cancel()  # which leaves the old one working
+        await asyncio.wait({task})
+        self._running[index] = group.create_task(seat.run())
+        self._retired.look(self._runtime_dir(), group, self._newest)
+        deadline = asyncio.get_running_loop().time() + RENEW_TIMEOUT_S
+        while not seat.is_listening:  # the next one only then: somebody always accepts
+            if asyncio.get_running_loop().time() > deadline:
+                raise NotRenewed(f"Worker {index} was replaced, but its successor does not listen.")
+            await asyncio.sleep(0.02)
+
+    def _runtime_dir(self) -> Path:
+        return self._seats[0].plan.socket.parent
+
     async def flows(self, recent_s: float, timeout_s: float = FLOWS_TIMEOUT_S) -> FlowsAnswer:
         """Return the flows of all workers; one that is silent costs `timeout_s`, not the answer."""
-        answers = await asyncio.gather(*(seat.flows(recent_s, timeout_s) for seat in self._seats))
+        seats = (*self._seats, *self._retired.seats())
+        answers = await asyncio.gather(*(seat.flows(recent_s, timeout_s) for seat in seats))
         flows = [entry for answer in answers if answer is not None for entry in answer]
-        silent = tuple(s.plan.index for s, answer in zip(self._seats, answers, strict=True) if answer is None)
+        silent = tuple(s.plan.index for s, answer in zip(seats, answers, strict=True) if answer is None)
         return FlowsAnswer(flows, silent)
 
     async def read_usage(self, keep: Callable[[str, str, list[list[Any]]], Awaitable[None]]) -> None:
@@ -142,7 +179,8 @@ class Workers:
         A reading that `keep` has not returned from is read again. Each worker is told what the others carry.
         """
         live: dict[int, dict[str, int]] = {}
-        for seat in self._seats:
+        seats = (*self._seats, *self._retired.seats())
+        for seat in seats:
             answer = await seat.usage(self._usage_kept.get(seat.plan.index, ""), USAGE_TIMEOUT_S)
             match answer:
                 case {"batch": str(batch), "day": str(day), "used": list(used), "live": dict(flows)}:
@@ -153,7 +191,7 @@ class Workers:
         total = Counter[str]()
         for flows in live.values():
             total.update(flows)
-        for seat in self._seats:
+        for seat in seats:
             own = live.get(seat.plan.index)
             if own is not None and (total or self._elsewhere):
                 others = {name: count - own.get(name, 0) for name, count in total.items()}
@@ -183,7 +221,8 @@ class Workers:
 
     async def flow(self, flow_id: str, timeout_s: float = FLOWS_TIMEOUT_S) -> dict[str, Any] | None:
         """Return the flow with this id and its timeline, None where no worker has it."""
-        answers = await asyncio.gather(*(seat.flow(flow_id, timeout_s) for seat in self._seats))
+        seats = (*self._seats, *self._retired.seats())
+        answers = await asyncio.gather(*(seat.flow(flow_id, timeout_s) for seat in seats))
         return next((entry for answer in answers for entry in answer or ()), None)
 
 
@@ -198,7 +237,7 @@ async def retire_surplus(runtime_dir: Path, count: int) -> tuple[int, ...]:
 
 async def stop_all(runtime_dir: Path, drain_s: float = DRAIN_S) -> int:
     """Have all workers drain and end; kill those that do not. Return how many there were."""
-    paths = _sockets(runtime_dir, 0)
+    paths = [*_sockets(runtime_dir, 0), *retired_sockets(runtime_dir)]
     found = [process for path in paths if (process := await _dismiss(path, drain_s)) is not None]
     deadline = asyncio.get_running_loop().time() + drain_s + END_TIMEOUT_S
     for process in found:

@@ -94,7 +94,9 @@ class CpeWorker:
             lambda **fields: log.warning("gateway broke the protocol", **fields),
             lambda **fields: log.warning("gateways broke the protocol more often", **fields),
         )
-        self._listeners: list[socket.socket] = []
+        self._listeners: dict[str, socket.socket] = {}
+        self.inherited: dict[str, socket.socket] = {}
+        self._retired = False
         self._next_id = (os.getpid() << 32) + 1
         for delay, look in ((TICK_S, self._tick), (TEND_S, self._tend), (SWEEP_S, self._sweep)):
             loop.call_in(delay, look)
@@ -128,7 +130,7 @@ class CpeWorker:
         self._rebuild_policy()
         if changed:
             self._reconcile_paths()
-        if not self._listeners:
+        if not self._listeners and not self._retired:
             self._listen()
 
     def heard(self, gateway: str, at: float) -> None:
@@ -142,9 +144,25 @@ class CpeWorker:
 
     def stop_listening(self) -> None:
         """Accept nothing more; new connections of the LAN then go past us."""
-        for sock in self._listeners:
+        for sock in self._listeners.values():
             self.loop.close(sock)
         self._listeners.clear()
+
+    def listeners(self) -> dict[str, socket.socket]:
+        """Return the listening sockets by name, for a successor to take over."""
+        return dict(self._listeners)
+
+    def retire(self) -> None:
+        """A successor listens: only finish what there is."""
+        self._retired = True
+        self.stop_listening()
+        for pool in self._pools.values():
+            pool.close()
+        self._pools.clear()
+
+    def is_idle(self) -> bool:
+        """Whether nothing is left to finish."""
+        return not self.sessions and not self._waiting
 
     def close(self) -> None:
         """Reset whatever is left."""
@@ -286,25 +304,14 @@ class CpeWorker:
     # --- the listeners
 
     def _listen(self) -> None:
-        for family, address, level, option in (
-            (socket.AF_INET, "127.0.0.1", socket.IPPROTO_IP, IP_TRANSPARENT),
-            (socket.AF_INET6, "::1", socket.IPPROTO_IPV6, IPV6_TRANSPARENT),
-        ):
-            sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            sock.setsockopt(level, option, 1)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            # What a LAN host may have under way to us; more would only wait here for the slower lines.
-            sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, LAN_WINDOW_BYTES)
-            sock.bind((address, PORT_TPROXY))
-            sock.listen(BACKLOG)
+        for family, address in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
+            sock = self.inherited.pop(address, None) or _listening(family, address)
             self.loop.add(sock.fileno(), EPOLLIN, partial(self._accept, sock))
-            self._listeners.append(sock)
+            self._listeners[address] = sock
         self._ask_arrivals()
 
     def _ask_arrivals(self) -> None:
-        for listener in self._listeners:
+        for listener in self._listeners.values():
             arrival.ask(listener, self._rules.index.needs_packet, self._rules.index.needs_interface)
 
     def _accept(self, listener: socket.socket, _mask: int) -> None:
@@ -387,6 +394,8 @@ class CpeWorker:
     def _tend(self) -> None:
         """Tend the pools; make the one for plain flows exist before a flow asks."""
         self.loop.call_in(TEND_S, self._tend)
+        if self._retired:
+            return
         look_at_lines(self)
         if self.policy is not None:
             for uplinks in {d.uplinks for d in self.policy.steered() if d.gateway is not None and d.uplinks}:
@@ -466,6 +475,23 @@ class CpeWorker:
     def _tend_soon(self) -> None:
         for pool in self._pools.values():
             self.loop.defer(pool.refill)
+
+
+def _listening(family: socket.AddressFamily, address: str) -> socket.socket:
+    """Return a socket that intercepted connections come to. Raise OSError."""
+    sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    if family == socket.AF_INET:
+        sock.setsockopt(socket.IPPROTO_IP, IP_TRANSPARENT, 1)
+    else:
+        sock.setsockopt(socket.IPPROTO_IPV6, IPV6_TRANSPARENT, 1)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    # What a LAN host may have under way to us; more would only wait here for the slower lines.
+    sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, LAN_WINDOW_BYTES)
+    sock.bind((address, PORT_TPROXY))
+    sock.listen(BACKLOG)
+    return sock
 
 
 def named(key: FlowKey, found: Named | None) -> FlowKey:

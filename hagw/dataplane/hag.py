@@ -75,6 +75,8 @@ class HagWorker:
             lambda **fields: log.info("more idle connections ended", **fields),
         )
         self._listeners: dict[tuple[str, str, int], socket.socket] = {}
+        self.inherited: dict[str, socket.socket] = {}
+        self._retired = False
         self._next_id = (os.getpid() << 32) + 1
         loop.call_in(SWEEP_S, self._sweep)
         loop.call_in(TICK_S, self._tick)
@@ -111,6 +113,19 @@ class HagWorker:
         for sock in self._listeners.values():
             self.loop.close(sock)
         self._listeners.clear()
+
+    def listeners(self) -> dict[str, socket.socket]:
+        """Return the listening sockets by name, for a successor to take over."""
+        return {_name_of(key): sock for key, sock in self._listeners.items()}
+
+    def retire(self) -> None:
+        """A successor listens: only finish what there is. Warm connections stay: a request may be under way."""
+        self._retired = True
+        self.stop_listening()
+
+    def is_idle(self) -> bool:
+        """Whether nothing is left to finish."""
+        return not self.sessions
 
     def close(self) -> None:
         """Reset whatever is left."""
@@ -225,23 +240,18 @@ class HagWorker:
 
         An address no longer wanted stays open while this worker lives: subflows of its connections join there.
         """
+        if self._retired:
+            return
         for address in snapshot.listen:
             stream, datagram = ("convert", address, snapshot.port), ("echo", address, snapshot.probe_port)
             if stream not in self._listeners:
-                sock = _bound(socket.SOCK_STREAM, IPPROTO_MPTCP, address, snapshot.port)
-                tune(sock, snapshot.congestion_control)
-                widen_receive_buffer(sock)
-                sock.listen(BACKLOG)
+                sock = self.inherited.pop(_name_of(stream), None) or _listening(snapshot, address)
                 self.loop.add(sock.fileno(), EPOLLIN, partial(self._accept, sock))
                 self._listeners[stream] = sock
             if datagram not in self._listeners:
-                sock = _bound(socket.SOCK_DGRAM, socket.IPPROTO_UDP, address, snapshot.probe_port)
-                if sock.family == socket.AF_INET6:
-                    sock.setsockopt(socket.IPPROTO_IPV6, IPV6_RECVPKTINFO, 1)
-                else:
-                    sock.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
-                self.loop.add(sock.fileno(), EPOLLIN, partial(self._answer_echoes, sock))
-                self._listeners[datagram] = sock
+                echoes = self.inherited.pop(_name_of(datagram), None) or _answering(snapshot, address)
+                self.loop.add(echoes.fileno(), EPOLLIN, partial(self._answer_echoes, echoes))
+                self._listeners[datagram] = echoes
 
     def _accept(self, listener: socket.socket, _mask: int) -> None:
         for _ in range(ACCEPTS_AN_EVENT):
@@ -306,6 +316,29 @@ class HagWorker:
         self.servers.forget_old(now)
         self._bad_peers.summarise(now)
         self._idle_peers.summarise(now)
+
+
+def _name_of(key: tuple[str, str, int]) -> str:
+    return " ".join(map(str, key))
+
+
+def _listening(snapshot: HagSnapshot, address: str) -> socket.socket:
+    """Return a socket that CPEs connect to. Raise OSError."""
+    sock = _bound(socket.SOCK_STREAM, IPPROTO_MPTCP, address, snapshot.port)
+    tune(sock, snapshot.congestion_control)
+    widen_receive_buffer(sock)
+    sock.listen(BACKLOG)
+    return sock
+
+
+def _answering(snapshot: HagSnapshot, address: str) -> socket.socket:
+    """Return a socket that echoes come to. Raise OSError."""
+    sock = _bound(socket.SOCK_DGRAM, socket.IPPROTO_UDP, address, snapshot.probe_port)
+    if sock.family == socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, IPV6_RECVPKTINFO, 1)
+    else:
+        sock.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
+    return sock
 
 
 def _bound(kind: int, protocol: int, address: str, port: int) -> socket.socket:

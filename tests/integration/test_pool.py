@@ -9,7 +9,21 @@ from collections import Counter
 from collections.abc import Iterator
 
 import pytest
-from plane_lab import INET, Echo, Ends, Server, connect, own_lab, reset, until
+from plane_lab import (
+    INET,
+    Attempts,
+    Counting,
+    Echo,
+    Ends,
+    Server,
+    Store,
+    connect,
+    own_lab,
+    pattern,
+    read_exactly,
+    reset,
+    until,
+)
 
 from hagw.lab.lab import Lab
 
@@ -163,3 +177,27 @@ def test_a_port_whose_connection_was_reset_is_used_again_at_once(lab: Lab, ends:
                 client = socket.create_connection((INET[4], server.port), 5.0, source_address=("192.168.77.11", 40_123))
             with client, pytest.raises(ConnectionResetError):
                 client.recv(1)
+
+
+def test_workers_are_replaced_under_load_and_nothing_is_lost(lab: Lab, ends: Ends, echo: Echo) -> None:
+    """New connections all the time, a transfer and an idle connection; new workers on both ends meanwhile."""
+    before = {node: set(lab.pids(node, "worker")) for node in ("cpe", *HAGS)}
+    counting = Counting()
+    with Server(lab, counting, port=5317), Server(lab, Store(), port=5318) as store:
+        with connect(lab, INET[4], PORT, timeout_s=5.0) as idle, connect(lab, INET[4], store.port) as busy:
+            idle.sendall(b"hello")
+            assert idle.recv(5) == b"hello"
+            busy.sendall(b"down 20000000 1\n")
+            first = read_exactly(busy, 1_000_000)
+            with Attempts(lab, INET[4], 5317, every_s=0.03) as attempts:
+                for node in (*HAGS, "cpe"):
+                    done = lab.run(node, ["hagw", "reload-workers", "--json"], capture_output=True, text=True)
+                    assert done.returncode == 0, done.stderr
+                    assert not before[node] & set(json.loads(done.stdout)["workers"])
+            assert first + read_exactly(busy, 19_000_000) == pattern(20_000_000, 1)
+            made = attempts.stop()
+            print(f"{len(made)} requests while {sum(map(len, before.values()))} workers were replaced")
+            assert not [attempt for attempt in made if attempt.failure]
+            assert _said(idle) == "again"
+            assert lab.run("cpe", ["hagw", "flows"], capture_output=True, text=True).stdout.count("5311") >= 1
+    until(lambda: not before["cpe"] & set(lab.pids("cpe", "worker")), 10.0)
