@@ -78,7 +78,6 @@ class Paths:
         "_backoff",
         "_control",
         "_joins",
-        "_leaving",
         "_opened_at",
         "_reader",
         "_remotes",
@@ -122,7 +121,6 @@ class Paths:
         self._backoff: dict[int, float] = {}
         self._used: dict[int, _Used] = {}
         self._opened_at = now
-        self._leaving: dict[int, Path] = {}  # by slot: of addresses that are gone, which the gateway was not told yet
         self._waiting_since: float | None = None  # when a lost line's subflow began to wait for a replacement
         self.allowed = allowed
         self.withheld: dict[int, str] = {}
@@ -151,7 +149,7 @@ class Paths:
             if path.local == local[0]:
                 if has_ended:
                     return path.info is not None and path.info.local == local
-                waits = self._waiting_since is not None or bool(self._leaving) or slot in self.withheld
+                waits = self._waiting_since is not None or slot in self.withheld
                 return path.info is None and waits
         return False
 
@@ -171,8 +169,6 @@ class Paths:
         if not self.is_multipath:
             return None
         again: float | None = None
-        if self._leaving or self._has_moved(uplinks):
-            self.observe(now)
         is_replaced = not self._lost_lines(uplinks) or self._is_replaced(uplinks, now)
         self._waiting_since = None if is_replaced else self._waiting_since or now
         for slot in self.allowed:
@@ -182,10 +178,7 @@ class Paths:
                 if local is None and not is_replaced:
                     again = min(again or math.inf, now + self._replaced_look_s(now))
                     continue
-                if local in (None, path.local) or self._is_carried(slot, uplinks):
-                    self._withdraw(slot, path)
-                else:
-                    self._let_leave(slot, path)
+                self._withdraw(slot, path)
                 self.events.append(PathEvent(now, "withdrawn", slot, uplinks.unwell(slot)))
                 path = None
             if path is None and local is not None and not self._is_spared(slot, uplinks):
@@ -194,8 +187,6 @@ class Paths:
                     due = self._create(slot, local, uplinks.by_slot[slot].ifindex, now)
                 if due > now:
                     again = due if again is None else min(again, due)
-        for path in (self.paths[slot] for slot in self._leaving if slot in self.paths):
-            again = min(again or math.inf, now + max(REPLACED_LOOK_S, (now - path.asked_at) / 4))
         return again
 
     def observe(self, now: float) -> tuple[SubflowInfo, ...]:
@@ -216,9 +207,6 @@ class Paths:
             elif path.info is not None or now - path.asked_at > JOIN_TIMEOUT_S:
                 self.events.append(PathEvent(now, "not made" if path.info is None else "lost", slot))
                 self._drop(slot, path, now)
-        if self._leaving and any(path.info is not None for path in self.paths.values()):
-            for slot in list(self._leaving):
-                self._dismiss(slot)
         if infos:
             self._joins.lives_on(now)
         return infos
@@ -308,11 +296,6 @@ class Paths:
         path.ifindex = path.ifindex or ifindex
         return (path.local, path.ifindex) != (local, ifindex)
 
-    def _has_moved(self, uplinks: UplinkTable) -> bool:
-        """Say whether a line has another address or interface than its subflow was made with."""
-        lost = (slot for slot, path in self.paths.items() if self._is_lost(slot, path, uplinks))
-        return any(self.local(slot, uplinks) is not None for slot in lost)
-
     def _lost_lines(self, uplinks: UplinkTable) -> bool:
         """Say whether a subflow's line is not to be used any more."""
         return any(self.local(slot, uplinks) is None for slot in self.paths)
@@ -342,8 +325,6 @@ class Paths:
         assert token is not None
         loc_id = self._next_id(slot, local, token)
         remote, port = self._remotes[":" in local]
-        if slot in self._leaving and self._leaving[slot].loc_id == loc_id:
-            self._dismiss(slot)
         try:
             self._control.sf_create(token, ip_address(local), loc_id, remote, port, ifindex, slot in self.withheld)
         except OSError as why:
@@ -405,35 +386,6 @@ class Paths:
                 self._control.sf_destroy(token, *_ends(info))
             except OSError:
                 pass  # it ended by itself meanwhile
-
-    def _is_carried(self, slot: int, uplinks: UplinkTable) -> bool:
-        """Say whether another line has a subflow, over which the gateway can be told something."""
-        return any(
-            path.info is not None and self.local(other, uplinks) == path.local
-            for other, path in self.paths.items()
-            if other != slot
-        )
-
-    def _let_leave(self, slot: int, path: Path) -> None:
-        """Go on without a subflow whose address is gone, and leave it to the kernel until another one stands.
-
-        Only over that one can the gateway be told, and the kernel tells only of a subflow it still has. Untold, the
-        gateway repeats what was under way after several hundred milliseconds.
-        """
-        self._dismiss(slot)
-        if path.info is None:
-            self._withdraw(slot, path)
-            return
-        self._leaving[slot] = path
-        self._used[slot] = _Used(path.local, path.loc_id, known=False)
-        self._forget(slot, path)
-        self._let_join(slot)
-
-    def _dismiss(self, slot: int) -> None:
-        """Take leave of what was left to the kernel: both ends are told."""
-        path = self._leaving.pop(slot, None)
-        if path is not None:
-            self._tell_gone(path)
 
     def _drop(self, slot: int, path: Path, now: float) -> None:
         """Forget a subflow that is gone: one that had lived is made anew at once, others ever later."""
