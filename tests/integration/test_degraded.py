@@ -18,7 +18,7 @@ from hagw.lab.traffic import Stream, Streams
 
 pytestmark = [pytest.mark.netns, pytest.mark.slow]
 
-HAG_ROUTE = ("blackhole", "198.51.100.10/32")
+HAG_ROUTES = (("-4", "blackhole", "198.51.100.10/32"), ("-6", "blackhole", "2001:db8:100::10/128"))
 ONE_WAY = "lte's provider loses the gateway"
 IDLE = 156
 TALKING = 40
@@ -186,6 +186,12 @@ class Talk:
         heard[index] = now
 
 
+def route_to_hag(lab: Lab, verb: str) -> None:
+    """Take the HAG from lte's provider, or give it back: in both families, as one alone would be gone round."""
+    for family, *route in HAG_ROUTES:
+        lab.run("isp-lte", ["ip", family, "route", verb, *route], check=True)
+
+
 def faults(lab: Lab) -> Iterator[tuple[str, Callable[[], object], Callable[[], object]]]:
     """What kills a line, how, and how it is put right."""
     yield "dsl dies", lambda: lab.link("dsl", blackhole="both"), lambda: lab.link("dsl", blackhole="none")
@@ -193,8 +199,8 @@ def faults(lab: Lab) -> Iterator[tuple[str, Callable[[], object], Callable[[], o
     yield "wifi loses its carrier", lambda: lab.link("wifi", carrier="off"), lambda: lab.link("wifi", carrier="on")
     yield (
         ONE_WAY,
-        lambda: lab.run("isp-lte", ["ip", "route", "add", *HAG_ROUTE], check=True),
-        lambda: lab.run("isp-lte", ["ip", "route", "del", *HAG_ROUTE], check=True),
+        lambda: route_to_hag(lab, "add"),
+        lambda: route_to_hag(lab, "del"),
     )
 
 

@@ -74,7 +74,7 @@ def test_any_line_alone_carries_both_families(lab: Lab, survivor: str) -> None:
 def test_a_family_that_breaks_on_a_line_is_left_to_the_other_one(lab: Lab, family: int) -> None:
     """The provider of `wifi` loses the HAG's address of one family, silently and on the way up."""
     way = [f"-{family}", "route", "{}", "blackhole", f"{HAG[family]}/{32 if family == 4 else 128}"]
-    address = {4: "198.18.3.2", 6: "2001:db8:3::2"}
+    address = {4: "192.168.3.2", 6: "2001:db8:3::2"}
     other = address[10 - family]
     with Streams(lab) as streams:
         stream = streams.download("lan1", INET[4])
