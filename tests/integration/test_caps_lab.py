@@ -16,7 +16,7 @@ from hagw.lab import gateway
 from hagw.lab.lab import Lab
 from hagw.lab.traffic import Meter
 
-pytestmark = pytest.mark.netns
+pytestmark = [pytest.mark.netns, pytest.mark.slow]
 
 CAP = 50_000_000
 SIZE = 2 * CAP

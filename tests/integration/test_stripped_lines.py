@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from plane_lab import INET, curl, own_lab, until
 
-from hagw.health.stripping import CAPABLE_STRIPPED, DATA_LOST, JOIN_STRIPPED
+from hagw.health.stripping import DATA_LOST, JOIN_STRIPPED
 from hagw.lab.lab import Lab
 from hagw.lab.traffic import Streams
 
@@ -76,20 +76,6 @@ def test_stripped_joins_are_found_out_left_alone_and_tried_again(lab: Lab) -> No
     assert capable["capable_failed"] == 0
     lab.link("lte", strip_mptcp="none")
     until(lambda: mptcp(lab, "lte")["state"] == "ok", 75.0, every_s=1.0)
-
-
-def test_a_line_whose_connections_fall_back_begins_none(lab: Lab) -> None:
-    lab.link("wifi", strip_mptcp="all")
-    found_out(lab, "wifi", CAPABLE_STRIPPED, 25.0)
-    time.sleep(3.0)
-    with Streams(lab) as streams:
-        stream = streams.download("lan1", INET[4])
-        time.sleep(3.0)
-        rate_bps = stream.meter.rate_bps(1.5, 3.0)
-        stream.stop()
-    assert rate_bps > 45e6, "dsl and lte are bonded without it"
-    lab.link("wifi", strip_mptcp="none")
-    until(lambda: mptcp(lab, "wifi")["state"] == "ok", 75.0, every_s=1.0)
 
 
 def test_data_lost_after_the_join_is_found_out(lab: Lab) -> None:

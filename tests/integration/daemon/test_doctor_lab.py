@@ -53,6 +53,7 @@ def test_a_healthy_hag_has_no_problem(lab: Lab) -> None:
     assert (code, [name for name, severity in found if severity == "problem"]) == (0, [])
 
 
+@pytest.mark.slow
 def test_it_works_without_a_daemon(lab: Lab) -> None:
     lab.hagw_stop("cpe")
     before = lab.run("cpe", ["ip", "rule"], capture_output=True, text=True).stdout
@@ -63,6 +64,7 @@ def test_it_works_without_a_daemon(lab: Lab) -> None:
     assert lab.run("cpe", ["ip", "rule"], capture_output=True, text=True).stdout == before
 
 
+@pytest.mark.slow
 def test_a_gateway_that_is_away_is_a_problem(lab: Lab) -> None:
     lab.hagw_stop("hag")
     code, found = examine(lab)
@@ -71,6 +73,7 @@ def test_a_gateway_that_is_away_is_a_problem(lab: Lab) -> None:
     assert len(found["line.dsl.converter", "warning"]) == 2
 
 
+@pytest.mark.slow
 def test_a_line_that_swallows_large_packets_is_measured(lab: Lab) -> None:
     with filtered(lab, "isp-dsl", "ip length > 1400 drop"):
         _, found = examine(lab)
@@ -79,6 +82,7 @@ def test_a_line_that_swallows_large_packets_is_measured(lab: Lab) -> None:
     assert len(found["line.wifi.mtu", "ok"]) == 2
 
 
+@pytest.mark.slow
 def test_a_line_that_removes_multipath_options_is_named(lab: Lab) -> None:
     with filtered(lab, "isp-lte", "tcp flags syn reset tcp option mptcp"):
         _, found = examine(lab)
@@ -87,6 +91,7 @@ def test_a_line_that_removes_multipath_options_is_named(lab: Lab) -> None:
     assert len(found["line.dsl.converter", "ok"]) == 2
 
 
+@pytest.mark.slow
 def test_the_daemon_shows_and_logs_a_rival(lab: Lab, tmp_path: Path) -> None:
     program = tmp_path / "mptcpd"
     shutil.copy(shutil.which("sleep") or "/bin/sleep", program)

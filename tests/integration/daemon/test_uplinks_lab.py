@@ -10,7 +10,7 @@ from callers import BODY_BYTES, document, fetch, until, wait_state
 
 from hagw.lab.lab import Lab
 
-pytestmark = [pytest.mark.netns, pytest.mark.beside]
+pytestmark = [pytest.mark.netns, pytest.mark.slow, pytest.mark.beside]
 
 
 def uplink(lab: Lab, name: str) -> dict[str, Any]:
