@@ -15,7 +15,7 @@ from plane_lab import INET, figures, own_lab, until
 from hagw.lab.lab import Lab
 from hagw.lab.traffic import Streams
 
-pytestmark = [pytest.mark.netns, pytest.mark.slow]
+pytestmark = [pytest.mark.netns, pytest.mark.slow, pytest.mark.beside]
 
 TRIALS = 20
 SOL_NETLINK, ADD_MEMBERSHIP = 270, 1
@@ -146,6 +146,7 @@ def test_what_others_change_is_put_right_within_a_second_and_connections_live_on
     assert drift(lab)["repairs"] >= counted + 3
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("family", [4, 6])
 def test_a_flushed_ruleset_is_back_within_20_ms_and_converted_connections_live_on(
     lab: Lab, streams: Streams, family: int

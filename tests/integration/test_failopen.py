@@ -28,7 +28,7 @@ from plane_lab import (
 from hagw.lab import netns
 from hagw.lab.lab import Lab
 
-pytestmark = [pytest.mark.netns, pytest.mark.slow]
+pytestmark = [pytest.mark.netns, pytest.mark.slow, pytest.mark.beside]
 
 PORT = 5313
 RUNS = 2
@@ -99,6 +99,7 @@ FAULTS: dict[str, tuple[Fault, float]] = {
 }
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("fault", FAULTS)
 def test_new_connections_reach_their_servers(lab: Lab, ends: Ends, counting: Counting, fault: str) -> None:
     """Those begun once the fault was noticed are served within the limit; at first some may be reset or wait."""
@@ -207,6 +208,7 @@ def test_the_death_of_a_worker_costs_its_own_connections_only(lab: Lab, ends: En
     heal(lab, ends)
 
 
+@pytest.mark.alone
 def test_clients_wait_for_nobody_while_everything_is_down(lab: Lab, ends: Ends, counting: Counting) -> None:
     """Nothing of hagw runs: each single connection is as quick as the line."""
     kill(lab, "cpe", "daemon", "worker")
