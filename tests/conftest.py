@@ -4,7 +4,12 @@ import os
 from pathlib import Path
 from typing import Final
 
+import hypothesis
 import pytest
+
+# A busy machine is no defect of what is tested: how long an example takes is for the benches to say.
+hypothesis.settings.register_profile("unhurried", deadline=None)
+hypothesis.settings.load_profile("unhurried")
 
 INTEGRATION: Final = Path(__file__).parent / "integration"
 
