@@ -25,6 +25,7 @@ from hagw.dataplane.loop import ACCEPT_PAUSE_S, EPOLLIN, EPOLLOUT, Loop
 from hagw.kernel.mptcp import PathManager
 from hagw.kernel.mptcp_events import SubflowEvents
 from hagw.model.snapshot import CpeSnapshot, HagSnapshot, from_json
+from hagw.probe.counters import IpBytes
 
 LINE_MAX_BYTES: Final = 16 * 1024 * 1024
 DRAIN_POLL_S: Final = 0.1
@@ -67,7 +68,7 @@ def main(role: str, index: int, *, takes_over: bool = False) -> int:
     loop.on_fault = control.faults.take
     plane: CpeWorker | HagWorker
     plane = (
-        CpeWorker(loop, PathManager(), control.report, _subflow_events())
+        CpeWorker(loop, PathManager(), control.report, _subflow_events(), IpBytes())
         if role == "cpe"
         else HagWorker(loop, control.report)
     )

@@ -97,7 +97,7 @@ def _uplink(uplink: dict[str, Any]) -> list[str]:
         size(uplink["bytes_down"]),
         size(uplink["bytes_up"]),
         size(uplink["probe_bytes_today"]),
-        "; ".join(_reasons(uplink)),
+        "; ".join([*_reasons(uplink), *_kept_off(uplink)]),
     ]
 
 
@@ -106,6 +106,11 @@ def _reasons(uplink: dict[str, Any]) -> list[str]:
     found = [uplink["reason"], *(broken["reason"] for broken in uplink["broken_families"]), uplink["mptcp"]["reason"]]
     found += [f"bulk {harm['direction']} does without it: {harm['reason']}" for harm in uplink["harmful"]]
     return [reason for reason in found if reason]
+
+
+def _kept_off(uplink: dict[str, Any]) -> list[str]:
+    kept = uplink.get("kept_off_bytes")
+    return [f"kept off it: {size(kept)}"] if kept else []
 
 
 def _loss(uplink: dict[str, Any]) -> str:

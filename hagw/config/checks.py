@@ -12,6 +12,7 @@ from hagw.config.suggest import did_you_mean
 from hagw.config.tree import Path, Plain, Tree
 from hagw.config.values import parse_address
 from hagw.errors import ConfigIssue
+from hagw.policy.modes.plan import TIERED
 
 Normalise = Callable[[str], object]
 
@@ -94,6 +95,12 @@ def _steering(tree: Tree, rules: list[tuple[Path, dict[str, Plain]]], uplinks: l
             yield tree.issue((*below, "uplinks"), "a blocked flow uses no uplink; leave this out")
         if "uplinks" in steering and steering["uplinks"] in ([], None):
             yield tree.issue((*below, "uplinks"), "name at least one uplink, or leave this out for all")
+        mode = steering.get("mode")
+        if mode in TIERED and len(wanted or uplinks) < 2:
+            at = (*below, "uplinks" if wanted else "mode")
+            yield tree.issue(at, f"{mode} prefers one line to another: it needs at least two")
+        if "standby" in steering and mode != "active-standby":
+            yield tree.issue((*below, "standby"), f"this is for active-standby, not for {mode}; leave it out")
 
 
 def _firewall(tree: Tree, uplinks: list[str]) -> Iterator[ConfigIssue]:

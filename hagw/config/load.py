@@ -200,6 +200,7 @@ def _cpe(file: CpeFile) -> CpeIntent:
                 traffic=_traffic(rule.traffic),
                 mode=rule.steering.mode,
                 uplinks=rule.steering.uplinks,
+                standby=rule.steering.standby,
             )
             for rule in sorted(file.rules, key=lambda rule: rule.precedence)
         ),

@@ -41,6 +41,7 @@ from hagw.model.intent import (
     PortalIntent,
     ProbeStyle,
     ServerMptcp,
+    StandbyStyle,
     SteeringMode,
     UplinkKind,
 )
@@ -146,7 +147,12 @@ class SteeringSection(Section):
     """How a rule's flows are carried."""
 
     mode: SteeringMode = Field(description="steering mode")
-    uplinks: tuple[Name, ...] = Field(default=(), description="lines to use; all if not given")
+    uplinks: tuple[Name, ...] = Field(
+        default=(), description="lines to use, the preferred one first; all if not given, then the cheaper first"
+    )
+    standby: StandbyStyle = Field(
+        default="warm", description="active-standby: warm = the other lines are joined; cold = only when needed"
+    )
 
 
 class RuleSection(Section):

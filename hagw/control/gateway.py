@@ -188,6 +188,7 @@ class Gateway:
                 mptcp=self.lines.mptcp,
                 learned=self.lines.learned,
                 probe_bytes=self.lines.probe_bytes,
+                kept_off=self.lines.kept_off,
                 now=asyncio.get_running_loop().time(),
                 workers=self.workers.reports(),
                 retired=self.workers.retired(),

@@ -32,7 +32,9 @@ class Lines:
         self.mptcp: Mapping[str, MptcpHealth] = {}
         self.learned: tuple[LearnedView, ...] = ()
         self.probe_bytes: dict[str, int] = {}  # since midnight
+        self.kept_off: dict[str, int] = {}  # since the daemon started
         self._day = ""
+        self._kept: dict[tuple[str, str], int] = {}
         self._seen: dict[tuple[str, str], int] = {}  # by source and uplink: what it said last
 
     def take(self, workers: Iterable[WorkerReport], own_bytes: Mapping[str, int], day: str) -> None:
@@ -43,10 +45,11 @@ class Lines:
         if day != self._day:
             self._day = day
             self.probe_bytes = dict.fromkeys(self.probe_bytes, 0)
-        self._add(_OWN, own_bytes)
+        _add(self.probe_bytes, self._seen, _OWN, own_bytes)
         for source, said in stats.items():
             if said:  # a worker that is away says nothing; it starts from zero when it is back
-                self._add(source, _mapping(said.get("upkeep_bytes")))
+                _add(self.probe_bytes, self._seen, source, _mapping(said.get("upkeep_bytes")))
+                _add(self.kept_off, self._kept, source, _mapping(said.get("kept_off_bytes")))
 
     def spent(self) -> Spent:
         """Return what the next daemon has to know to go on counting."""
@@ -62,13 +65,15 @@ class Lines:
         self.probe_bytes = dict(spent.bytes)
         self._seen = {(source, up): total for source, totals in spent.told.items() for up, total in totals.items()}
 
-    def _add(self, source: str, totals: Mapping[str, Any]) -> None:
-        for uplink, total in totals.items():
-            if not isinstance(total, int):
-                continue
-            before = self._seen.get((source, uplink), 0)
-            self._seen[source, uplink] = total
-            self.probe_bytes[uplink] = self.probe_bytes.get(uplink, 0) + (total - before if total >= before else total)
+
+def _add(sums: dict[str, int], seen: dict[tuple[str, str], int], source: str, totals: Mapping[str, Any]) -> None:
+    """Add what a source's totals have grown by since they were `seen` last."""
+    for uplink, total in totals.items():
+        if not isinstance(total, int):
+            continue
+        before = seen.get((source, uplink), 0)
+        seen[source, uplink] = total
+        sums[uplink] = sums.get(uplink, 0) + (total - before if total >= before else total)
 
 
 def _mptcp(stats: Iterable[Mapping[str, Any]]) -> dict[str, MptcpHealth]:

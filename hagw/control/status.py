@@ -72,6 +72,7 @@ class UplinkStatus(TypedDict):
     bytes_down: int | None
     bytes_up: int | None
     probe_bytes_today: int | None
+    kept_off_bytes: int
     cap_stage: str
     mptcp: MptcpStatus
     harmful: list[HarmStatus]
@@ -205,6 +206,7 @@ class StatusInputs:
     mptcp: Mapping[str, MptcpHealth] = field(default_factory=dict)
     learned: tuple[LearnedView, ...] = ()
     probe_bytes: Mapping[str, int] = field(default_factory=dict)
+    kept_off: Mapping[str, int] = field(default_factory=dict)
     now: float = 0.0  # CLOCK_MONOTONIC, which the two before refer to
     trouble: str = ""
     counted: Mapping[str, int] = field(default_factory=dict)
@@ -351,6 +353,7 @@ def _uplink(uplink: UplinkIntent, inputs: StatusInputs) -> UplinkStatus:
         bytes_down=None if traffic is None else traffic.bytes_down,
         bytes_up=None if traffic is None else traffic.bytes_up,
         probe_bytes_today=inputs.probe_bytes.get(uplink.name),
+        kept_off_bytes=inputs.kept_off.get(uplink.name, 0),
         cap_stage=health.cap,
         mptcp=_mptcp(inputs.mptcp.get(uplink.name, MptcpHealth()), inputs.now),
         harmful=_harmful(uplink.name, inputs),

@@ -19,9 +19,10 @@ from hagw.dataplane.mptcp_socket import SO_RCVBUFFORCE, SubflowReader
 from hagw.dataplane.naming import SERVER_FIRST_PORTS, NameWait, peek
 from hagw.dataplane.notices import Notices
 from hagw.dataplane.paths import Paths
-from hagw.dataplane.ports import SubflowControl, SubflowNews
+from hagw.dataplane.ports import LineCounters, SubflowControl, SubflowNews
 from hagw.dataplane.relay import BUFFER_BYTES, abort
 from hagw.dataplane.session import CpeSession
+from hagw.dataplane.steering import Steering
 from hagw.dataplane.subflow_watch import SubflowWatch
 from hagw.dataplane.trial import Trial
 from hagw.dataplane.upkeep import Upkeep
@@ -35,6 +36,7 @@ from hagw.model.intent import FlowLimits, PoolIntent
 from hagw.model.snapshot import CpeSnapshot, GatewayView
 from hagw.policy.decide import Policy, Rules
 from hagw.policy.first_bytes import OTHER, Named, read
+from hagw.policy.modes.plan import SteerPlan
 
 log = Log()
 Report = Callable[[dict[str, Any]], None]
@@ -60,7 +62,14 @@ URGENT_SESSIONS: Final = 64
 class CpeWorker:
     """Accepts intercepted connections and owns what they share. Single-threaded: everything runs in `loop`."""
 
-    def __init__(self, loop: Loop, control: SubflowControl, report: Report, news: SubflowNews | None = None) -> None:
+    def __init__(
+        self,
+        loop: Loop,
+        control: SubflowControl,
+        report: Report,
+        news: SubflowNews | None = None,
+        counters: LineCounters | None = None,
+    ) -> None:
         self.loop = loop
         self.subflows = SubflowWatch(loop, news)
         self.control = control
@@ -78,6 +87,7 @@ class CpeWorker:
         self.capacities = CapacityBook()
         self.mptcp = MptcpBook()
         self.upkeep = Upkeep()
+        self.steering = Steering(self, counters)
         self.closed = ClosedFlows()
         self.sessions: dict[int, CpeSession] = {}
         self.counts = {
@@ -85,7 +95,7 @@ class CpeWorker:
         }  # fmt: skip
         self.bytes_down = 0
         self.bytes_up = 0
-        self._pools: dict[tuple[str, tuple[int, ...]], Pool] = {}
+        self._pools: dict[tuple[str, SteerPlan], Pool] = {}
         self._heard: dict[str, float] = {}
         self._answered: dict[str, float] = {}
         self._trouble: dict[str, tuple[float, str]] = {}
@@ -189,6 +199,8 @@ class CpeWorker:
             "pool": pools,
             "listening": bool(self._listeners),
             "learned": [asdict(view) for view in self.capacities.learned()],
+            "kept_off_bytes": {self.uplinks.name(slot): size for slot, size in self.steering.kept_off.items()},
+            "overflow": self.steering.document(),
             "upkeep_bytes": {self.uplinks.name(slot): size for slot, size in self.upkeep.by_slot.items()},
             "mptcp": {self.uplinks.name(slot): self.mptcp.document(slot) for slot in self.uplinks.by_slot},
         }
@@ -208,12 +220,12 @@ class CpeWorker:
 
     # --- what sessions ask
 
-    def pool(self, gateway: GatewayView, uplinks: tuple[int, ...]) -> Pool:
-        """Return the pool of warm connections to a gateway over a set of uplinks, best first."""
-        key = (gateway.name, tuple(sorted(uplinks)))
+    def pool(self, gateway: GatewayView, uplinks: tuple[int, ...], plan: SteerPlan) -> Pool:
+        """Return the pool of warm connections to a gateway over a set of uplinks, best first, as a mode wants them."""
+        key = (gateway.name, plan)
         pool = self._pools.get(key)
         if pool is None:
-            pool = self._pools[key] = Pool(self, gateway, uplinks)
+            pool = self._pools[key] = Pool(self, gateway, uplinks, plan)
         pool.uplinks = uplinks
         return pool
 
@@ -289,6 +301,7 @@ class CpeWorker:
             self.bytes_up += up
             now = time.monotonic()
             self.closed.add(now, session.document(now), session.timeline())
+            self.steering.ended(session.id)
 
     def try_gateway(self, done: Callable[[str], None]) -> None:
         """Open a connection to the gateway like a flow without a rule would; say why it failed, "" = it did not."""
@@ -398,9 +411,10 @@ class CpeWorker:
             return
         look_at_lines(self)
         if self.policy is not None:
-            for uplinks in {d.uplinks for d in self.policy.steered() if d.gateway is not None and d.uplinks}:
+            wanted = {(d.uplinks, d.plan) for d in self.policy.steered() if d.gateway is not None and d.uplinks}
+            for uplinks, plan in wanted:
                 for gateway in self.policy.pool.all:
-                    self.pool(gateway, uplinks)
+                    self.pool(gateway, uplinks, plan)
         for key, pool in list(self._pools.items()):
             if self.loop.now - pool.used_at > self.pool_intent.idle_s and not self._steers_to(key):
                 pool.close()
@@ -408,12 +422,12 @@ class CpeWorker:
             else:
                 pool.tend()
 
-    def _steers_to(self, key: tuple[str, tuple[int, ...]]) -> bool:
+    def _steers_to(self, key: tuple[str, SteerPlan]) -> bool:
         policy = self.policy
         return (
             policy is not None
             and any(gateway.name == key[0] for gateway in policy.pool.all)
-            and any(d.gateway is not None and tuple(sorted(d.uplinks)) == key[1] for d in policy.steered())
+            and any(d.gateway is not None and d.plan == key[1] for d in policy.steered())
         )
 
     def _sweep(self) -> None:
@@ -458,17 +472,21 @@ class CpeWorker:
             return
         gateways = tuple(self._seen(gateway) for gateway in snapshot.gateways)
         rules = self._rules.of(snapshot)
-        if rules is not self._rules:
+        rules_changed = rules is not self._rules
+        if rules_changed:
             self._rules = rules
             self._ask_arrivals()
         self.policy = Policy(replace(snapshot, gateways=gateways), rules)
+        if rules_changed:
+            for session in list(self.sessions.values()):
+                self.loop.defer(session.resteer)
         by_name = {gateway.name: gateway for gateway in snapshot.gateways}
-        for (name, slots), pool in list(self._pools.items()):
+        for (name, plan), pool in list(self._pools.items()):
             if name in by_name and _is_same_service(pool.gateway, by_name[name]):
                 pool.gateway = by_name[name]
             else:  # warm connections to what is not configured any more are good for nothing
                 pool.close()
-                del self._pools[name, slots]
+                del self._pools[name, plan]
         if self._listeners:
             self._tend_soon()
 

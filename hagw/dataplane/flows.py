@@ -1,7 +1,7 @@
 """Records of flows as `hagw flows` shows them, and the ring of those that ended."""
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from hagw.dataplane.paths import Paths
@@ -58,6 +58,7 @@ def cpe_flow(
     state: str,
     transferred: tuple[int, int],
     paths: Paths | None,
+    kept_off: Mapping[int, int],
     direct_slot: int | None,
     uplinks: UplinkTable,
     started: float,
@@ -83,6 +84,7 @@ def cpe_flow(
         "bytes_up": up,
         "by_uplink": by_uplink,
         "costs": {name: uplinks.cost(name) for name in by_uplink},
+        "kept_off": {uplinks.name(slot): size for slot, size in kept_off.items()},
         "subflows": [] if paths is None else paths.documents(uplinks),
         "started_s": round(started, 3),
     }

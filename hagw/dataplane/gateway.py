@@ -26,6 +26,7 @@ from hagw.dataplane.relay import abort
 from hagw.health.noharm import Withheld
 from hagw.model.intent import IPAddress
 from hagw.model.snapshot import GatewayView
+from hagw.policy.modes.plan import BOND, SteerPlan
 
 if TYPE_CHECKING:
     from hagw.dataplane.cpe import CpeWorker
@@ -54,12 +55,15 @@ class GatewayConnection:
 
     __slots__ = (
         "__weakref__", "_timer", "_worker", "allowed", "gateway", "initial", "machine", "on_dead", "on_ready",
-        "opened_at", "paths", "presumed", "remote", "sock", "state",
+        "opened_at", "paths", "plan", "presumed", "remote", "sock", "state",
     )  # fmt: skip
 
-    def __init__(self, worker: "CpeWorker", gateway: GatewayView, uplinks: tuple[int, ...]) -> None:
+    def __init__(
+        self, worker: "CpeWorker", gateway: GatewayView, uplinks: tuple[int, ...], plan: SteerPlan = BOND
+    ) -> None:
         """Start opening over the first usable of `uplinks`. Raise OSError when that fails at once."""
         self._worker = worker
+        self.plan = plan
         self.gateway = gateway
         self.allowed = frozenset(uplinks)
         self.state: State = "connecting"
@@ -87,6 +91,8 @@ class GatewayConnection:
             worker.loop.now, worker.mptcp, other,
         )  # fmt: skip
         self.paths.resting = True
+        self.paths.cold = plan.cold
+        self.paths.stand_by(worker.steering.reserve(plan))
         worker.loop.add(self.sock.fileno(), EPOLLOUT, self._on_connected)
         self._timer: Timer | None = worker.loop.call_in(OPEN_TIMEOUT_S, self._timed_out)
 
@@ -95,6 +101,14 @@ class GatewayConnection:
         self.state = "taken"
         self._worker.upkeep.add(self.paths)
         self._stop_timer()
+
+    def follow(self, plan: SteerPlan, uplinks: tuple[int, ...]) -> None:
+        """Be steered by another plan from now on, over these lines."""
+        self.plan = plan
+        self.allowed = self.paths.allowed = frozenset(uplinks)
+        self.paths.cold = plan.cold
+        self.paths.stand_by(self._worker.steering.reserve(plan))
+        self.reconcile()
 
     def unacknowledged(self) -> int:
         """Return how many bytes we wrote that the gateway's kernel has not acknowledged."""
@@ -131,6 +145,7 @@ class GatewayConnection:
             self._presume()
         elif (spared := self._worker.uplinks.spared()).keys() - self.paths.withheld.keys():
             self.paths.withhold(self.paths.withheld | spared, now)
+        self._worker.steering.keep(self)
         again = self.paths.reconcile(self._worker.uplinks, now)
         if again is not None and again - now < 1.0:
             self._worker.loop.call_at(again, self.reconcile)
@@ -223,10 +238,13 @@ class Pool:
     again after a quiet minute.
     """
 
-    def __init__(self, worker: "CpeWorker", gateway: GatewayView, uplinks: tuple[int, ...]) -> None:
+    def __init__(
+        self, worker: "CpeWorker", gateway: GatewayView, uplinks: tuple[int, ...], plan: SteerPlan = BOND
+    ) -> None:
         self._worker = worker
         self.gateway = gateway
         self.uplinks = uplinks
+        self.plan = plan
         self.target = worker.pool_intent.size_min
         self.used_at = worker.loop.now
         self._ready: list[GatewayConnection] = []
@@ -259,7 +277,7 @@ class Pool:
             return
         while len(self._ready) + len(self._opening) < self.target:
             try:
-                connection = GatewayConnection(self._worker, self.gateway, self.uplinks)
+                connection = GatewayConnection(self._worker, self.gateway, self.uplinks, self.plan)
             except OSError:
                 self._blocked_until = self._worker.loop.now + REFILL_BACKOFF_S
                 return

@@ -43,7 +43,9 @@ class PathEvent:
     """Something that happened to an uplink's subflow; `at` is monotonic."""
 
     at: float
-    event: Literal["asked", "established", "withdrawn", "lost", "not made", "withheld", "released"]
+    event: Literal[
+        "asked", "established", "withdrawn", "lost", "not made", "withheld", "released", "in reserve", "overflowing"
+    ]
     slot: int
     reason: str = ""
 
@@ -87,9 +89,11 @@ class Paths:
         "_used",
         "_waiting_since",
         "allowed",
+        "cold",
         "events",
         "paths",
         "resting",
+        "standby",
         "withheld",
     )  # fmt: skip
 
@@ -124,6 +128,8 @@ class Paths:
         self._waiting_since: float | None = None  # when a lost line's subflow began to wait for a replacement
         self.allowed = allowed
         self.withheld: dict[int, str] = {}
+        self.standby: frozenset[int] = frozenset()  # kept in reserve by the steering mode
+        self.cold = False  # what is in reserve has no subflow while another line can have one
         slot, local = initial
         self.paths: dict[int, Path] = {slot: Path(local, 0, now)}
         self.events = deque((PathEvent(now, "asked", slot, "the connection's first"),), maxlen=EVENTS_KEPT)
@@ -187,7 +193,15 @@ class Paths:
                     due = self._create(slot, local, uplinks.by_slot[slot].ifindex, now)
                 if due > now:
                     again = due if again is None else min(again, due)
+        self._leave_forbidden(now)
         return again
+
+    def _leave_forbidden(self, now: float) -> None:
+        """Withdraw what is over lines that another rule keeps the connection off, once it has another one."""
+        if any(path.info is not None for slot, path in self.paths.items() if slot in self.allowed):
+            for slot in self.paths.keys() - self.allowed:
+                self._withdraw(slot, self.paths[slot])
+                self.events.append(PathEvent(now, "withdrawn", slot, "the rule does not allow it any more"))
 
     def observe(self, now: float) -> tuple[SubflowInfo, ...]:
         """Read the kernel's subflows, forget those that are gone, follow the withheld set; return them."""
@@ -213,6 +227,8 @@ class Paths:
 
     def _is_spared(self, slot: int, uplinks: UplinkTable) -> bool:
         """Say whether to do without the line for now, as it is metered and another one is there or will be."""
+        if self.cold and slot in self.standby:
+            return any(self.local(other, uplinks) is not None for other in self.allowed - self.standby)
         if not self.resting or not uplinks.is_metered(slot):
             return False
         return any(
@@ -241,6 +257,17 @@ class Paths:
         self.withheld = slots
         for slot, path in self.paths.items():
             self._follow_withheld(slot, path)
+
+    def stand_by(self, slots: frozenset[int]) -> None:
+        """Have the connection use these uplinks only while no other one carries it."""
+        if slots != self.standby:
+            self.standby = slots
+            for slot, path in self.paths.items():
+                self._follow_withheld(slot, path)
+
+    def tell(self, event: Literal["in reserve", "overflowing"], slot: int, reason: str, now: float) -> None:
+        """Note in the timeline what the steering mode does with an uplink."""
+        self.events.append(PathEvent(now, event, slot, reason))
 
     def not_payload(self, down: int = 0, up: int = 0) -> None:
         """Leave out of the account bytes of the Convert messages: they travel on the initial subflow."""
@@ -276,12 +303,21 @@ class Paths:
         return [
             {
                 "uplink": uplinks.name(slot),
-                "state": "joining" if path.info is None else "withheld" if slot in self.withheld else "established",
+                "state": self._state(slot, path),
                 "backup": path.backup,
                 "rtt_ms": None if path.info is None else round(path.info.srtt_us / 1000, 3),
             }
             for slot, path in sorted(self.paths.items())
         ]
+
+    def _state(self, slot: int, path: Path) -> str:
+        if path.info is None:
+            return "joining"
+        return "standby" if slot in self.standby else "withheld" if self._is_backup(slot) else "established"
+
+    def _is_backup(self, slot: int) -> bool:
+        """Say whether a subflow is to carry nothing while others do. Who keeps lines in reserve wants all others."""
+        return slot in self.standby or (slot in self.withheld and not self.standby)
 
     def _is_lost(self, slot: int, path: Path, uplinks: UplinkTable) -> bool:
         """Say whether a subflow's line is not to be used, or has another address or interface now.
@@ -326,7 +362,7 @@ class Paths:
         loc_id = self._next_id(slot, local, token)
         remote, port = self._remotes[":" in local]
         try:
-            self._control.sf_create(token, ip_address(local), loc_id, remote, port, ifindex, slot in self.withheld)
+            self._control.sf_create(token, ip_address(local), loc_id, remote, port, ifindex, self._is_backup(slot))
         except OSError as why:
             if why.errno == errno.ENOTCONN:
                 wait = max(RETRY_UNACKED_S, (now - self._opened_at) * RETRY_UNACKED_SHARE)
@@ -336,7 +372,7 @@ class Paths:
                 wait = self._next_backoff(slot)
             self._retry_at[slot] = now + wait
             return now + wait
-        self.paths[slot] = Path(local, loc_id, now, slot in self.withheld, ifindex)
+        self.paths[slot] = Path(local, loc_id, now, self._is_backup(slot), ifindex)
         self.events.append(PathEvent(now, "asked", slot))
         self._used[slot] = _Used(local, loc_id)
         return now
@@ -403,7 +439,7 @@ class Paths:
         self._account.close(slot, path.info)
 
     def _follow_withheld(self, slot: int, path: Path) -> None:
-        wanted = slot in self.withheld
+        wanted = self._is_backup(slot)
         if path.backup == wanted or path.info is None or self._token is None:
             return
         try:

@@ -1,6 +1,6 @@
-"""What the data plane needs of the kernel layer, as Protocols: `hagw.kernel.mptcp.PathManager` is one."""
+"""What the data plane needs of its siblings, as Protocols, with what implements them."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 from hagw.model.intent import IPAddress
@@ -28,7 +28,10 @@ class SubflowNews(Protocol):
 
 
 class SubflowControl(Protocol):
-    """The userspace path manager's commands; every call may raise OSError (ENOTCONN: nothing acknowledged yet)."""
+    """The userspace path manager's commands; every call may raise OSError (ENOTCONN: nothing acknowledged yet).
+
+    `hagw.kernel.mptcp.PathManager` is one.
+    """
 
     def sf_create(
         self,
@@ -48,3 +51,11 @@ class SubflowControl(Protocol):
     def set_backup(
         self, token: int, local: tuple[IPAddress, int], remote: tuple[IPAddress, int], backup: bool
     ) -> None: ...
+
+
+class LineCounters(Protocol):
+    """What interfaces have carried, whoever's traffic it was; `hagw.probe.counters.IpBytes` is one."""
+
+    def read(self, interfaces: Collection[str]) -> Mapping[str, tuple[int, int]]:
+        """Return bytes of IP packets (received, sent) of those interfaces that exist."""
+        ...

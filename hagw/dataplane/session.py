@@ -100,13 +100,13 @@ class CpeSession:
 
     def _convert(self, gateway: GatewayView) -> None:
         self._tried = (*self._tried, gateway.name)
-        connection = self._worker.pool(gateway, self.decision.uplinks).take()
+        connection = self._worker.pool(gateway, self.decision.uplinks, self.decision.plan).take()
         if connection is not None:
             self._connection = connection
             self._ask(connection)
             return
         try:
-            connection = GatewayConnection(self._worker, gateway, self.decision.uplinks)
+            connection = GatewayConnection(self._worker, gateway, self.decision.uplinks, self.decision.plan)
         except OSError as why:
             self._go_elsewhere(f"cannot open a connection to {gateway.name}: {why.strerror}")
             return
@@ -255,6 +255,7 @@ class CpeSession:
         if connection.presumed:
             self._worker.loop.call_in(EARLY_LOOK_S, lambda: self._look_early(EARLY_LOOKS))
         self._relay_with(connection.sock, EPOLLIN, to_far=self._unsent, to_near=first)
+        self._worker.steering.began(self.id, connection, self.moved)
 
     def _rejected(self, connection: GatewayConnection, rejected: Rejected) -> None:
         """An Error TLV means that nothing reached the server: the same TCP event for the client, or the direct way."""
@@ -415,6 +416,11 @@ class CpeSession:
             return 0, len(self._early)
         return relay.near.sent, relay.near.received + self._counted[1]
 
+    def moved(self) -> tuple[int, int]:
+        """Return payload bytes received so far (from the server, from the client)."""
+        relay = self._relay
+        return (0, 0) if relay is None else (relay.far.received, relay.near.received)
+
     def progress(self) -> int:
         """Return the bytes carried since the last call, 0 if too few to matter."""
         relay = self._relay
@@ -451,6 +457,17 @@ class CpeSession:
             self.look(self._worker.loop.now)
         elif looks > 1:
             self._worker.loop.call_in(EARLY_LOOK_S, lambda: self._look_early(looks - 1))
+
+    def resteer(self) -> None:
+        """Follow the rules of now, where they still have this connection converted."""
+        connection, policy = self._connection, self._worker.policy
+        if connection is None or policy is None or self.state != "relaying":
+            return
+        decision = policy.decide(self.key)
+        if decision.path == "converted":
+            self.decision, self.why = replace(decision, gateway=connection.gateway), decision.why
+            connection.follow(decision.plan, decision.uplinks)
+            self._worker.steering.began(self.id, connection, self.moved)
 
     def reconcile(self) -> None:
         """Bring the subflows to what the uplinks allow now."""
@@ -489,6 +506,7 @@ class CpeSession:
             state=self.state,
             transferred=self.bytes(),
             paths=None if self._connection is None else self._connection.paths,
+            kept_off=self._worker.steering.kept(self.id),
             direct_slot=None if self._dial is None else self._dial.slot,
             uplinks=self._worker.uplinks,
             started=time.time() - (now - self._started),

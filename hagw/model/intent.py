@@ -10,7 +10,8 @@ IPAddress = IPv4Address | IPv6Address
 IPNetwork = IPv4Network | IPv6Network
 IPInterface = IPv4Interface | IPv6Interface
 UplinkKind = Literal["dsl", "ethernet", "pppoe", "wwan", "wifi"]
-SteeringMode = Literal["load-balancing", "direct", "block"]
+SteeringMode = Literal["load-balancing", "active-standby", "smallest-delay", "priority-based", "direct", "block"]
+StandbyStyle = Literal["warm", "cold"]
 Addressing = Literal["dhcp", "static", "ra"]
 ProbeStyle = Literal["normal", "gentle", "fast"]
 ServerMptcp = Literal["off", "auto"]
@@ -102,13 +103,17 @@ class TrafficDescriptor:
 
 @dataclass(frozen=True, slots=True)
 class RuleIntent:
-    """An ATSSS rule: lower precedence is evaluated earlier, first match wins. `uplinks` empty = all."""
+    """An ATSSS rule: lower precedence is evaluated earlier, first match wins. `uplinks` empty = all.
+
+    Their order counts in the modes that prefer one line to another. `standby` is for active-standby.
+    """
 
     name: str
     precedence: int
     traffic: TrafficDescriptor
     mode: SteeringMode
     uplinks: tuple[str, ...] = ()
+    standby: StandbyStyle = "warm"
 
 
 @dataclass(frozen=True, slots=True)

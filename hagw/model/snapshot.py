@@ -209,4 +209,5 @@ def _rule(document: dict[str, Any]) -> RuleIntent:
         traffic=_build(TrafficDescriptor, {**traffic, **parsed}),
         mode=document["mode"],
         uplinks=tuple(document["uplinks"]),
+        standby=document.get("standby", "warm"),
     )

@@ -108,7 +108,7 @@ def cpe_table(
     guarded = firewall.guarded(intent.uplinks, facts)
     chains = [
         chain("intercept", _intercept(intercept4, intercept6)),
-        chain("steer", steer(awake(intent.rules, facts.local_time), usable)),
+        chain("steer", steer(awake(intent.rules, facts.local_time), usable, healthy)),
         *firewall.chains(intent.firewall, intent.uplinks),
         hooked("prerouting", "filter", "prerouting", -150, _prerouting(uplinks, lan)),
         hooked("input", "filter", "input", 0, [*_input(), *firewall.input_jumps(guarded)]),

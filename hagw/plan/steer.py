@@ -5,7 +5,7 @@ family, in the same order; the first that matches ends it, as in `hagw.policy`. 
 remembers the line. The kernel knows no names: rules that need one fit nothing here.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from ipaddress import collapse_addresses
 from typing import Any, Final
 
@@ -29,6 +29,7 @@ from hagw.plan.expressions import (
 from hagw.policy.applications import Signature
 from hagw.policy.cover import merge
 from hagw.policy.index import signatures
+from hagw.policy.modes.plan import TIERED
 
 COUNTERS: Final = ("blocked", "stranded")
 
@@ -36,8 +37,8 @@ Usable = Mapping[Family, Sequence[UplinkIntent]]
 _PROTOCOLS: Final[tuple[tuple[Family, str], ...]] = ((4, "ipv4"), (6, "ipv6"))
 
 
-def steer(rules: Iterable[RuleIntent], usable: Usable) -> list[Rule]:
-    """Return the chain's rules. `usable` are the lines that can carry a family, best first."""
+def steer(rules: Iterable[RuleIntent], usable: Usable, healthy: Collection[str]) -> list[Rule]:
+    """Return the chain's rules. `usable` are the lines that can carry a family, best first; `healthy` ones are up."""
     chain: list[Rule] = []
     for rule in rules:
         for signature in signatures(rule.traffic):
@@ -46,7 +47,7 @@ def steer(rules: Iterable[RuleIntent], usable: Usable) -> list[Rule]:
             for family, protocol in _PROTOCOLS:
                 fitting = _matches(rule, signature, family)
                 if fitting is not None:
-                    chain.append([equal(meta("nfproto"), protocol), *fitting, *_verdict(rule, usable[family])])
+                    chain.append([equal(meta("nfproto"), protocol), *fitting, *_verdict(rule, usable[family], healthy)])
     for family, protocol in _PROTOCOLS:
         if usable[family]:  # else the main table decides, as without us
             chain.append([equal(meta("nfproto"), protocol), *pin(uplink_mark(usable[family][0].slot), "pinned")])
@@ -58,10 +59,12 @@ def pin(mark: int, counter: str) -> Rule:
     return [set_mark(CT_MARK, mark), set_mark(META_MARK, mark), count(counter), ACCEPT]
 
 
-def _verdict(rule: RuleIntent, usable: Sequence[UplinkIntent]) -> Rule:
+def _verdict(rule: RuleIntent, usable: Sequence[UplinkIntent], healthy: Collection[str]) -> Rule:
     if rule.mode == "block":
         return [count("blocked"), _reject("admin-prohibited")]
     allowed = [uplink for uplink in usable if not rule.uplinks or uplink.name in rule.uplinks]
+    if rule.mode in TIERED and rule.uplinks:
+        allowed.sort(key=lambda uplink: (uplink.name not in healthy, rule.uplinks.index(uplink.name)))
     if allowed:
         return pin(uplink_mark(allowed[0].slot), "pinned")
     if rule.uplinks:

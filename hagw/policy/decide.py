@@ -4,14 +4,16 @@ Pure: a `Policy` is compiled from one snapshot and answers until the next one. O
 else is forwarded by the kernel, whose table `hagw.plan.steer` makes of the same rules: `forward` says what it does.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal, assert_never
+from typing import Literal
 
 from hagw.model.flow import TCP, FlowKey, protocol_name
 from hagw.model.intent import RuleIntent
 from hagw.model.snapshot import CpeSnapshot, GatewayView, UplinkView
 from hagw.policy.gateways import Gateways, hindrance
 from hagw.policy.index import RuleIndex
+from hagw.policy.modes.plan import BOND, TIERED, SteerPlan, plan
 
 FlowPath = Literal["converted", "direct", "blocked"]
 DEFAULT_RULE = "default"
@@ -19,7 +21,10 @@ DEFAULT_RULE = "default"
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What happens to a flow. `uplinks` are slots, best first: the first carries the initial subflow."""
+    """What happens to a flow. `uplinks` are slots, best first: the first carries the initial subflow.
+
+    `plan` says which of them a converted connection uses, and which stand by.
+    """
 
     path: FlowPath
     gateway: GatewayView | None
@@ -27,6 +32,7 @@ class Decision:
     rule: str
     mode: str
     why: str
+    plan: SteerPlan = BOND
 
 
 class Rules:
@@ -83,23 +89,21 @@ class Policy:
 
     def _steer(self, rule: RuleIntent | None) -> Decision:
         name = rule.name if rule else DEFAULT_RULE
-        mode = rule.mode if rule else "load-balancing"
-        allowed = tuple(u.slot for u in self.uplinks if not rule or not rule.uplinks or u.name in rule.uplinks)
-        match mode:
-            case "block":
-                return Decision("blocked", None, (), name, mode, f"rule {name} blocks it")
-            case "direct":
-                return Decision("direct", None, allowed, name, mode, f"rule {name} sends it direct")
-            case "load-balancing":
-                pass
-            case _:
-                assert_never(mode)
+        wish = plan(rule, self.uplinks)
+        mode = wish.mode
+        # Lines that work come first, then the more preferred ones of the rule; sorting is stable.
+        able = sorted((u for u in self.uplinks if u.slot in wish.slots), key=lambda u: _place(u, wish))
+        allowed = tuple(u.slot for u in able)
+        if mode == "block":
+            return Decision("blocked", None, (), name, mode, f"rule {name} blocks it")
+        if mode == "direct":
+            return Decision("direct", None, allowed, name, mode, f"rule {name} sends it direct")
         gateway = next(iter(self.pool.all), None)
         if gateway is None:
             reason = "; ".join(dict.fromkeys(hindrance(g) for g in self.gateways)) or "none is configured"
             return Decision("direct", None, allowed, name, mode, f"no gateway is reachable: {reason}")
-        names = ", ".join(u.name for u in self.uplinks if u.slot in allowed)
-        return Decision("converted", gateway, allowed, name, mode, f"rule {name} bonds {names}")
+        why = f"rule {name} {_purpose(wish, {u.slot: u.name for u in able})}"
+        return Decision("converted", gateway, allowed, name, mode, why, wish)
 
     def _forward(self, flow: FlowKey, rule: RuleIntent | None) -> Decision:
         name, mode = (rule.name, rule.mode) if rule else (DEFAULT_RULE, "load-balancing")
@@ -107,6 +111,8 @@ class Policy:
             return Decision("blocked", None, (), name, mode, f"rule {name} blocks it")
         usable = forwarding(self.every_uplink, ipv6=":" in flow.server)
         allowed = tuple(u for u in usable if not rule or not rule.uplinks or u.name in rule.uplinks)
+        if rule is not None and rule.mode in TIERED and rule.uplinks:
+            allowed = tuple(sorted(allowed, key=lambda u: (u.state == "suspect", rule.uplinks.index(u.name))))
         slots = tuple(u.slot for u in allowed)
         if allowed:
             what = "what is not intercepted" if flow.protocol == TCP else protocol_name(flow.protocol)
@@ -122,6 +128,25 @@ def forwarding(uplinks: tuple[UplinkView, ...], *, ipv6: bool) -> tuple[UplinkVi
     """Return the lines that can carry forwarded flows of a family, best first: as `hagw.plan.ranking` has them."""
     able = (u for u in uplinks if u.state in ("up", "suspect") and (u.address6 if ipv6 else u.address4) is not None)
     return tuple(sorted(able, key=lambda u: (u.state == "suspect", u.cap != "normal", u.cost, u.metered)))
+
+
+def _purpose(wish: SteerPlan, names: Mapping[int, str]) -> str:
+    """Say in words what a plan does with its lines."""
+    lists = [", ".join(names[slot] for slot in tier) for tier in wish.tiers]
+    match wish.mode:
+        case "active-standby":
+            return f"keeps to {''.join(lists[:1])}; in reserve: {', then '.join(lists[1:])}"
+        case "smallest-delay":
+            return f"keeps to the quickest of {', '.join(names.values())}"
+        case "priority-based":
+            return f"fills {', then '.join(lists)}"
+        case _:
+            return f"bonds {', '.join(names.values())}"
+
+
+def _place(uplink: UplinkView, wish: SteerPlan) -> tuple[bool, int, float]:
+    rtt = 0.0 if wish.mode != "smallest-delay" else 1e9 if uplink.rtt_ms is None else uplink.rtt_ms
+    return uplink.state != "up", wish.rank(uplink.slot), rtt
 
 
 def _preference(uplink: UplinkView) -> tuple[bool, bool, int, bool, float]:

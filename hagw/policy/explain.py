@@ -119,6 +119,11 @@ def _use(
         return "no", unwell
     if decision.path == "direct":
         return "spare", "taken if the one before it fails"
+    if decision.mode == "smallest-delay":
+        return "spare", "stands by: another one is quicker"
+    if decision.plan.rank(uplink.slot) > decision.plan.rank(decision.uplinks[0]):
+        full = "fail" if decision.mode == "active-standby" else "are full"
+        return "spare", f"stands by until those before it {full}"
     return "used", "carries a further subflow"
 
 
@@ -191,6 +196,8 @@ def _flow_text(flow: Document) -> Iterator[str]:
     yield f"Rule {flow['rule']}, mode {flow['mode']}. {flow['bytes_down']} bytes down, {flow['bytes_up']} bytes up:"
     for name, carried in flow["by_uplink"].items():
         yield f"  {name}: {carried['down']} down, {carried['up']} up{_cost(flow, name)}"
+    for name, size in (flow.get("kept_off") or {}).items():
+        yield f"  {name}: {size} kept off it"
     if flow.get("subflows"):
         yield "Subflows now:"
     for subflow in flow.get("subflows") or ():

@@ -62,3 +62,22 @@ def link_header_bytes(interface: str) -> int:
             return _ETHERNET_HEADER
     hardware: int = _IFREQ.unpack(answer)[1]
     return _ETHERNET_HEADER if hardware == _ARPHRD_ETHER else 0
+
+
+class IpBytes:
+    """The counters as bytes of IP packets, by interface."""
+
+    def __init__(self) -> None:
+        self._file: CounterFile | None = None
+        self._headers: dict[str, int] = {}
+
+    def read(self, interfaces: Collection[str]) -> dict[str, tuple[int, int]]:
+        """Return bytes of IP packets (received, sent) of those interfaces that exist."""
+        self._file = self._file or CounterFile()
+        found = {}
+        for name, counted in self._file.read([each.encode() for each in interfaces]).items():
+            interface = name.decode()
+            header = self._headers.setdefault(interface, link_header_bytes(interface))
+            down = counted.rx_bytes - header * counted.rx_packets
+            found[interface] = down, counted.tx_bytes - header * counted.tx_packets
+        return found

@@ -46,6 +46,13 @@ def test_the_volume_is_added_up_over_restarts_and_begins_anew_at_midnight() -> N
     assert lines.probe_bytes == {"lte": 60}
 
 
+def test_what_was_kept_off_a_line_is_added_up_over_restarts() -> None:
+    lines = Lines()
+    lines.take([worker(0, kept_off_bytes={"lte": 1000}), worker(1, kept_off_bytes={"lte": 500})], {}, "1")
+    lines.take([worker(0, kept_off_bytes={"lte": 100}), worker(1, kept_off_bytes={"lte": 600})], {}, "2")
+    assert lines.kept_off == {"lte": 1700}
+
+
 def test_capacities_reach_the_other_workers_by_the_snapshot() -> None:
     book = CapacityBook()
     for i in range(40):

@@ -18,8 +18,8 @@ def test_the_contracts_keys_are_all_there() -> None:
     contract = "role version state reason uplinks gateways flows_active config_generation pending_confirm_s schema"
     assert set(contract.split()) <= set(document)
     uplink = "name kind interface state reason rtt_ms loss down_bps up_bps bytes_down bytes_up"
-    uplink += " jitter_ms jitter_up_ms jitter_down_ms loss_up loss_down probe_bytes_today cap_stage mptcp harmful"
-    uplink += " broken_families"
+    uplink += " jitter_ms jitter_up_ms jitter_down_ms loss_up loss_down probe_bytes_today kept_off_bytes cap_stage"
+    uplink += " mptcp harmful broken_families"
     assert set(uplink.split()) == set(document["uplinks"][0])
     assert {"name", "address", "state", "rtt_ms", "pool_ready"} <= set(document["gateways"][0])
     assert document["schema"] == 1

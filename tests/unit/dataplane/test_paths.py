@@ -222,3 +222,57 @@ def test_a_route_that_comes_a_little_later_than_the_address_is_found_soon(paths:
         assert 0.0 < again - now <= NOT_YET_S + 0.26 * now
         now, tries = again, tries + 1
     assert tries < 40
+
+
+def test_a_line_in_reserve_joins_as_a_backup_and_is_opened_and_closed(paths: Paths, kernel: Kernel) -> None:
+    paths.stand_by(frozenset((2,)))
+    kernel.establish("192.0.2.1")
+    paths.reconcile(table(DSL, LTE), 0.0)
+    assert kernel.asked() == [("create", "192.0.2.2", address_id(2, ipv6=False), 12, True)]
+    kernel.establish("192.0.2.2")
+    paths.observe(0.1)
+    assert [d["state"] for d in paths.documents(ALL)] == ["established", "standby"]
+    paths.stand_by(frozenset())
+    paths.stand_by(frozenset())
+    assert kernel.asked() == [("backup", "192.0.2.2", False)]
+    paths.stand_by(frozenset((2,)))
+    assert kernel.asked() == [("backup", "192.0.2.2", True)]
+
+
+def test_the_preferred_line_is_not_withheld_while_another_one_is_in_reserve(paths: Paths, kernel: Kernel) -> None:
+    for local in ("192.0.2.1", "192.0.2.2"):
+        kernel.establish(local)
+    paths.stand_by(frozenset((2,)))
+    paths.reconcile(table(DSL, LTE), 0.0)
+    paths.observe(0.1)
+    kernel.asked()
+    paths.withhold({1: "slow"}, 0.2)
+    assert kernel.asked() == []
+    paths.stand_by(frozenset())
+    assert kernel.asked() == [("backup", "192.0.2.1", True), ("backup", "192.0.2.2", False)]
+
+
+def test_a_cold_reserve_is_joined_only_when_nothing_else_can_be(paths: Paths, kernel: Kernel) -> None:
+    paths.cold = True
+    paths.stand_by(frozenset((2, 3)))
+    kernel.establish("192.0.2.1")
+    paths.reconcile(table(DSL, LTE, WIFI), 0.0)
+    assert kernel.asked() == []
+    paths.stand_by(frozenset((3,)))
+    paths.reconcile(table(replace(DSL, state="down"), LTE, WIFI), 1.0)
+    assert ("create", "192.0.2.2", address_id(2, ipv6=False), 12, False) in kernel.asked()
+
+
+def test_a_line_that_a_new_rule_forbids_is_left_once_another_one_stands(paths: Paths, kernel: Kernel) -> None:
+    kernel.establish("192.0.2.1")
+    paths.reconcile(table(DSL, LTE), 0.0)
+    paths.observe(0.1)
+    paths.allowed = frozenset((2,))
+    kernel.asked()
+    paths.reconcile(table(DSL, LTE), 0.2)
+    assert kernel.asked() == [], "it is the only one"
+    kernel.establish("192.0.2.2")
+    paths.observe(0.3)
+    paths.reconcile(table(DSL, LTE), 0.4)
+    assert kernel.asked() == [("remove", 0), ("destroy", "192.0.2.1", 40_000)]
+    assert set(paths.paths) == {2}

@@ -106,7 +106,7 @@ class Rig:
         assert self.worker.policy is not None
         decision = self.worker.policy.steered()[-1]
         assert decision.gateway is not None
-        return self.worker.pool(decision.gateway, decision.uplinks)
+        return self.worker.pool(decision.gateway, decision.uplinks, decision.plan)
 
     def fresh(self) -> None:
         self.worker.heard("hag", time.monotonic())

@@ -46,7 +46,8 @@ def test_the_table_and_the_decision_agree(
     intent = replace(INTENT, rules=rules)
     found = Facts(uplinks=lines)
     able = {family: usable(intent, found, health, family) for family in (4, 6)}  # type: ignore[arg-type]  # 4 and 6
-    chain = json.loads(json.dumps(steer(rules, able)))  # type: ignore[arg-type]  # likewise
+    healthy = {name for name, judged in health.items() if judged.state == "up"}
+    chain = json.loads(json.dumps(steer(rules, able, healthy)))  # type: ignore[arg-type]  # likewise
     policy = Policy(cpe_snapshot(intent, found, health, {}, {}))
     for flow in some:
         packet = replace(flow, dscp=flow.dscp or 0, mac=flow.mac or MACS[0], interface=flow.interface or INTERFACES[0])
@@ -57,7 +58,7 @@ def test_the_table_and_the_decision_agree(
 
 def test_a_port_is_looked_for_only_where_there_is_one() -> None:
     rules = (RuleIntent("r", 1, TrafficDescriptor(destination_ports=((80, 80),)), "block"),)
-    chain = steer(rules, {4: INTENT.uplinks, 6: INTENT.uplinks})
+    chain = steer(rules, {4: INTENT.uplinks, 6: INTENT.uplinks}, LINES)
     esp = FlowKey("192.168.77.11", 0, "203.0.113.10", 80, protocol=50, dscp=0, mac=MACS[0], interface="lan0")
     assert verdict(chain, esp) == 1
     assert verdict(chain, replace(esp, protocol=17)) == "reject"

@@ -134,3 +134,29 @@ def test_every_decision_is_known_beforehand() -> None:
     steered = decided.steered()
     assert [decision.rule for decision in steered] == ["a", "b", "default"]
     assert all(decided.decide(replace(FLOW, server_port=port)) in steered for port in (1, 2, 3))
+
+
+def test_the_preferred_line_of_a_rule_begins_whatever_its_round_trip() -> None:
+    found = policy(rule("cheap", mode="priority-based", uplinks=("dsl", "wifi", "lte"))).decide(FLOW)
+    assert (found.uplinks, found.plan.tiers) == ((1, 3, 2), ((1,), (3,), (2,)))
+    assert found.why == "rule cheap fills dsl, then wifi, then lte"
+
+
+def test_a_preferred_line_that_is_down_does_not_begin() -> None:
+    standby = rule("one", mode="active-standby", uplinks=("dsl", "lte"))
+    snapshot = replace(SNAPSHOT, rules=(standby,), uplinks=(replace(DSL, state="down"), LTE, WIFI))
+    found = Policy(snapshot).decide(FLOW)
+    assert found.uplinks == (2, 1)
+    assert found.why == "rule one keeps to dsl; in reserve: lte"
+
+
+def test_a_rule_about_lines_that_are_not_there_says_so() -> None:
+    found = policy(rule("gone", mode="active-standby", uplinks=("a", "b"))).decide(FLOW)
+    assert (found.uplinks, found.plan.slots) == ((), ())
+
+
+def test_the_quickest_line_begins_where_delay_counts() -> None:
+    rules = (rule("quick", mode="smallest-delay"),)
+    found = Policy(replace(SNAPSHOT, rules=rules, uplinks=(DSL, replace(LTE, rtt_ms=9.0), WIFI))).decide(FLOW)
+    assert found.uplinks == (2, 3, 1)
+    assert found.why == "rule quick keeps to the quickest of lte, wifi, dsl"

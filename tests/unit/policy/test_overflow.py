@@ -1,0 +1,176 @@
+"""The overflow controller against lines that are computed: what the next tier carries, and what it costs."""
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from hagw.policy.modes.overflow import TICK_S, Admission, Overflow, Reading
+
+INFINITE = 1e12
+
+
+@dataclass
+class Lines:
+    """DSL and LTE, one stream over both. Open lines share what is sent as their rates are to each other."""
+
+    dsl: float = 16.0
+    lte: float = 50.0
+    demand: float = INFINITE
+    spoilt: float = 1.0  # what is left of DSL while LTE is open: the scheduler leaves gaps
+    others: float = 0.0  # bypass traffic on DSL, which the controller sees only in the counters
+    now: float = 100.0
+    preferred_bytes: float = 0.0
+    excess_bytes: float = 0.0
+    backlog: float = 0.0
+    arrived: float = 0.0
+    history: list[tuple[float, float, float]] = field(default_factory=list)  # time, Mbit/s over DSL, over LTE
+
+    def tick(self, is_open: bool) -> Reading:
+        """Let a tick pass."""
+        room = self.dsl * (self.spoilt if is_open else 1.0) - self.others
+        wanted = min(self.demand + self.backlog / TICK_S, room + self.lte)
+        over_lte = min(self.lte, wanted * self.lte / (room + self.lte)) if is_open else 0.0
+        over_dsl = min(room, wanted - over_lte)
+        if self.demand < INFINITE:
+            self.backlog = min(max(0.0, self.backlog + (self.demand - over_dsl - over_lte) * TICK_S), 4.0)
+        self.preferred_bytes += (over_dsl + self.others) * 1e6 / 8 * TICK_S
+        self.excess_bytes += over_lte * 1e6 / 8 * TICK_S
+        self.now += TICK_S
+        self.history.append((self.now, over_dsl + self.others, over_lte))
+        return Reading(self.now, int(self.preferred_bytes), int(self.excess_bytes))
+
+    def mean(self, seconds: float) -> tuple[float, float]:
+        """Return what the lines carried in the last seconds."""
+        last = [entry for entry in self.history if entry[0] > self.now - seconds - 1e-9]
+        return sum(entry[1] for entry in last) / len(last), sum(entry[2] for entry in last) / len(last)
+
+
+@dataclass
+class Bench:
+    lines: Lines = field(default_factory=Lines)
+    overflow: Overflow = field(default_factory=Overflow)
+    admission: Admission = field(default_factory=Admission)
+    is_open: bool = False
+    flows: int = 1
+    rtt_ms: float = 70.0
+
+    def run(self, seconds: float) -> tuple[float, float]:
+        """Let time pass; return the mean rates over DSL and LTE."""
+        for _ in range(round(seconds / TICK_S)):
+            reading = self.lines.tick(self.is_open)
+            share = self.overflow.update(reading, self.flows, 40.0, self.rtt_ms)
+            self.is_open = bool(self.admission.admitted(range(self.flows), share))
+        return self.lines.mean(seconds)
+
+
+def test_what_fits_into_the_preferred_line_stays_there() -> None:
+    bench = Bench(Lines(demand=8.0))
+    dsl, lte = bench.run(60.0)
+    assert lte < 0.01 * (dsl + lte)
+    assert bench.overflow.state == "idle"
+
+
+@pytest.mark.parametrize("spoilt", [1.0, 0.97, 0.93])
+def test_bulk_gets_every_line_within_seconds(spoilt: float) -> None:
+    bench = Bench(Lines(spoilt=spoilt))
+    bench.run(5.0)
+    for _ in range(3):
+        bench.run(9.8)
+        bench.lines.spoilt = 0.1  # bbr looks for the shortest round trip
+        bench.run(0.2)
+        bench.lines.spoilt = spoilt
+    dsl, lte = bench.lines.mean(30.0)
+    assert dsl > 15.4 * spoilt
+    assert lte > 42.0
+
+
+@pytest.mark.parametrize("hint", [None, 16e6, 16.6e6, 12e6, 25e6], ids=str)
+def test_only_the_excess_goes_over_the_next_line(hint: float | None) -> None:
+    bench = Bench(Lines(demand=25.0), Overflow(hint))
+    bench.run(40.0 if hint == 25e6 else 10.0)
+    dsl, lte = bench.run(30.0)
+    assert dsl + lte > 24.0
+    assert lte < 1.12 * 9.0
+
+
+def test_traffic_of_others_counts() -> None:
+    bench = Bench(Lines(demand=10.0, others=10.0))
+    bench.run(10.0)
+    _, lte = bench.run(30.0)
+    assert 3.6 < lte < 1.3 * 4.0
+
+
+@pytest.mark.parametrize("demand", [INFINITE, 25.0], ids=["bulk", "stream"])
+def test_a_line_that_became_slower_is_learned_anew_within_ten_seconds(demand: float) -> None:
+    bench = Bench(Lines(demand=demand))
+    bench.run(15.0)
+    bench.lines.dsl = 6.0
+    bench.run(10.0)
+    assert bench.overflow.cap_bps == pytest.approx(6e6, rel=0.1)
+    dsl, lte = bench.run(20.0)
+    assert dsl > 5.5
+    assert lte > (45.0 if demand == INFINITE else 16.5)
+
+
+def test_a_line_that_became_faster_is_followed() -> None:
+    bench = Bench()
+    bench.run(15.0)
+    bench.lines.dsl = 40.0
+    bench.run(5.0)
+    assert bench.overflow.cap_bps == pytest.approx(40e6, rel=0.05)
+
+
+def test_a_load_that_just_fits_does_not_make_it_change_its_mind() -> None:
+    bench = Bench(Lines(demand=16.0), Overflow(16e6))
+    bench.run(60.0)
+    before = bench.overflow.changes
+    dsl, lte = bench.run(120.0)
+    assert bench.overflow.changes - before <= 8
+    assert lte < 0.08 * dsl
+
+
+def test_it_ends_when_the_load_is_gone_and_begins_again_at_once() -> None:
+    bench = Bench()
+    bench.run(10.0)
+    assert bench.overflow.state == "over"
+    bench.lines.demand, bench.flows = 1.0, 0
+    bench.run(2.0)
+    assert not bench.is_open
+    bench.run(8.0)
+    assert bench.overflow.state == "idle"
+    bench.lines.demand, bench.flows = INFINITE, 1
+    bench.run(4.0)
+    _, lte = bench.run(2.0)
+    assert lte > 45.0, "the capacity is remembered: no trial is needed"
+
+
+def test_a_next_line_with_a_long_round_trip_is_not_used_until_it_is_shorter() -> None:
+    bench = Bench()
+    bench.run(10.0)
+    bench.rtt_ms = 400.0
+    bench.run(3.0)
+    dsl, lte = bench.run(10.0)
+    assert (bench.overflow.state, lte) == ("guarded", 0.0)
+    assert dsl == pytest.approx(16.0)
+    bench.rtt_ms = 70.0
+    bench.run(6.0)
+    assert bench.overflow.state == "over"
+
+
+def test_counters_that_begin_anew_are_survived() -> None:
+    bench = Bench()
+    bench.run(5.0)
+    bench.lines.preferred_bytes = bench.lines.excess_bytes = 0.0
+    bench.run(5.0)
+    dsl, lte = bench.run(10.0)
+    assert (dsl > 15.5, lte > 45.0) == (True, True)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.13, 0.5, 0.77, 1.0])
+def test_a_share_of_the_flows_is_admitted_and_only_one_of_them_in_part(share: float) -> None:
+    admission = Admission()
+    flows = [7, 9, 12, 40]
+    seen = [admission.admitted(flows, share) for _ in range(200)]
+    assert sum(map(len, seen)) / 200 == pytest.approx(share * len(flows), abs=0.02)
+    sometimes = [flow for flow in flows if 0 < sum(flow in one for one in seen) < 200]
+    assert len(sometimes) <= 1
