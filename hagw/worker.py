@@ -212,9 +212,14 @@ class Control:
     def _hand_over(self, heir: "Client") -> None:
         """Give a successor our listening sockets and our place; we go on until it says that it listens."""
         assert self.plane is not None
-        heir.hand_over(self.plane.listeners())
-        self._heir = heir.number
+        # First of all: as soon as the successor has the sockets it takes the name, and we would move its socket away.
         self._move(self._path.with_name(f"retired-{os.getpid()}.sock"))
+        try:
+            heir.hand_over(self.plane.listeners())
+        except OSError:
+            self._move(self._home)
+            raise
+        self._heir = heir.number
 
     def _move(self, path: Path) -> None:
         self._path.rename(path)

@@ -4,7 +4,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +24,14 @@ class Plane:
         self.listening = True
         self.closed = False
         self.entries: list[dict[str, Any]] = []
+        self.on_handover: Callable[[], None] = list
 
     def stop_listening(self) -> None:
         self.listening = False
+
+    def listeners(self) -> dict[str, socket.socket]:
+        self.on_handover()
+        return {}
 
     def close(self) -> None:
         self.closed = True
@@ -137,6 +142,18 @@ def test_the_protocol(rig: Rig) -> None:
     daemon.say({"op": "flows", "id": 2, "recent_s": 60})
     assert daemon.hear(rig.loop) == {"op": "flows", "id": 2, "flows": []}
     assert rig.plane.heard_of == [("hag", 12.5)]
+
+
+def test_a_successor_finds_the_name_free_before_it_has_the_sockets(rig: Rig) -> None:
+    """It takes the name at once: what is moved away after that would be its own socket."""
+    there: list[bool] = []
+    rig.plane.on_handover = lambda: there.append(rig.path.exists())
+    heir = Daemon(rig.path)
+    heir.say({"op": "handover"})
+    assert heir.hear(rig.loop)["op"] == "handover"
+    assert there == [False]
+    heir.sock.close()
+    until(rig.loop, rig.path.exists)  # it went before it listened
 
 
 def test_the_socket_is_for_its_owner_only(rig: Rig) -> None:
