@@ -7,9 +7,11 @@ from typing import Final
 import hypothesis
 import pytest
 
-# A busy machine is no defect of what is tested: how long an example takes is for the benches to say.
-hypothesis.settings.register_profile("unhurried", deadline=None)
-hypothesis.settings.load_profile("unhurried")
+# A busy machine is no defect of what is tested: how long an example takes is for the benches to say. The examples are
+# the same each time, so that a change is judged by what it changed; HYPOTHESIS_PROFILE=roaming looks for new ones.
+hypothesis.settings.register_profile("steady", deadline=None, derandomize=True)
+hypothesis.settings.register_profile("roaming", deadline=None, max_examples=1000)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 
 INTEGRATION: Final = Path(__file__).parent / "integration"
 

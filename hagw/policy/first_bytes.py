@@ -77,7 +77,10 @@ def _tls(data: bytes) -> FirstBytes:
 
 
 def _hello(hello: bytes) -> Named | None:
-    """Return the name a ClientHello asks for, None where there is none (in what has arrived)."""
+    """Return the name a ClientHello asks for, None where there is none (in what has arrived).
+
+    An extension may come once only (RFC 8446 section 4.2): where server_name comes twice, the first one stands.
+    """
     offset = 2 + 32
     for length_size in (1, 2, 1):  # session id, cipher suites, compression methods
         if offset + length_size > len(hello):
@@ -86,12 +89,13 @@ def _hello(hello: bytes) -> Named | None:
     end = min(offset + 2 + int.from_bytes(hello[offset : offset + 2], "big"), len(hello))
     offset += 2
     domain: str | None = None
-    is_outer = False
+    is_asked = is_outer = False
     while offset + 4 <= end:
         kind = int.from_bytes(hello[offset : offset + 2], "big")
         size = int.from_bytes(hello[offset + 2 : offset + 4], "big")
         body = hello[offset + 4 : offset + 4 + size]
-        if kind == _SERVER_NAME and len(body) == size:
+        if kind == _SERVER_NAME and len(body) == size and not is_asked:
+            is_asked = True
             domain = _server_name(body)
         is_outer |= kind == _ENCRYPTED_CLIENT_HELLO
         offset += 4 + size

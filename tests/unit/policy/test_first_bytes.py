@@ -33,6 +33,11 @@ def test_segments_may_cut_a_hello_anywhere() -> None:
     assert first > 40
 
 
+def test_of_two_names_the_first_stands() -> None:
+    hello = handshake(NAMED, server_name(b"other.example.org"))
+    assert read(records(hello)) == Named("www.example.org", "sni")
+
+
 def test_grease_before_and_after_does_not_matter() -> None:
     hello = handshake(extension(GREASE, b""), extension(GREASE, b"x" * 300), NAMED, extension(GREASE, b"\0"))
     assert read(records(hello)) == Named("www.example.org", "sni")
