@@ -95,7 +95,8 @@ class Workers:
             self._group = group
             try:
                 self._start()
-                self._retired.look(self._runtime_dir(), group, self._newest)
+                if self._seats:
+                    self._retired.look(self._runtime_dir(), group, self._newest)
                 await asyncio.get_running_loop().create_future()
             finally:
                 self._group = None
