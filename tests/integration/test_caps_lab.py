@@ -105,5 +105,6 @@ def test_what_was_used_survives_a_daemon_that_is_killed(lab: Lab) -> None:
 
 def test_the_operators_figure_frees_the_line(lab: Lab) -> None:
     told = plan(lab, "--set", "10 MB")
-    assert (told["used_bytes"], told["stage"]) == (10_000_000, "normal")
+    assert 10_000_000 <= told["used_bytes"] < 10_020_000  # an echo may have passed since
+    assert told["stage"] == "normal"
     until(lambda: line(lab, "lte")["state"] == "up", 10.0, every_s=0.2)

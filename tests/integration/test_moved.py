@@ -92,10 +92,13 @@ def _remove_interface(lab: Lab) -> None:
 
 
 def _carried_from(lab: Lab, address: str) -> int:
-    """Return the most that one of the CPE's subflows from an address has received."""
+    """Return the most that one of the CPE's living subflows from an address has received.
+
+    A connection's first subflow is kept by the kernel, closing, until the connection ends.
+    """
     shown = lab.run(
         "cpe",
-        ["ss", "-Htni", "src", f"[{address}]" if ":" in address else address],
+        ["ss", "-Htni", "state", "established", "src", f"[{address}]" if ":" in address else address],
         capture_output=True,
         text=True,
         check=True,

@@ -7,6 +7,7 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from plane_lab import (
@@ -63,9 +64,18 @@ def _ready(ends: Ends) -> bool:
 
 
 def _kill(lab: Lab, node: str) -> None:
-    for role in ("daemon", "worker"):
-        for pid in lab.pids(node, role):
-            os.kill(pid, signal.SIGKILL)
+    """Kill a gateway; return when its sockets are closed, which takes a while with a thousand of them."""
+    pids = [pid for role in ("daemon", "worker") for pid in lab.pids(node, role)]
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    until(lambda: not any(_holds_sockets(pid) for pid in pids), 5.0, every_s=0.005)
+
+
+def _holds_sockets(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0] not in "ZX"
+    except FileNotFoundError:
+        return False
 
 
 def _said(client: socket.socket) -> str:
