@@ -61,6 +61,7 @@ def desired(
         intercept4=intercept4,
         intercept6=intercept6,
         healthy=_healthy(intent, facts, health),
+        health=health,
     )
     resources: list[Resource] = [*_sysctls(intent, facts), *_links(intent, facts), table]
     for family in families:

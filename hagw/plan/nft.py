@@ -24,18 +24,22 @@ state of their own: replacing all rules in one transaction is invisible to traff
 
 The machine's own trial of all this enters by `lo`, marked: it meets the rules of 5 and nothing else of this.
 
-What comes from uplinks to the machine or through it is judged by the chains of `plan/firewall.py`.
+What comes from uplinks to the machine or through it is judged by the chains of `plan/firewall.py`; what a line whose
+data cap is used up may still carry, by those of `plan/capped.py`.
 """
 
 import json
+from collections.abc import Mapping
 from ipaddress import ip_network
+from types import MappingProxyType
 from typing import Any, Final
 
 from hagw.model.facts import Facts
+from hagw.model.health import UplinkHealth
 from hagw.model.ids import MARK_INTERCEPT, MARK_KEEP, MARK_MASK, PORT_TPROXY, uplink_mark
 from hagw.model.intent import CpeIntent, UplinkIntent
 from hagw.model.resources import NftTable
-from hagw.plan import firewall, own_dns
+from hagw.plan import capped, firewall, own_dns
 from hagw.plan.expressions import (
     ACCEPT,
     CT_MARK,
@@ -101,6 +105,7 @@ def cpe_table(
     intercept4: bool,
     intercept6: bool,
     healthy: frozenset[str] = frozenset(),
+    health: Mapping[str, UplinkHealth] = MappingProxyType({}),
 ) -> NftTable:
     """Build the table. `usable` are the uplinks that can carry a family now, best first, `healthy` all that are up."""
     uplinks = [uplink for uplink in intent.uplinks if uplink.enabled]
@@ -117,6 +122,7 @@ def cpe_table(
         chain(own_dns.CHAIN, own_dns.pins(uplinks, facts, healthy, usable)),
         hooked("output", "route", "output", -150, own_dns.output(uplinks)),
         hooked("postrouting", "nat", "postrouting", 100, _postrouting(uplinks, lan)),
+        *capped.chains(intent, health),
     ]
     local = [*facts.local_prefixes, *(ip_network(text) for text in _ALWAYS_LOCAL)]
     sets = [

@@ -1,5 +1,6 @@
 """A volume used up in the middle of a download: the line stops, the download does not."""
 
+import contextlib
 import json
 import os
 import re
@@ -7,6 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +16,7 @@ from plane_lab import INET, Server, Store, connect, figures, own_lab, pattern, u
 
 from hagw.lab import gateway
 from hagw.lab.lab import Lab
-from hagw.lab.traffic import Meter
+from hagw.lab.traffic import Meter, Streams
 
 pytestmark = [pytest.mark.netns, pytest.mark.slow]
 
@@ -92,6 +94,19 @@ def test_a_download_goes_on_when_the_cap_is_reached(lab: Lab) -> None:
     assert "data cap plan" in shown["reason"]
 
 
+def test_a_line_that_is_cut_carries_nothing_also_as_the_last_one(lab: Lab) -> None:
+    with lab.links_restored(), Server(lab, Store()) as store:
+        lab.link("dsl", carrier="off")
+        until(lambda: line(lab, "dsl")["state"] == "down", 5.0)
+        before = counted(lab)
+        with contextlib.suppress(OSError), connect(lab, INET[4], store.port, timeout_s=1.0) as client:
+            client.sendall(b"down 100000 1\n")
+            assert not client.recv(1)
+        lab.run("cpe", ["ping", "-c", "2", "-i", "0.2", "-W", "1", "-I", "lte0", "198.51.100.10"], capture_output=True)
+        assert counted(lab) - before < 1000
+    until(lambda: line(lab, "dsl")["state"] == "up", 10.0, every_s=0.2)
+
+
 def test_what_was_used_survives_a_daemon_that_is_killed(lab: Lab) -> None:
     before, passed = plan(lab)["used_bytes"], counted(lab)
     (pid,) = lab.pids("cpe", "daemon")
@@ -108,3 +123,19 @@ def test_the_operators_figure_frees_the_line(lab: Lab) -> None:
     assert 10_000_000 <= told["used_bytes"] < 10_020_000  # an echo may have passed since
     assert told["stage"] == "normal"
     until(lambda: line(lab, "lte")["state"] == "up", 10.0, every_s=0.2)
+
+
+def test_a_throttled_line_is_slow_also_as_the_last_one(lab: Lab, tmp_path: Path) -> None:
+    file = tmp_path / "cpe.yaml"
+    file.write_text(
+        lab.config("cpe").replace(f"volume: {CAP}", f"volume: {CAP}, throttle: 15 %, throttle_rate: 2 Mbit/s")
+    )
+    lab.apply("cpe", file)
+    assert plan(lab)["stage"] == "throttle"
+    with lab.links_restored(), Streams(lab) as streams:
+        lab.link("dsl", carrier="off")
+        until(lambda: line(lab, "lte")["state"] == "up", 5.0)
+        meter = streams.download("lan1", INET[4]).run_for(4.0)
+    rate_bps = meter.rate_bps(1.0, 4.0)
+    figures("throttled to 2 Mbit/s: download", "kbit/s", [rate_bps / 1000])
+    assert 500_000 < rate_bps < 2_500_000
