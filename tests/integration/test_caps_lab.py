@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import re
 import signal
 import threading
 import time
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from plane_lab import INET, Server, Store, connect, figures, own_lab, pattern, until
 
 from hagw.lab import gateway
@@ -22,7 +22,6 @@ pytestmark = [pytest.mark.netns, pytest.mark.slow]
 
 CAP = 50_000_000
 SIZE = 2 * CAP
-DATA_CAPS = f"\ndata_caps:\n  - {{name: plan, uplinks: [lte], volume: {CAP}}}\n"
 
 
 @pytest.fixture(scope="module")
@@ -31,11 +30,19 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     with own_lab("caps") as made:
         made.link("dsl", rate_down="40mbit")
         made.link("lte", rate_down="80mbit")
-        text = re.sub(r"(  - name: wifi\n)", r"\1    enabled: false\n", made.config("cpe")) + DATA_CAPS
-        file = tmp_path_factory.mktemp("caps") / "cpe.yaml"
-        file.write_text(text, encoding="utf-8")
-        made.apply("cpe", file)
+        configured(made, tmp_path_factory.mktemp("caps") / "cpe.yaml")
+        assert line(made, "wifi")["state"] == "disabled"
         yield made
+
+
+def configured(lab: Lab, file: Path, **ladder: str) -> None:
+    """Have LTE's cap, and no WiFi."""
+    config = yaml.safe_load(lab.config("cpe"))
+    for uplink in config["uplinks"]:
+        uplink["enabled"] = uplink["name"] != "wifi"
+    config["data_caps"] = [{"name": "plan", "uplinks": ["lte"], "volume": CAP, **ladder}]
+    file.write_text(yaml.safe_dump(config), encoding="utf-8")
+    lab.apply("cpe", file)
 
 
 def asked(lab: Lab, *argv: str) -> dict[str, Any]:
@@ -126,11 +133,7 @@ def test_the_operators_figure_frees_the_line(lab: Lab) -> None:
 
 
 def test_a_throttled_line_is_slow_also_as_the_last_one(lab: Lab, tmp_path: Path) -> None:
-    file = tmp_path / "cpe.yaml"
-    file.write_text(
-        lab.config("cpe").replace(f"volume: {CAP}", f"volume: {CAP}, throttle: 15 %, throttle_rate: 2 Mbit/s")
-    )
-    lab.apply("cpe", file)
+    configured(lab, tmp_path / "cpe.yaml", throttle="15 %", throttle_rate="2 Mbit/s")
     assert plan(lab)["stage"] == "throttle"
     with lab.links_restored(), Streams(lab) as streams:
         lab.link("dsl", carrier="off")
