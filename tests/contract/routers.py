@@ -101,6 +101,13 @@ def settle(
 ) -> KernelState:
     """Bring the CPE to the desired state; the lines named in `down` are unhealthy."""
     health = {name: UplinkHealth("down" if name in down else "up") for name in ("a", "b")}
+    return settle_as(topology, port, intent, health, intercept=intercept)
+
+
+def settle_as(
+    topology: Topology, port: Machine, intent: CpeIntent, health: dict[str, UplinkHealth], *, intercept: bool = True
+) -> KernelState:
+    """Bring the CPE to the desired state for what is known of the lines."""
     with topology.cpe.entered():
         facts = port.facts(intent)
         wanted = cpe.desired(intent, facts, health, intercept4=intercept, intercept6=intercept)

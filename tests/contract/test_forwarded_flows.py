@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from namespaces import Namespace
-from routers import INTENT, SERVER4, SERVER6, Topology, build, machine, settle
+from routers import INTENT, SERVER4, SERVER6, Topology, build, machine, settle, settle_as
 from services import Server, ask, bound
 
 from hagw.control.snapshots import cpe_snapshot
@@ -104,3 +104,29 @@ def test_forwarded_flows_take_the_way_that_was_decided(site: tuple[Topology, Mac
                 ways.add(decision.uplinks[:1])
     port.close()
     assert len(ways) >= 2, "every flow went the same way: this shows nothing"
+
+
+def test_a_line_that_was_cut_carries_again_when_its_cap_is_lifted(site: tuple[Topology, Machine]) -> None:
+    topology, port = site
+    server = Server("server")
+    server.listen(bound(topology.server, socket.SOCK_DGRAM, SERVER4, 80))
+    flow = FlowKey(HOST[SERVER4], 0, SERVER4, 80, UDP)
+    free = {"a": UplinkHealth("up"), "b": UplinkHealth("down")}
+    with server.running():
+        for stage, carried in (("normal", True), ("cut", False), ("normal", True)):
+            health = {**free, "a": UplinkHealth("down" if stage == "cut" else "up", cap=stage)}  # type: ignore[arg-type]
+            settle_as(topology, port, INTENT, health)
+            assert carries(topology.host, flow) == carried, stage
+    port.close()
+
+
+def carries(host: Namespace, flow: FlowKey) -> bool:
+    """Say whether a flow's first packet is answered within half a second."""
+    with host.entered(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(0.5)
+        sock.connect((flow.server, flow.server_port))
+        try:
+            ask(sock)
+        except OSError:
+            return False
+        return True
