@@ -55,12 +55,12 @@ def forget_unpinned(mask: int) -> int:
 def _forget(mark: int, mask: int, is_meant: Callable[[bytes], bool]) -> int:
     deleted = 0
     with NetlinkSocket(_NETLINK_NETFILTER) as netlink:
-        for family in (socket.AF_INET, socket.AF_INET6):
-            wanted = _HEADER.pack(family, 0, 0)
-            wanted += attribute(_CTA_MARK, struct.pack(">I", mark)) + attribute(_CTA_MARK_MASK, struct.pack(">I", mask))
-            for entry in netlink.request(_GET, wanted, NLM_F_DUMP):
-                if is_meant(entry) and _is_marked(entry, mark, mask):
-                    deleted += _delete(netlink, entry)
+        # Both families at once: the kernel walks its whole table for each dump, 10 ms where it is large.
+        wanted = _HEADER.pack(socket.AF_UNSPEC, 0, 0)
+        wanted += attribute(_CTA_MARK, struct.pack(">I", mark)) + attribute(_CTA_MARK_MASK, struct.pack(">I", mask))
+        for entry in netlink.request(_GET, wanted, NLM_F_DUMP):
+            if is_meant(entry) and _is_marked(entry, mark, mask):
+                deleted += _delete(netlink, entry)
     return deleted
 
 

@@ -165,6 +165,7 @@ class Machine:
         self._links.close()
         self._addresses.close()
         self._facts.close()
+        self._nft.close()
 
     def _take(self, step: Step) -> None:
         match step:

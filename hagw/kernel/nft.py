@@ -2,17 +2,23 @@
 
 import hashlib
 import json
+import struct
 from collections.abc import Callable, Iterator
 from ipaddress import IPv4Address
 from typing import Any, Final
 
 from hagw.errors import UnsupportedEnvironment
+from hagw.kernel.netlink import NLM_F_ACK, NetlinkSocket, attributes
 from hagw.model.ids import NFT_FAMILY, NFT_TABLE
 from hagw.model.intent import IPAddress
 
 _WHERE: Final = {"family": NFT_FAMILY, "table": NFT_TABLE}
 _TABLE: Final = {"table": {"family": NFT_FAMILY, "name": NFT_TABLE}}
 _ENOENT_TEXT: Final = "No such file or directory"
+_NETLINK_NETFILTER: Final = 12
+_GET_GENERATION: Final = 10 << 8 | 16  # NFNL_SUBSYS_NFTABLES, NFT_MSG_GETGEN
+_NFTA_GEN_ID: Final = 1
+_HEADER: Final = struct.Struct("=BBH")  # struct nfgenmsg: family, version, resource id
 
 
 class NftRefused(OSError):
@@ -33,6 +39,12 @@ class Nft:
             ) from None
         self._context = Nftables()
         self._context.set_json_output(True)
+        self._netlink = NetlinkSocket(_NETLINK_NETFILTER)
+        self._seen: tuple[int, str | None] | None = None  # the kernel's count of changes, and the digest at that time
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._netlink.close()
 
     def replace(self, text: str) -> str:
         """Put the table from nothing, in one transaction; return the digest of what the kernel shows afterwards."""
@@ -61,9 +73,19 @@ class Nft:
             self._run([{"flush": {"chain": {**_WHERE, "name": name}}}])
 
     def digest(self) -> str | None:
-        """Return the digest of what the kernel shows, None when there is no table."""
-        listing = self._list()
-        return None if listing is None else _digest(listing)
+        """Return the digest of what the kernel shows, None when there is no table.
+
+        The kernel counts the changes of a namespace's rulesets: while the count stands, what was read holds. Asking
+        for it takes 20 µs, listing the table 7 ms.
+        """
+        generation = self._generation()
+        if self._seen is None or self._seen[0] != generation:
+            listing = self._list()
+            digest = None if listing is None else _digest(listing)
+            # Something changed while it was listed: listed once more next time.
+            self._seen = (generation, digest) if self._generation() == generation else None
+            return digest
+        return self._seen[1]
 
     def counters(self) -> dict[str, int]:
         """Return the packets counted by each counter; empty when there is no table."""
@@ -103,6 +125,11 @@ class Nft:
                     address, port = element["elem"]["val"]["concat"]
                     found.append((address, port))
         return found
+
+    def _generation(self) -> int:
+        [answer] = self._netlink.request(_GET_GENERATION, _HEADER.pack(0, 0, 0), NLM_F_ACK)
+        generation: int = struct.unpack(">I", dict(attributes(answer[_HEADER.size :]))[_NFTA_GEN_ID])[0]
+        return generation
 
     def _shown(self) -> str:
         digest = self.digest()

@@ -149,6 +149,11 @@ def ended_by_the_worker(site: Site, address: str, port: int) -> None:
         assert ask(sock)[0] == "worker"
         sock.sendall(LAST)
         assert sock.recv(1) == b""
+    ended(site, port)
+
+
+def ended(site: Site, port: int) -> None:
+    """Wait until the kernel knows that a connection has ended at both sides."""
     shown = ""
     while f":{port}" not in shown:
         shown = site.topology.cpe.run("ss", "-Htan", "state", "time-wait")
@@ -187,6 +192,7 @@ def test_clear_forgets_no_connection_of_the_machines_own(site: Site) -> None:
         port = sock.getsockname()[1]
         sock.sendall(LAST)
         assert sock.recv(1) == b""
+    ended(site, port)
     with site.topology.cpe.entered():
         restore(site.port)
     assert f":{port}" in site.topology.cpe.run("ss", "-Htan", "state", "time-wait")
