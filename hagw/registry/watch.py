@@ -46,6 +46,8 @@ class RollWatch:
         self._on_roll = on_roll
         self._registry: Registry | None = None
         self._asked: asyncio.Event = asyncio.Event()
+        self._opening = asyncio.Lock()
+        self._looking = asyncio.Lock()
         self.roll = Roll(0, (), {})
         self.trouble = ""
 
@@ -61,20 +63,25 @@ class RollWatch:
             self.roll = found
             self._on_roll(found)
 
+    async def look_now(self) -> None:
+        """Somebody here has just changed the registry, and needs it to be so for everybody when this returns."""
+        await self._look_carefully()
+
     def look_soon(self) -> None:
         """Somebody here has just changed the registry: do not wait for the next look."""
         self._asked.set()
 
     async def registry(self) -> "Registry | None":
         """Return the registry, None where there is none yet; its libraries are loaded in a thread. Raise HagwError."""
-        url = self._url()
-        if self._registry is not None and (url != self._opened or not self._registry.database.is_there()):
-            await self._registry.close()
-            self._registry = None
-        if self._registry is None:
-            self._opened, self._is_read = url, False
-            self._registry = await asyncio.to_thread(self._open, url)
-        return self._registry
+        async with self._opening:
+            url = self._url()
+            if self._registry is not None and (url != self._opened or not self._registry.database.is_there()):
+                before, self._registry = self._registry, None
+                await before.close()
+            if self._registry is None:
+                self._opened, self._is_read = url, False
+                self._registry = await asyncio.to_thread(self._open, url)
+            return self._registry
 
     async def run(self) -> None:
         """Look for ever."""
@@ -93,7 +100,8 @@ class RollWatch:
 
     async def _look_carefully(self) -> bool:
         try:
-            await self._look()
+            async with self._looking:
+                await self._look()
         except HagwError as why:
             if str(why) != self.trouble:
                 log.warning("registry unavailable", reason=str(why))
