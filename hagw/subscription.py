@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 ROLL_FILE: Final = "customers.json"
 LOOK_EVERY_S: Final = 1.0
 ACCOUNT_EVERY_S: Final = 2.0
+LINES_MAX: Final = 32  # of a CPE, counted apart in a day
+OTHER_LINES: Final = "others"
 MONTH_OVER: Final = "its bytes of this month are used up"
 
 log = structlog.get_logger("hagw.channel")
@@ -61,6 +63,8 @@ class HagSide:
         self._spool = Spool(state_dir / "usage", Disk().replace)
         self._served: tuple[CustomerIntent, ...] = ()
         self._month: tuple[str, Mapping[str, int]] = ("", {})
+        self._lines_day = ""
+        self._line_names: dict[str, set[str]] = {}
         self.watch = RollWatch(
             lambda: self._intent().registry_url,
             lambda url: open_registry(url, state_dir),
@@ -110,9 +114,20 @@ class HagSide:
             await asyncio.to_thread(self._spool.put, Batch(batch, counted))
 
     def _told(self, name: str, uplinks: Mapping[str, tuple[int, int]]) -> None:
-        """Queue what a CPE says of its lines."""
+        """Queue what a CPE says of its lines; it names so many a day, what is beyond counts as one."""
         day = time.strftime("%Y-%m-%d", time.gmtime())
-        used = tuple(Used(name, day, uplink, down, up, 0) for uplink, (down, up) in uplinks.items())
+        if day != self._lines_day:
+            self._lines_day, self._line_names = day, {}
+        known = self._line_names.setdefault(name, set())
+        sums: dict[str, tuple[int, int]] = {}
+        for uplink, (down, up) in uplinks.items():
+            if uplink in known or len(known) < LINES_MAX:
+                known.add(uplink)
+            else:
+                uplink = OTHER_LINES
+            so_far = sums.get(uplink, (0, 0))
+            sums[uplink] = so_far[0] + down, so_far[1] + up
+        used = tuple(Used(name, day, uplink, down, up, 0) for uplink, (down, up) in sums.items())
         try:
             self._spool.put(Batch(fresh_name(), used))
         except OSError as why:
@@ -177,7 +192,7 @@ class HagSide:
 
         async def redeem(secret: bytes, device_key: bytes) -> tuple[str, bytes]:
             enrolled = await (await self._registry()).redeem(secret, device_key)
-            self.watch.look_soon()
+            await self.watch.look_now()  # it logs in as soon as it has the answer
             return enrolled.name, enrolled.key
 
         async def taken_over(name: str, key: bytes) -> None:
@@ -251,15 +266,27 @@ class CpeSide:
         changed = False
         for name, (credentials, seen) in known.items():
             if name not in self._kept:
-                client = ChannelClient(name, credentials, self._ways(name), self._keeper(name), self._carried(name))
+                client = ChannelClient(
+                    name,
+                    credentials,
+                    self._ways(name),
+                    self._keeper(name),
+                    self._carried(name),
+                    on_blocked=self._tell_blocked,
+                )
                 self._kept[name] = _Kept(client, group.create_task(client.run()), seen)
                 changed = True
         if changed:
             self._tell()
+            self._tell_blocked()
 
     def _tell(self) -> None:
         enrolled = {name: kept.client.credentials for name, kept in self._kept.items()}
         self._gateway.enrolment_changed({name: (x.customer, x.key) for name, x in enrolled.items()})
+
+    def _tell_blocked(self) -> None:
+        blocked = {name: kept.client.standing.blocked for name, kept in self._kept.items()}
+        self._gateway.blocked_changed({name: why for name, why in blocked.items() if why})
 
     def _read(self) -> "dict[str, tuple[Credentials, object]]":
         """Return the credentials by gateway, and what tells that a file is another one.

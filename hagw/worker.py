@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from hagw import __version__
-from hagw.dataplane import handover
+from hagw.dataplane import handover, readings
 from hagw.dataplane.cpe import CpeWorker
 from hagw.dataplane.faults import Faults
 from hagw.dataplane.hag import HagWorker
@@ -84,8 +84,20 @@ def main(role: str, index: int, *, takes_over: bool = False) -> int:
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
     loop.run()
+    if isinstance(plane, HagWorker):
+        _keep_last(plane)
     control.close()
     return 0
+
+
+def _keep_last(plane: HagWorker) -> None:
+    """Leave what customers used since the last reading to the daemon, where it finds what waits for the registry."""
+    directory = Path(os.environ.get("HAGW_STATE_DIR") or "/var/lib/hagw") / "usage"
+    for reading in plane.last_readings():
+        try:
+            readings.keep(directory, reading)
+        except OSError as why:
+            print(f"worker: last usage not kept: {why}", file=sys.stderr, flush=True)
 
 
 def _subflow_events() -> SubflowEvents | None:

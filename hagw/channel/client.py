@@ -25,6 +25,7 @@ ANSWER_S: Final = 5.0
 PING_EVERY_S: Final = 120.0
 USAGE_EVERY_S: Final = 60.0
 USAGE_WORTH_BYTES: Final = 1_000_000
+TAKE_OVER_S: Final = 1.0  # for our workers and echoes to use a new key before the old one is void
 RETRY_S: Final = (0.2, 0.5, 1.0, 2.0, 5.0, 15.0, 60.0)
 
 log = structlog.get_logger("hagw.channel")
@@ -66,11 +67,20 @@ class _Conversation:
     def send(self, kind: str, **values: Any) -> None:
         self.writer.write(wire.encode(kind, **values))
 
+    def tell(self, kind: str, key_id: str) -> None:
+        """Send something about a key, if we are still connected."""
+        if not self.writer.is_closing():
+            self.send(kind, key_id=key_id)
+
     async def read(self) -> Message:
         line = await self.reader.readline()
         if not line.endswith(b"\n"):
             raise EOFError
         return wire.decode(line)
+
+
+def _nothing() -> None:
+    """Stand in where nobody wants to know."""
 
 
 async def enrol(ways: Sequence[Way], code: Code) -> Credentials:
@@ -113,7 +123,7 @@ class ChannelClient:
     """Keeps a channel to one gateway.
 
     `ways` gives the usable lines, best first; `keep` has credentials on the disk; `carried` tells each line's
-    IP bytes down and up.
+    IP bytes down and up; `on_blocked` is called when `standing.blocked` has changed.
     """
 
     def __init__(
@@ -124,6 +134,8 @@ class ChannelClient:
         keep: Callable[[Credentials], None],
         carried: Callable[[], Mapping[str, tuple[int, int]]] = dict,
         usage_every_s: float = USAGE_EVERY_S,
+        on_blocked: Callable[[], None] = _nothing,
+        take_over_s: float = TAKE_OVER_S,
     ) -> None:
         self.gateway = gateway
         self.standing = Standing()
@@ -132,6 +144,8 @@ class ChannelClient:
         self._keep = keep
         self._carried = carried
         self._usage_every_s = usage_every_s
+        self._on_blocked = on_blocked
+        self._take_over_s = take_over_s
         self._told: Mapping[str, tuple[int, int]] = {}
         self._news = asyncio.Event()
         self._ponged = asyncio.Event()
@@ -161,6 +175,7 @@ class ChannelClient:
     async def _stay(self, way: Way) -> None:
         """Be connected over this way for as long as it works."""
         standing = self.standing
+        talk: _Conversation | None = None
         try:
             async with asyncio.timeout(CONNECT_S + ANSWER_S):
                 talk = await _open(way)
@@ -176,11 +191,20 @@ class ChannelClient:
         except HagwError as why:
             self._lost(way, "refused", str(why))
             self._failures = max(self._failures, len(RETRY_S) - 2)
+        finally:
+            if talk is not None:
+                talk.writer.close()
 
     def _lost(self, way: Way, state: str, reason: str) -> None:
         if (self.standing.state, self.standing.reason) != (state, reason):
             log.info("gateway not connected", gateway=self.gateway, uplink=way.uplink, reason=reason)
         self.standing.state, self.standing.reason, self.standing.uplink = state, reason, ""
+        self._told_blocked("")  # it may be over, and nobody would say so
+
+    def _told_blocked(self, reason: str) -> None:
+        if reason != self.standing.blocked:
+            self.standing.blocked = reason
+            self._on_blocked()
 
     async def _login(self, talk: _Conversation) -> None:
         mine, nonce = self.credentials, secrets.token_bytes(wire.NONCE_SIZE)
@@ -212,8 +236,6 @@ class ChannelClient:
                 group.create_task(self._leave_with(way, reading))
         except ExceptionGroup as several:  # the first is why, the others are its consequences
             raise several.exceptions[0] from None
-        finally:
-            talk.writer.close()
 
     async def _listen(self, talk: _Conversation) -> None:
         while True:
@@ -233,6 +255,7 @@ class ChannelClient:
                     talk.send("unsupported", what=kind[:64])
 
     def _settle(self, talk: _Conversation, message: Message) -> None:
+        """Live by the gateway's settings. A connection lost before it hears that we have the key: it tells it anew."""
         key = wire.bytes_of(message, "key", KEY_SIZE)
         if key != self.credentials.key:
             renewed = replace(self.credentials, key=key)
@@ -240,8 +263,8 @@ class ChannelClient:
             self.credentials = renewed
             log.info("key renewed", gateway=self.gateway)
         if message.get("rotating"):
-            talk.send("taken-over", key_id=proof.key_id(key))
-        self.standing.blocked = str(message.get("blocked") or "")[:256]
+            asyncio.get_running_loop().call_later(self._take_over_s, talk.tell, "taken-over", proof.key_id(key))
+        self._told_blocked(str(message.get("blocked") or "")[:256])
 
     async def _ping(self, talk: _Conversation) -> None:
         while True:

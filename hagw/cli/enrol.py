@@ -20,7 +20,7 @@ def enrol(
     from hagw.channel.client import Way
     from hagw.channel.client import enrol as enrol_over
     from hagw.channel.code import parse_code
-    from hagw.channel.credentials import credentials_file, encode_credentials
+    from hagw.channel.credentials import credentials_file, encode_credentials, load_credentials
     from hagw.config.load import load_file
     from hagw.control.durable import Disk
     from hagw.model.intent import CpeIntent
@@ -41,8 +41,13 @@ def enrol(
         file.parent.mkdir(parents=True, exist_ok=True)
         file.with_suffix(".tried").touch()  # before the code is spent
         file.with_suffix(".tried").unlink()
+        before = load_credentials(state_dir(), gateway)
         credentials = asyncio.run(enrol_over(ways, read))
         Disk().replace(file, encode_credentials(credentials))
+        for other in intent.gateways:  # who knew us by the same device knows us no more, but by this one
+            found = None if before is None or other.name == gateway else load_credentials(state_dir(), other.name)
+            if before is not None and found is not None and found.device_key == before.device_key:
+                Disk().remove(credentials_file(state_dir(), other.name))
     except OSError as why:
         raise Refused(f"{file} cannot be written: {why.strerror}.") from why
     if as_json:

@@ -93,6 +93,7 @@ class Gateway:
         self._rivals: tuple[Finding, ...] = ()
         self._registered: tuple[CustomerIntent, ...] = ()
         self._enrolled: Mapping[str, tuple[str, bytes]] = {}
+        self._blocked: Mapping[str, str] = {}
         self.channels: Callable[[], Mapping[str, ChannelStatus]] = dict
         self._failures = 0
         self._refused: asyncio.Queue[tuple[str, int]] = asyncio.Queue(maxsize=REFUSED_QUEUE_MAX)
@@ -121,6 +122,12 @@ class Gateway:
         self._enrolled = enrolled
         if self._published is not None:
             self.look_again()
+
+    def blocked_changed(self, blocked: Mapping[str, str]) -> None:
+        """Send no new flows through these gateways, which say that they take none of ours, and why."""
+        self._blocked = blocked
+        if self._published is not None:
+            self._publish()
 
     def look_again(self) -> None:
         """Something changed: have the loop look again. Says nothing of what changed."""
@@ -421,6 +428,7 @@ class Gateway:
                 heard_at,
                 self.lines.mptcp,
                 self.lines.learned,
+                self._blocked,
             )
         draining, workers = self._drain_mark.is_set(), len(self._seats(self._intent))
         return hag_snapshot(self._intent, self._facts, self._registered, workers, draining=draining)

@@ -24,6 +24,7 @@ def cpe_snapshot(
     heard_at: Mapping[str, float | None],
     mptcp: Mapping[str, MptcpHealth] = MappingProxyType({}),
     learned: tuple[LearnedView, ...] = (),
+    blocked: Mapping[str, str] = MappingProxyType({}),
 ) -> CpeSnapshot:
     """Return what CPE workers need to know, as generation 0; uplinks without an interface are left out."""
     return CpeSnapshot(
@@ -34,7 +35,8 @@ def cpe_snapshot(
             if (found := facts.uplinks.get(up.name, NO_INTERFACE)).ifindex is not None
         ),
         gateways=tuple(
-            _gateway(gw, gateways.get(gw.name, UNKNOWN_GATEWAY), heard_at.get(gw.name)) for gw in intent.gateways
+            _gateway(gw, gateways.get(gw.name, UNKNOWN_GATEWAY), heard_at.get(gw.name), blocked.get(gw.name, ""))
+            for gw in intent.gateways
         ),
         rules=intent.rules,
         pool=intent.pool,
@@ -64,7 +66,7 @@ def hag_snapshot(
         listen=tuple(str(a) for a in intent.listen),
         port=intent.port,
         probe_port=intent.probe_port,
-        customers=tuple(_customer(customer) for customer in known),
+        customers=tuple(_customer(customer, accounted=customer.name not in configured) for customer in known),
         allow=tuple(str(p) for p in intent.destinations.allow),
         deny=tuple(str(p) for p in intent.destinations.deny),
         own_addresses=tuple(str(a) for a in facts.own_addresses),
@@ -78,7 +80,7 @@ def hag_snapshot(
     )
 
 
-def _customer(customer: CustomerIntent) -> CustomerView:
+def _customer(customer: CustomerIntent, *, accounted: bool) -> CustomerView:
     return CustomerView(
         name=customer.name,
         key=customer.key.hex(),
@@ -88,6 +90,7 @@ def _customer(customer: CustomerIntent) -> CustomerView:
         deny=tuple(str(prefix) for prefix in customer.deny),
         limits=customer.limits,
         blocked=customer.blocked,
+        accounted=accounted,
     )
 
 
@@ -153,7 +156,7 @@ def _uplink(up: UplinkIntent, found: UplinkFacts, health: UplinkHealth, mptcp: M
     )
 
 
-def _gateway(gateway: GatewayIntent, health: GatewayHealth, heard_at: float | None) -> GatewayView:
+def _gateway(gateway: GatewayIntent, health: GatewayHealth, heard_at: float | None, blocked: str) -> GatewayView:
     return GatewayView(
         name=gateway.name,
         addresses=tuple(str(a) for a in gateway.addresses),
@@ -169,4 +172,5 @@ def _gateway(gateway: GatewayIntent, health: GatewayHealth, heard_at: float | No
         rtt_floor_ms=health.rtt_floor_ms,
         draining=health.draining,
         overloaded=health.overloaded,
+        blocked=blocked,
     )

@@ -20,7 +20,7 @@ NOBODY: Final = CustomerView("", "")
 
 BURST_S: Final = 2.0  # new connections that a customer may save up
 RETRY_S: Final = 1
-BLOCKED_RETRY_S: Final = 255  # the longest that fits into the error
+BLOCKED_RETRY_S: Final = 5  # a CPE with a control channel hears at once that it may again, others ask now and then
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +93,15 @@ class Customer:
         return True
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What customers used until some moment: name, bytes down and up, flows each."""
+
+    name: str
+    day: str
+    used: list[list[str | int]]
+
+
 class Customers:
     """All customers of the snapshot, by the tag of their cookies."""
 
@@ -154,6 +163,14 @@ class Customers:
             self._used = {}
         live = {each.name: each.flows for each in self._by_tag.values() if each.flows and _shares(each.view.limits)}
         return {"batch": self._name(), "day": self._told_day, "used": self._told, "live": live}
+
+    def last_reading(self, day: str) -> tuple[Reading, ...]:
+        """Return what no reader has acknowledged, by the names it would be read by: nobody will read it here."""
+        told = Reading(self._name(), self._told_day, self._told)
+        rest = Reading(f"{self._instance}-{self._batch + 1}", day, [[name, *c] for name, c in self._used.items()])
+        accounted = {each.name for each in self._by_tag.values() if each.view.accounted}
+        found = [Reading(r.name, r.day, [used for used in r.used if used[0] in accounted]) for r in (told, rest)]
+        return tuple(reading for reading in found if reading.used)
 
     def take_elsewhere(self, flows: Mapping[str, int]) -> None:
         """Take how many connections customers with a limit have in other workers."""

@@ -10,7 +10,7 @@ from ipaddress import ip_network
 from typing import Any, Final
 
 from hagw.dataplane.conversion import BadPeer, ConverterSession
-from hagw.dataplane.customers import Customer, Customers, Hindrance
+from hagw.dataplane.customers import Customer, Customers, Hindrance, Reading
 from hagw.dataplane.flows import ClosedFlows
 from hagw.dataplane.journal import Log
 from hagw.dataplane.loop import ACCEPT_PAUSE_S, EPOLLIN, Loop
@@ -219,6 +219,10 @@ class HagWorker:
             if session.customer_flow:
                 session.account()
         return self.customers.usage(acknowledged, time.strftime("%Y-%m-%d", time.gmtime()))
+
+    def last_readings(self) -> tuple[Reading, ...]:
+        """Return what customers used that nobody has read; once all sessions are over."""
+        return self.customers.last_reading(time.strftime("%Y-%m-%d", time.gmtime()))
 
     def ended(self, session: ConverterSession) -> None:
         """Forget a session and keep its record if it was a flow."""

@@ -68,6 +68,7 @@ class GatewayView:
     rtt_floor_ms: float | None = None
     draining: bool = False
     overloaded: bool = False
+    blocked: str = ""  # why it takes no new connections of ours, as it said over the control channel
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +120,7 @@ class CustomerView:
     deny: tuple[str, ...] = ()
     limits: CustomerLimits = field(default_factory=CustomerLimits)
     blocked: str = ""
+    accounted: bool = False  # what it uses is kept by the registry
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ _HASH_RANGE: Final = 1 << 64
 
 def takes_flows(gateway: GatewayView) -> bool:
     """Say whether new flows may go through a gateway."""
-    return gateway.reach != "down" and not gateway.draining and not gateway.overloaded
+    return gateway.reach != "down" and not gateway.draining and not gateway.overloaded and not gateway.blocked
 
 
 def hindrance(gateway: GatewayView) -> str:
@@ -28,6 +28,8 @@ def hindrance(gateway: GatewayView) -> str:
         return gateway.reason or "down"
     if gateway.draining:
         return "it is draining"
+    if gateway.blocked:
+        return gateway.blocked
     return "it is overloaded" if gateway.overloaded else ""
 
 

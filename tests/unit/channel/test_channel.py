@@ -18,7 +18,8 @@ from hagw.channel.code import Code, new_code
 from hagw.channel.credentials import Credentials, decode_credentials, encode_credentials
 from hagw.channel.identity import client_context, fingerprint_of, server_context
 from hagw.channel.proof import new_device_key, public_key
-from hagw.channel.server import LOGIN_S, ChannelServer, Desk
+from hagw.channel.server import CHANNELS_A_CUSTOMER, LOGIN_S, ChannelServer, Desk, _usage
+from hagw.channel.strangers import FROM_A_SOURCE_MAX
 from hagw.errors import HagwError, Refused
 from hagw.model.intent import CustomerIntent, CustomerLimits
 
@@ -66,7 +67,7 @@ class Office:
         return replace(Credentials("home", KEY, self.device_key, self.fingerprint), **changes)
 
     def client(self, **changes: Any) -> ChannelClient:
-        return ChannelClient("hag", self.credentials(**changes), lambda: self.ways, self.kept.append)
+        return ChannelClient("hag", self.credentials(**changes), lambda: self.ways, self.kept.append, take_over_s=0.05)
 
     def change(self, **changes: Any) -> None:
         self.customers["home"] = replace(self.customers["home"], **changes)
@@ -81,8 +82,11 @@ class Office:
                 await until(lambda: _listens(self.port))
                 tasks += [group.create_task(client.run()) for client in clients]
                 await scene()
-                for task in tasks:
+                for task in tasks[1:]:
                     task.cancel()
+                await until(lambda: not self.server.peers)
+                await asyncio.sleep(0.02)  # the clients see that
+                tasks[0].cancel()
 
         asyncio.run(run())
 
@@ -306,6 +310,88 @@ def test_a_line_without_end_is_cut_off(office: Office) -> None:
     async def scene() -> None:
         said = await stranger(office, b"x" * (2 * wire.LINE_MAX))
         assert [message["type"] for message in said] in ([], ["hello"])  # a reset may overtake the words
+
+    office.play(scene)
+
+
+def test_who_does_not_log_in_is_few_from_one_source_and_keeps_nobody_else_out(office: Office) -> None:
+    office.ways = [Way("dsl", "127.0.0.2", "127.0.0.1", office.port)]
+    client = office.client()
+
+    async def scene() -> None:
+        await until(lambda: client.standing.state == "connected")
+        silent = [socket.create_connection(("127.0.0.1", office.port), 5.0) for _ in range(FROM_A_SOURCE_MAX)]
+        beyond = socket.create_connection(("127.0.0.1", office.port), 5.0)
+        await until(lambda: office.server.strangers.turned_away)
+        beyond.setblocking(False)
+        with suppress(ConnectionResetError):
+            assert await asyncio.get_running_loop().sock_recv(beyond, 1) == b""
+        beyond.close()
+        office.server.roll_changed()
+        other = ChannelClient("hag", office.credentials(), lambda: office.ways, office.kept.append)
+        await _stay_until_connected(other)
+        for sock in silent:
+            sock.close()
+
+    office.play(scene, client)
+
+
+async def _stay_until_connected(client: ChannelClient) -> None:
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(client.run())
+        await until(lambda: client.standing.state == "connected")
+        task.cancel()
+
+
+def test_a_customer_has_few_channels_the_newest(office: Office) -> None:
+    clients = [office.client() for _ in range(CHANNELS_A_CUSTOMER + 1)]
+
+    async def scene() -> None:
+        for client in clients:
+            async with asyncio.timeout(10):
+                while not client.standing.connects:
+                    await asyncio.sleep(0.01)
+        assert len(office.server.document()) <= CHANNELS_A_CUSTOMER
+
+    office.play(scene, *clients)
+
+
+@pytest.mark.parametrize(
+    "uplinks",
+    [
+        {"dsl": {"down": 1 << 60, "up": 0}},
+        {"dsl": {"down": -1, "up": 0}},
+        {"": {"down": 1, "up": 1}},
+        {"\ud800": {"down": 1, "up": 1}},
+        {"\0": {"down": 1, "up": 1}},
+        {"x" * 33: {"down": 1, "up": 1}},
+        [],
+    ],
+    ids=["more than 64 bits can sum up", "negative", "the gateway's own", "no text", "a zero", "long", "no object"],
+)
+def test_usage_that_no_database_could_keep_is_refused(office: Office, uplinks: object) -> None:
+    with pytest.raises(wire.BadMessage):
+        _usage({"type": "usage", "uplinks": uplinks})
+
+
+def test_usage_that_comes_all_the_time_is_refused(office: Office) -> None:
+    def tell_all_the_time() -> None:
+        for _ in range(100):
+            office.server._used("home", {"dsl": (1, 1)})
+
+    with pytest.raises(wire.BadMessage, match="too often"):
+        tell_all_the_time()
+    assert 5 < len(office.used) < 20
+
+
+def test_codes_are_not_tried_by_the_thousand(office: Office) -> None:
+    line = wire.encode("enrol", protocol=1, version="1", secret="00" * 10, device_key="00" * 32)
+
+    async def scene() -> None:
+        said = [await stranger(office, line) for _ in range(30)]
+        words = [messages[-1]["reason"] for messages in said]
+        assert "unknown" in words[0]
+        assert any("too many" in each for each in words)
 
     office.play(scene)
 

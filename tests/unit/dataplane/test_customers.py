@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from ipaddress import ip_address
+from pathlib import Path
 
 import pytest
 from plane_rig import HAG, SERVER, Peer, Server, own_network, turn_for, until
@@ -15,10 +16,12 @@ from test_conversion import KEY, SNAPSHOT, Rig, connect_to, fill_backlog, make_r
 from hagw.convert import error_value
 from hagw.convert.errors import ErrorCode
 from hagw.convert.tlv import Connect, Error
-from hagw.dataplane.customers import Customers
+from hagw.dataplane import readings
+from hagw.dataplane.customers import BLOCKED_RETRY_S, Customers
 from hagw.dataplane.loop import Loop
 from hagw.model.intent import CustomerLimits
 from hagw.model.snapshot import CustomerView, from_json, to_json
+from hagw.registry.usage import Used, decode_batch
 
 pytestmark = pytest.mark.netns
 
@@ -154,7 +157,7 @@ def test_connections_being_opened_are_limited_to_its_share(rig: Rig) -> None:
 
 def test_a_blocked_customer_is_told_to_wait(rig: Rig) -> None:
     serve(rig, replace(HOME, blocked="its bytes of this month are used up"))
-    assert refusal(rig, rig.server()) == Error(ErrorCode.RESOURCE_EXCEEDED, error_value.retry(255))
+    assert refusal(rig, rig.server()) == Error(ErrorCode.RESOURCE_EXCEEDED, error_value.retry(BLOCKED_RETRY_S))
 
 
 @pytest.mark.alone
@@ -221,6 +224,21 @@ def test_a_revoked_customers_last_bytes_are_read(rig: Rig) -> None:
     until(rig.loop, lambda: accepted.has(b"last words"))
     serve(rig, OFFICE)
     assert rig.worker.usage("")["used"] == [["home", 0, 10, 1]]
+
+
+def test_what_nobody_has_read_is_kept_where_the_registry_finds_it(rig: Rig, tmp_path: Path) -> None:
+    """Told but not acknowledged, and used since: a worker that ends in order leaves both, of registered customers."""
+    serve(rig, replace(HOME, accounted=True), OFFICE)
+    customers = rig.worker.customers
+    customers.use("home", 1, 2, 3)
+    customers.use("office", 1, 2, 3)
+    told = customers.usage("", "2026-11-22")
+    customers.use("home", 10, 20, 30)
+    for reading in customers.last_reading("2026-11-23"):
+        readings.keep(tmp_path, reading)
+    found = {batch.name: batch.used for file in tmp_path.iterdir() if (batch := decode_batch(file.read_text()))}
+    assert found.pop(told["batch"]) == (Used("home", "2026-11-22", "", 1, 2, 3),)
+    assert list(found.values()) == [(Used("home", "2026-11-23", "", 10, 20, 30),)]
 
 
 def test_two_workers_name_their_readings_apart() -> None:

@@ -43,8 +43,8 @@ def test_weight_and_distance_make_shares() -> None:
 
 @pytest.mark.parametrize(
     "away",
-    [replace(A, reach="down"), replace(A, draining=True), replace(A, overloaded=True)],
-    ids=["down", "draining", "overloaded"],
+    [replace(A, reach="down"), replace(A, draining=True), replace(A, overloaded=True), replace(A, blocked="used up")],
+    ids=["down", "draining", "overloaded", "blocked"],
 )
 def test_one_that_takes_no_flows_gets_none(away: GatewayView) -> None:
     assert set(chosen(away, B).values()) == {"b"}
