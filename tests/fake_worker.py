@@ -3,7 +3,7 @@
 Usage: fake_worker.py SOCKET [MOOD...]; moods: slow (applies after 0.3 s), mute-flows (never answers flows),
 paged-flows, chatty (sends an event at once), nonsense (answers pings with no JSON), crash-start, deaf (never pongs),
 late (leaves a file pid-PID, opens its socket a minute later), busy (its customer home uses 1000 bytes between any two
-readings of usage, and has two connections).
+readings of usage, and has two connections), older (knows no usage).
 """
 
 import json
@@ -81,6 +81,9 @@ class Worker:
                 name = f"{os.getpid()}-{self.readings}"
                 reading = {"batch": name, "day": "2026-11-23", "used": [["home", 900, 100, 1]], "live": {"home": 2}}
                 say(connection, {"op": "flows", "id": number, "flows": [reading]})
+            case {"op": "usage"} if "older" in self.moods:
+                self.readings += 1
+                say(connection, {"op": "error", "message": "unknown request usage"})
             case {"op": "elsewhere", "flows": dict(flows)}:
                 self.elsewhere = flows
             case {"op": "stop"}:

@@ -21,6 +21,8 @@ END_TIMEOUT_S = 2.0
 APPLY_TIMEOUT_S = 5.0
 LIVED_LONG_S = 10.0
 BACK_OFF_S = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0)
+UNKNOWN_REQUEST = "unknown request "  # how a worker begins its answer to what it does not know
+UNKNOWN_MAX = 16
 
 SeatState = Literal["starting", "running", "ended"]
 log = structlog.get_logger("hagw.workers")
@@ -67,6 +69,7 @@ class Seat:
         self._replies: dict[int, FlowsReply] = {}
         self._trials: dict[int, asyncio.Future[str]] = {}
         self._heard_from = False
+        self._unknown: set[str] = set()  # requests that this worker, an older one, does not know
 
     @property
     def is_listening(self) -> bool:
@@ -97,7 +100,7 @@ class Seat:
         return answer[0] if answer else None
 
     async def _ask(self, request: dict[str, Any], timeout_s: float) -> list[dict[str, Any]] | None:
-        if self._link is None:
+        if self._link is None or request["op"] in self._unknown:
             return None
         number = next(self._ids)
         reply = self._replies[number] = FlowsReply()
@@ -191,6 +194,7 @@ class Seat:
     async def _converse(self, link: WorkerLink) -> None:
         """Talk until the worker is lost; then make sure that it is gone. Raise WorkerLost."""
         self._link, self._offered, self._heard_from = link, None, False
+        self._unknown.clear()
         try:
             self._send_wanted()
             reason = await self._watch(link)
@@ -239,9 +243,17 @@ class Seat:
                 # In a turn of its own: what goes wrong with an event must not look like a broken link.
                 asyncio.get_running_loop().call_soon(self._on_event, message)
             case {"op": "error", "message": str(words)}:
-                log.warning("worker refused a request", index=self.plan.index, reason=words)
+                self._refused(words)
             case _:
                 log.warning("worker said something unknown", index=self.plan.index, op=str(message.get("op")))
+
+    def _refused(self, words: str) -> None:
+        """It is asked no more for what it does not know, and the log tells so once."""
+        unknown = words.removeprefix(UNKNOWN_REQUEST)
+        if unknown == words or unknown not in self._unknown:
+            log.warning("worker refused a request", index=self.plan.index, reason=words)
+        if unknown != words and len(self._unknown) < UNKNOWN_MAX:
+            self._unknown.add(unknown)
 
     def _send_wanted(self) -> None:
         if self._link is None or self._wanted is None or self._offered is not None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from hagw.control import workers
 from hagw.control.worker_seat import SeatPlan
 from hagw.control.workers import Workers, retire_surplus, stop_all, worker_count
 from hagw.model.intent import FlowLimits
@@ -236,6 +237,26 @@ def test_an_event_that_cannot_be_handled_costs_no_worker(runtime_dir: Path) -> N
             await asyncio.sleep(0.4)
             assert workers.reports()[0].starts == 1
             task.cancel()
+
+    asyncio.run(scenario())
+
+
+def test_an_older_worker_is_not_asked_again_for_what_it_does_not_know(
+    runtime_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def keep(_batch: str, _day: str, _used: list[list[Any]]) -> None:
+        raise AssertionError("nothing was read")
+
+    async def scenario() -> None:
+        async with running(runtime_dir, ("older",), ()) as crew:
+            crew.workers.publish(SNAPSHOT)
+            await crew.until_listening()
+            (before, _) = (report.stats["readings"] for report in crew.workers.reports())
+            monkeypatch.setattr(workers, "USAGE_TIMEOUT_S", 0.2)
+            for _ in range(3):
+                await crew.workers.read_usage(keep)
+            await crew.until(lambda: crew.workers.reports()[0].stats["readings"] != before)
+            assert crew.workers.reports()[0].stats["readings"] == before + 1
 
     asyncio.run(scenario())
 
