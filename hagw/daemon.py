@@ -25,6 +25,7 @@ from hagw.control.inforce import adopt as put_in_force
 from hagw.control.instance import only_instance
 from hagw.control.lan_trial import try_the_lans_way
 from hagw.control.logs import set_up_logs
+from hagw.control.names import ServerNames
 from hagw.control.notify import keep_watchdog_calm, notify
 from hagw.control.places import runtime_dir, state_dir
 from hagw.control.reconcile import Reconciler
@@ -44,6 +45,7 @@ from hagw.kernel.machine import Machine
 from hagw.model.health import UplinkHealth
 from hagw.model.intent import CpeIntent, Intent
 from hagw.probe.advertisement import Advertiser
+from hagw.probe.dns_tap import DnsTap
 from hagw.probe.monitor import Monitor
 from hagw.probe.prober import Prober
 from hagw.probe.volumes import Volumes
@@ -131,6 +133,9 @@ async def _main(archive: Archive, in_force: InForce) -> None:
     subscription = HagSide(gateway, state_dir()) if role == "hag" else CpeSide(gateway, state_dir())
     await subscription.begin()
     gateway.lan_trial = try_the_lans_way
+    names = ServerNames(kernel, lambda: gateway.intent, gateway.workers.named, DnsTap)
+    if role == "cpe":
+        gateway.names_of, gateway.on_pass = names.of, names.refill
     guard = TableGuard(kernel, gateway.look_again)
     # Before the first facts are read.
     monitor = Monitor(prober.link_seen, gateway.look_again, guard.touched, prober.neighbour_seen)
@@ -143,7 +148,7 @@ async def _main(archive: Archive, in_force: InForce) -> None:
         volume = VolumeFile(state_dir(), Disk())
         gateway.lines.resume(volume.load())
         observers += [guard.run(), prober.run(), advertiser.run(), keep_volume(gateway.lines, volume)]
-        observers.append(caps.run())
+        observers += [caps.run(), names.run()]
     await serve(gateway, transactions, observers, runtime_dir())
 
 

@@ -25,6 +25,7 @@ from hagw.dataplane.loop import ACCEPT_PAUSE_S, EPOLLIN, EPOLLOUT, Loop
 from hagw.kernel.mptcp import PathManager
 from hagw.kernel.mptcp_events import SubflowEvents
 from hagw.model.snapshot import CpeSnapshot, HagSnapshot, from_json
+from hagw.policy.names import Learnt
 from hagw.probe.counters import IpBytes
 
 LINE_MAX_BYTES: Final = 16 * 1024 * 1024
@@ -210,6 +211,8 @@ class Control:
                 client.send({"op": "flows", "id": request["id"], "flows": [reading]})
             case "elsewhere" if isinstance(plane, HagWorker):
                 plane.customers.take_elsewhere({str(name): int(count) for name, count in request["flows"].items()})
+            case "names" if isinstance(plane, CpeWorker):
+                plane.learn([Learnt(str(a), str(domain), float(until)) for a, domain, until in request["names"]])
             case "heard":
                 plane.heard(request["gateway"], float(request["at"]))
             case "handover" if not self._retired and self._heir is None:

@@ -62,6 +62,7 @@ class FakeKernel:
     wanted: list[Interception] = field(default_factory=list)
     refused: list[tuple[IPAddress, int, float]] = field(default_factory=list)
     failure: HagwError | None = None
+    named: dict[str, dict[IPAddress, float]] = field(default_factory=dict)
     pass_s: float = 0.0
     intents: list[Intent] = field(default_factory=list)
 
@@ -94,6 +95,12 @@ class FakeKernel:
 
     async def counters(self) -> Mapping[str, int]:
         return {"allowed": 1, "blocked_input": 2, "blocked_forward": 3}
+
+    async def add_named(self, elements: Mapping[str, Mapping[IPAddress, float]]) -> None:
+        if self.failure is not None:
+            raise self.failure
+        for name, own in elements.items():
+            self.named.setdefault(name, {}).update(own)
 
     async def add_refused(self, address: IPAddress, port: int, timeout_s: float) -> None:
         self.refused.append((address, port, timeout_s))

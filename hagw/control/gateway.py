@@ -37,7 +37,7 @@ from hagw.control.workers import Workers
 from hagw.errors import HagwError, Refused
 from hagw.model.facts import Facts
 from hagw.model.finding import Finding
-from hagw.model.flow import FlowKey
+from hagw.model.flow import FlowKey, by_dns
 from hagw.model.health import GatewayHealth, UplinkHealth
 from hagw.model.intent import CpeIntent, CustomerIntent, GatewayIntent, Intent
 from hagw.model.resources import Family
@@ -103,6 +103,8 @@ class Gateway:
         self.standing: Callable[[], Standing] = Standing
         self.caps: CapsPort = NoCaps()
         self.lan_trial: Callable[[Family], Awaitable[str]] | None = None
+        self.names_of: Callable[[str], tuple[str, ...]] = lambda _: ()  # of a server's address, as far as known
+        self.on_pass: Callable[[], None] = lambda: None  # the kernel holds what it shall
         self.on_ipv6: Callable[[tuple[str, ...], bool], None] = _ignore  # LAN interfaces, whether IPv6 leads anywhere
 
     def rivals_seen(self, found: tuple[Finding, ...]) -> None:
@@ -293,6 +295,7 @@ class Gateway:
         """Return the explanation of a flow that need not exist. Raise Refused where nothing is decided."""
         if not isinstance(self._intent, CpeIntent) or not isinstance(self._published, CpeSnapshot):
             raise Refused("Flows are decided on the CPE; this is a HAG.")
+        flow = by_dns(flow, self.names_of(flow.server))
         return explanation(self._published, flow, self._intent, self._facts, self._in_force)
 
     async def renew_workers(self) -> dict[str, Any]:
@@ -367,6 +370,7 @@ class Gateway:
         if wanted != self._in_force:
             log.info("interception changed", ipv4=wanted.ipv4, ipv6=wanted.ipv6)
         self._failures, self._trouble, self._in_force = 0, "", wanted
+        self.on_pass()
         self._tell_ipv6()
         return steps
 

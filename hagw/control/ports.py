@@ -59,6 +59,9 @@ class KernelPort(Protocol):
     async def counters(self) -> Mapping[str, int]:
         """Read the packets counted by each of the table's counters."""
 
+    async def add_named(self, elements: Mapping[str, Mapping[IPAddress, float]]) -> None:
+        """Put addresses into the table's sets of names, each for so many seconds."""
+
     async def add_refused(self, address: IPAddress, port: int, timeout_s: float) -> None:
         """Leave connections to this destination unintercepted for `timeout_s`."""
 

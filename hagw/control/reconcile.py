@@ -36,6 +36,8 @@ class MachinePort(Protocol):
 
     def add_refused(self, address: IPAddress, port: int, timeout_s: float) -> None: ...
 
+    def add_named(self, elements: Mapping[str, Mapping[IPAddress, float]]) -> None: ...
+
     def intercepted(self) -> frozenset[str]: ...
 
     def mend(self) -> Plan: ...
@@ -113,6 +115,10 @@ class Reconciler:
     async def add_refused(self, address: IPAddress, port: int, timeout_s: float) -> None:
         """Leave connections to this destination unintercepted for `timeout_s`. Raises KernelRefused."""
         await self._call(lambda machine: machine.add_refused(address, port, timeout_s))
+
+    async def add_named(self, elements: Mapping[str, Mapping[IPAddress, float]]) -> None:
+        """Put addresses into the table's sets of names, each for so many seconds. Raises KernelRefused."""
+        await self._call(lambda machine: machine.add_named(elements))
 
     async def counters(self) -> dict[str, int]:
         """Return the packets counted by each of the table's counters. Raises KernelRefused."""

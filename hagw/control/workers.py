@@ -17,6 +17,7 @@ from hagw.control.worker_link import WorkerLink, encode
 from hagw.control.worker_process import WorkerProcess
 from hagw.control.worker_seat import END_TIMEOUT_S, Seat, SeatPlan, SeatState
 from hagw.model.snapshot import Snapshot, to_json
+from hagw.policy.names import Learnt
 
 WORKERS_MIN = 2  # one that dies leaves another to take the connections the kernel moves
 DRAIN_S = 5.0
@@ -125,6 +126,13 @@ class Workers:
         """Tell the workers that `gateway` gave a proof of life at `at` (CLOCK_MONOTONIC)."""
         line = encode({"op": "heard", "gateway": gateway, "at": at})
         for seat in (*self._seats, *self._retired.seats()):
+            seat.tell(line)
+
+    def named(self, learnt: list[Learnt]) -> None:
+        """Tell the workers names of servers."""
+        entries = [[each.address, each.domain, each.until] for each in learnt]
+        line = encode({"op": "names", "names": entries})
+        for seat in self._seats:
             seat.tell(line)
 
     def listening_count(self) -> int:

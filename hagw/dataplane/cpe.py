@@ -4,7 +4,7 @@ import math
 import os
 import socket
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import asdict, replace
 from functools import partial
 from typing import Any, Final
@@ -30,13 +30,14 @@ from hagw.dataplane.uplink_table import UplinkTable
 from hagw.health.capacity import CapacityBook
 from hagw.health.noharm import Withheld, known_to_harm
 from hagw.health.stripping import MptcpBook, MptcpVerdict
-from hagw.model.flow import FlowKey
+from hagw.model.flow import FlowKey, by_dns
 from hagw.model.ids import PORT_TPROXY, PORT_TRIAL, TRIAL_WAYS
 from hagw.model.intent import FlowLimits, PoolIntent
 from hagw.model.snapshot import CpeSnapshot, GatewayView
 from hagw.policy.decide import Policy, Rules
 from hagw.policy.first_bytes import OTHER, Named, read
 from hagw.policy.modes.plan import SteerPlan
+from hagw.policy.names import Learnt, NameBook
 
 log = Log()
 Report = Callable[[dict[str, Any]], None]
@@ -80,6 +81,7 @@ class CpeWorker:
         self.snapshot: CpeSnapshot | None = None
         self.policy: Policy | None = None
         self._rules = Rules()
+        self._names = NameBook()
         self._waiting: set[NameWait] = set()
         self.pool_intent = PoolIntent()
         self.limits = FlowLimits()
@@ -155,6 +157,11 @@ class CpeWorker:
         if trouble is not None and at > trouble[0]:
             del self._trouble[gateway]
             self._rebuild_policy()
+
+    def learn(self, learnt: Iterable[Learnt]) -> None:
+        """Take names of servers: they stand in where a connection's first bytes tell none."""
+        for each in learnt:
+            self._names.adopt(each, self.loop.now)
 
     def stop_listening(self) -> None:
         """Accept nothing more; new connections of the LAN then go past us."""
@@ -378,7 +385,7 @@ class CpeWorker:
             return
         found = read(peek(client) or b"")
         if isinstance(found, Named) or found == OTHER or server[1] in SERVER_FIRST_PORTS:
-            self._begin(client, named(key, found if isinstance(found, Named) else None))
+            self._begin(client, self._with_name(key, found if isinstance(found, Named) else None))
             return
         self._waiting.add(
             NameWait(self.loop, client, self.limits.first_bytes_s, partial(self._named, client, key)),
@@ -386,7 +393,13 @@ class CpeWorker:
 
     def _named(self, client: socket.socket, key: FlowKey, wait: NameWait, found: Named | None) -> None:
         self._waiting.discard(wait)
-        self._begin(client, named(key, found))
+        self._begin(client, self._with_name(key, found))
+
+    def _with_name(self, key: FlowKey, found: Named | None) -> FlowKey:
+        """Return a flow with the name its first bytes told, else with those that DNS told of its server."""
+        if found is not None:
+            return replace(key, domain=found.domain, domain_source=found.source)
+        return by_dns(key, self._names.names(key.server, self.loop.now))
 
     def _begin(self, client: socket.socket, key: FlowKey) -> None:
         assert self.policy is not None
@@ -514,11 +527,6 @@ def _listening(family: socket.AddressFamily, address: str) -> socket.socket:
     sock.bind((address, PORT_TPROXY))
     sock.listen(BACKLOG)
     return sock
-
-
-def named(key: FlowKey, found: Named | None) -> FlowKey:
-    """Return the flow with the name its first bytes told."""
-    return key if found is None else replace(key, domain=found.domain, domain_source=found.source)
 
 
 def _is_same_service(one: GatewayView, other: GatewayView) -> bool:

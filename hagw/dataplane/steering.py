@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 SEARCH_TICKS: Final = 5  # how often all connections are looked at, not only those that carry bulk
 BULK_BYTES: Final = 256 * 1024
 BULK_RATE_BYTES: Final = 16 * 1024  # a second, else it pauses
+QUEUED_BYTES: Final = 128 * 1024
 ONE_WAY: Final = 4
 TELL: Final = 0.05  # change of a capacity that is worth telling
 _MEMORY: Final = 0.9  # a tick
@@ -58,9 +59,13 @@ class _Flow:
         down, up = self.recent_down, self.recent_up
         if down >= ONE_WAY * up and self.down >= BULK_BYTES and down >= BULK_RATE_BYTES:
             return "down"
-        if up >= ONE_WAY * down and self.up >= BULK_BYTES and up >= BULK_RATE_BYTES:
+        if up >= ONE_WAY * down and self.up >= BULK_BYTES and (up >= BULK_RATE_BYTES or self._is_queued()):
             return "up"
         return None
+
+    def _is_queued(self) -> bool:
+        """Say whether much of what it sent is under way: over a slow line a full buffer takes nothing for long."""
+        return self.connection.unacknowledged() >= QUEUED_BYTES
 
 
 @dataclass(slots=True)
@@ -276,6 +281,7 @@ class Steering:
             self._worker.loop.now,
             sum(read[names[slot]][way] for slot in preferred),
             sum(read[names[slot]][way] for slot in excess),
+            sum(read[names[slot]][1 - way] for slot in preferred),
         )
 
     def _rtts_ms(self, slots: tuple[int, ...]) -> dict[int, float | None]:

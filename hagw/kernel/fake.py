@@ -3,6 +3,7 @@
 A `World` is what a network namespace is: it outlives the port, as the kernel outlives the daemon.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import assert_never
 
@@ -42,6 +43,7 @@ class World:
     resources: dict[Key, Resource] = field(default_factory=dict)  # addresses, routes, rules and the table
     facts: Facts = field(default_factory=lambda: Facts(uplinks={}))
     refused: set[tuple[IPAddress, int]] = field(default_factory=set)
+    named: dict[str, set[IPAddress]] = field(default_factory=dict)
     forgotten: list[int] = field(default_factory=list)
     doubted: list[int] = field(default_factory=list)
 
@@ -101,6 +103,15 @@ class FakeMachine:
         if NftTable("").key not in self.world.resources:
             raise KernelRefused(f"{address} port {port} cannot be left unintercepted: there is no table")
         self.world.refused.add((address, port))
+
+    def add_named(self, elements: Mapping[str, Mapping[IPAddress, float]]) -> None:
+        """Put addresses into sets of names; all of a batch or nothing."""
+        table = self.world.resources.get(NftTable("").key)
+        text = table.text if isinstance(table, NftTable) else ""
+        if any(f'"name":"{name}"' not in text for name in elements):
+            raise KernelRefused("names of servers cannot be told to the table: No such file or directory")
+        for name, own in elements.items():
+            self.world.named.setdefault(name, set()).update(own)
 
     def intercepted(self) -> frozenset[str]:
         """Return the families ("ip", "ip6") whose new connections are intercepted now."""

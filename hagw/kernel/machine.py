@@ -1,5 +1,6 @@
 """The kernel port: all of hagw's state in this network namespace, read and written resource by resource."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import assert_never
 
@@ -93,6 +94,13 @@ class Machine:
             self._nft.add_refused(address, port, timeout_s)
         except OSError as error:
             raise KernelRefused(f"{address} port {port} cannot be left unintercepted: {error}") from error
+
+    def add_named(self, elements: Mapping[str, Mapping[IPAddress, float]]) -> None:
+        """Put addresses into sets of names, each for so many seconds."""
+        try:
+            self._nft.add_named(elements)
+        except OSError as error:
+            raise KernelRefused(f"names of servers cannot be told to the table: {error}") from error
 
     def intercepted(self) -> frozenset[str]:
         """Return the families ("ip", "ip6") whose new connections are intercepted now."""

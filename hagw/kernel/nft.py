@@ -3,7 +3,7 @@
 import hashlib
 import json
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from ipaddress import IPv4Address
 from typing import Any, Final
 
@@ -11,6 +11,7 @@ from hagw.errors import UnsupportedEnvironment
 from hagw.kernel.netlink import NLM_F_ACK, NetlinkSocket, attributes
 from hagw.model.ids import NFT_FAMILY, NFT_TABLE
 from hagw.model.intent import IPAddress
+from hagw.plan.named import NAMED_PREFIX
 
 _WHERE: Final = {"family": NFT_FAMILY, "table": NFT_TABLE}
 _TABLE: Final = {"table": {"family": NFT_FAMILY, "name": NFT_TABLE}}
@@ -55,12 +56,14 @@ class Nft:
     def update(self, text: str) -> str:
         """Replace rules and fixed sets in one transaction; counters and the sets filled while running stay.
 
-        Only for a table that has the same objects already. Returns the digest of what the kernel shows afterwards.
+        Only for a table that has the same objects already, but for the sets of names, which come and go. Returns the
+        digest of what the kernel shows afterwards.
         """
         wanted = json.loads(text)
         emptied = [{"flush": {"chain": {**_WHERE, "name": chain["name"]}}} for chain in wanted["chains"]]
         emptied += [{"flush": {"set": {**_WHERE, "name": each["name"]}}} for each in wanted["sets"] if _is_fixed(each)]
-        self._run([{"add": _TABLE}, *_objects(wanted), *emptied, *_contents(wanted, _is_fixed)])
+        over = [{"delete": {"set": {**_WHERE, "name": name}}} for name in self._named() - _names(wanted["sets"])]
+        self._run([{"add": _TABLE}, *_objects(wanted), *emptied, *over, *_contents(wanted, _is_fixed)])
         return self._shown()
 
     def drop(self) -> None:
@@ -116,6 +119,29 @@ class Nft:
             ]
         )
 
+    def add_named(self, elements: Mapping[str, Mapping[IPAddress, float]]) -> None:
+        """Put addresses into sets of names, each for so many seconds. Raises NftRefused where a set is not there."""
+        commands = []
+        for name, own in elements.items():
+            entries = [
+                {"elem": {"val": str(address), "timeout": max(1, round(timeout_s))}}
+                for address, timeout_s in own.items()
+            ]
+            where = {**_WHERE, "name": name}
+            # As with `add_refused`: what is there is prolonged by making it anew.
+            values = [str(address) for address in own]
+            commands += [
+                {verb: {"element": {**where, "elem": elem}}}
+                for verb, elem in (("add", entries), ("delete", values), ("add", entries))
+            ]
+        if commands:
+            self._run(commands)
+
+    def _named(self) -> set[str]:
+        """Return the sets of names that there are."""
+        listing = self._list({"sets": _TABLE}) or ()
+        return _names(entry["set"] for entry in listing if "set" in entry)
+
     def refused(self) -> list[tuple[str, int]]:
         """Return the destinations that are left alone now."""
         found = []
@@ -160,6 +186,10 @@ def _objects(wanted: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield {"add": {"set": {**_WHERE, **{key: value for key, value in each.items() if key != "elem"}}}}
     for chain in wanted["chains"]:
         yield {"add": {"chain": {**_WHERE, **{key: value for key, value in chain.items() if key != "rules"}}}}
+
+
+def _names(sets: Iterable[dict[str, Any]]) -> set[str]:
+    return {each["name"] for each in sets if each["name"].startswith(NAMED_PREFIX)}
 
 
 def _is_fixed(wanted_set: dict[str, Any]) -> bool:

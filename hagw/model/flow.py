@@ -1,6 +1,6 @@
 """One flow as rules see it: what its first packet says, and what its first bytes or the DNS told."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 DomainSource = Literal["sni", "host", "dns", "given", "none"]
@@ -29,7 +29,8 @@ class FlowKey:
     """A LAN host's flow: addresses as text, ports as numbers, 0 where the protocol has none.
 
     None is what nobody knows, and fits no descriptor.
-    `domain` is lower case without a final dot; `domain_source` says how sure it is.
+    `domain` is lower case without a final dot; `domain_source` says how sure it is. By DNS an address may have several
+    names: `others` are those beside `domain`, and a rule fits where any of them does.
     """
 
     client: str
@@ -42,6 +43,19 @@ class FlowKey:
     mac: str | None = None
     domain: str | None = None
     domain_source: DomainSource = "none"
+    others: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every name the server may have."""
+        return () if self.domain is None else (self.domain, *self.others)
+
+
+def by_dns(flow: FlowKey, names: tuple[str, ...]) -> FlowKey:
+    """Return a flow with the names that DNS told of its server, unless its name is known from elsewhere."""
+    if flow.domain is not None or not names:
+        return flow
+    return replace(flow, domain=names[0], domain_source="dns", others=names[1:])
 
 
 def protocol_name(number: int) -> str:

@@ -19,8 +19,8 @@ What the table does with a packet, in the order of chain `prerouting` (after con
 7. Everything new is pinned to an uplink, by the owner's rules (`plan/steer.py`) or to the best one: conntrack remembers
    it, so that a flow keeps its line and its source address when another line becomes the best one.
 
-The sets `refused4` and `refused6` are filled while running and survive when the rules are replaced. Chains hold no
-state of their own: replacing all rules in one transaction is invisible to traffic.
+The sets `refused4`, `refused6` and those of `plan/named.py` are filled while running and survive when the rules are
+replaced. Chains hold no state of their own: replacing all rules in one transaction is invisible to traffic.
 
 The machine's own trial of all this enters by `lo`, marked: it meets the rules of 5 and nothing else of this.
 
@@ -39,7 +39,7 @@ from hagw.model.health import UplinkHealth
 from hagw.model.ids import MARK_INTERCEPT, MARK_KEEP, MARK_MASK, PORT_TPROXY, uplink_mark
 from hagw.model.intent import CpeIntent, UplinkIntent
 from hagw.model.resources import NftTable
-from hagw.plan import capped, firewall, own_dns
+from hagw.plan import capped, firewall, named, own_dns
 from hagw.plan.expressions import (
     ACCEPT,
     CT_MARK,
@@ -129,6 +129,7 @@ def cpe_table(
         *prefix_sets("local", local),
         *prefix_sets("bypass", intent.bypass),
         *(_refused_set(family) for family in (4, 6)),
+        *named.sets(intent.rules),
         firewall.settling_set(),
     ]
     table = {"counters": list(COUNTERS), "sets": sets, "chains": chains}

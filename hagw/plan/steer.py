@@ -2,7 +2,7 @@
 
 Chain `steer` holds one rule of the table for each rule of the owner's, alternative (signature of an application) and
 family, in the same order; the first that matches ends it, as in `hagw.policy`. It is asked once a flow: conntrack
-remembers the line. The kernel knows no names: rules that need one fit nothing here.
+remembers the line. Rules that need a server's name look its address up in a set of `plan/named.py`.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -26,6 +26,7 @@ from hagw.plan.expressions import (
     payload,
     set_mark,
 )
+from hagw.plan.named import set_of
 from hagw.policy.applications import Signature
 from hagw.policy.cover import merge
 from hagw.policy.index import signatures
@@ -42,8 +43,6 @@ def steer(rules: Iterable[RuleIntent], usable: Usable, healthy: Collection[str])
     chain: list[Rule] = []
     for rule in rules:
         for signature in signatures(rule.traffic):
-            if rule.traffic.domains or signature.domains:
-                continue
             for family, protocol in _PROTOCOLS:
                 fitting = _matches(rule, signature, family)
                 if fitting is not None:
@@ -99,6 +98,9 @@ def _matches(rule: RuleIntent, signature: Signature, family: Family) -> Rule | N
             return None
         found.append(_any_of(meta("l4proto"), sorted(protocols)))
     found += [_any_of(payload("th", "dport"), [_range(low, high) for low, high in merge(own)]) for own in ports]
+    named = set_of(traffic, signature, family)
+    if named is not None:
+        found.append(equal(payload(ip, "daddr"), f"@{named}"))
     return found
 
 

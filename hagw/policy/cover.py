@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from hagw.model.flow import TCP, WITH_PORTS
+from hagw.model.flow import WITH_PORTS
 from hagw.model.intent import IPNetwork, TrafficDescriptor
 from hagw.policy.applications import signatures_of
 from hagw.policy.match import has_domain
@@ -36,8 +36,6 @@ def contradiction(traffic: TrafficDescriptor) -> str | None:
     protocols = traffic.protocols
     if traffic.destination_ports and protocols and not WITH_PORTS & set(protocols):
         return "these protocols have no ports: no flow can ever fit"
-    if traffic.domains and protocols and TCP not in protocols:
-        return "names of servers are known for TCP only: no flow can ever fit"
     if traffic.sources and traffic.destinations and not _families(traffic.sources) & _families(traffic.destinations):
         return "sources and destinations are of different families (IPv4, IPv6): no flow can ever fit"
     for name in traffic.applications:

@@ -74,9 +74,8 @@ class Policy:
         return replace(steered, gateway=self.pool.choose(flow.client, flow.server))
 
     def forward(self, flow: FlowKey) -> Decision:
-        """Return what the kernel does with a flow that is forwarded: not TCP, or not intercepted. It knows no names."""
-        nameless = replace(flow, domain=None, domain_source="none")
-        number = self.rules.index.first(nameless) if self.rules.awake else None
+        """Return what the kernel does with a flow that is forwarded: not TCP, or not intercepted."""
+        number = self.rules.index.first(as_forwarded(flow)) if self.rules.awake else None
         return self._forward(flow, None if number is None else self.rules.awake[number])
 
     def depends_on_name(self, flow: FlowKey) -> bool:
@@ -122,6 +121,13 @@ class Policy:
             why = f"rule {name} has it over {', '.join(rule.uplinks)} only, which cannot carry it now"
             return Decision("blocked", None, (), name, mode, why)
         return Decision("direct", None, (), name, mode, "no line can carry it; the main routing table decides")
+
+
+def as_forwarded(flow: FlowKey) -> FlowKey:
+    """Return a flow as the kernel knows it: it reads no first bytes, only what DNS answers told of the address."""
+    if flow.domain_source in ("dns", "given"):
+        return flow
+    return replace(flow, domain=None, domain_source="none", others=())
 
 
 def forwarding(uplinks: tuple[UplinkView, ...], *, ipv6: bool) -> tuple[UplinkView, ...]:

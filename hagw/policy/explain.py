@@ -10,7 +10,7 @@ from typing import Any
 from hagw.model.flow import TCP, FlowKey, protocol_name
 from hagw.model.intent import RuleIntent
 from hagw.model.snapshot import UplinkView
-from hagw.policy.decide import DEFAULT_RULE, Decision, Policy
+from hagw.policy.decide import DEFAULT_RULE, Decision, Policy, as_forwarded
 from hagw.policy.gateways import hindrance
 from hagw.policy.match import mismatch
 from hagw.policy.schedule import describe
@@ -23,7 +23,7 @@ def explain(policy: Policy, flow: FlowKey, not_intercepted: str | None = None) -
     """Return the document of `hagw explain`. `not_intercepted` says why TCP is not even looked at, if so."""
     is_forwarded = flow.protocol != TCP or not_intercepted is not None
     decision = policy.forward(flow) if is_forwarded else policy.decide(flow)
-    judged = FlowKey(**{**_fields(flow), "domain": None, "domain_source": "none"}) if is_forwarded else flow
+    judged = as_forwarded(flow) if is_forwarded else flow
     rule = next((rule for rule in policy.rules.awake if rule.name == decision.rule), None)
     document = {
         "schema": SCHEMA,
@@ -144,8 +144,11 @@ def _gateways(policy: Policy, decision: Decision, is_forwarded: bool) -> Iterato
 
 def _notes(policy: Policy, flow: FlowKey, is_forwarded: bool) -> Iterator[str]:
     named = flow.domain is not None
-    if is_forwarded and named and policy.rules.index.needs_names:
-        yield "The kernel forwards this flow and knows no names: rules that need one do not fit."
+    if is_forwarded and policy.rules.index.needs_names:
+        if not named:
+            yield "No DNS answer seen on the LAN told a name of this server: rules that need one do not fit."
+        elif flow.domain_source == "given":
+            yield "The kernel forwards this flow: it knows the name only from DNS answers seen on the LAN."
     elif not is_forwarded and not named and policy.depends_on_name(flow):
         yield "The server's name could change this: the host's first bytes are waited for. Try --domain."
     sleeping = [rule for rule in policy.rules.every if rule.name in policy.rules.asleep]

@@ -41,8 +41,8 @@ class RuleIndex:
         self._dscps: _Values[int] = _Values(traffic.dscps for traffic, _ in clauses)
         self._macs: _Values[str] = _Values(traffic.macs for traffic, _ in clauses)
         self._interfaces: _Values[str] = _Values(traffic.interfaces for traffic, _ in clauses)
-        self._domains = _Names(traffic.domains for traffic, _ in clauses)
-        self._signature_domains = _Names(signature.domains for _, signature in clauses)
+        self._domains = Names(traffic.domains for traffic, _ in clauses)
+        self._signature_domains = Names(signature.domains for _, signature in clauses)
         self._named = self._domains.choosy | self._signature_domains.choosy
         self.needs_names = bool(self._named)
         self.needs_packet = self._dscps.is_choosy or self._macs.is_choosy
@@ -52,13 +52,21 @@ class RuleIndex:
         """Return the number of the first rule that is for the flow, None when none is."""
         fits = self._fits_but_for_names(flow)
         if fits & self._named:
-            fits &= self._domains.fitting(flow.domain) & self._signature_domains.fitting(flow.domain)
+            fits &= self._fitting_names(flow)
         return self._rule_of[(fits & -fits).bit_length() - 1] if fits else None
 
     def depends_on_name(self, flow: FlowKey) -> bool:
         """Say whether a name of the server could make another rule the first than without any name."""
         fits = self._fits_but_for_names(flow)
         return bool(fits & -fits & self._named)
+
+    def _fitting_names(self, flow: FlowKey) -> int:
+        if not flow.others:
+            return self._domains.fitting(flow.domain) & self._signature_domains.fitting(flow.domain)
+        fits = 0
+        for name in flow.names:
+            fits |= self._domains.fitting(name) & self._signature_domains.fitting(name)
+        return fits
 
     def _fits_but_for_names(self, flow: FlowKey) -> int:
         client, server = ip_address(flow.client), ip_address(flow.server)
@@ -128,7 +136,7 @@ class _Values(Generic[V]):
         return self._any if value is None else self._found.get(value, self._any)
 
 
-class _Names:
+class Names:
     """Which clauses a domain name fits, by the patterns that each has; one without patterns fits every name."""
 
     def __init__(self, wanted: Iterable[tuple[str, ...]]) -> None:

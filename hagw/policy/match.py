@@ -5,7 +5,7 @@
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from ipaddress import ip_address
 from typing import Literal
@@ -34,7 +34,10 @@ def mismatch(traffic: TrafficDescriptor, flow: FlowKey, is_asleep: bool = False)
     """Return why a rule is not for a flow, None when it is."""
     if is_asleep:
         return Mismatch("time", ", ".join(describe(window) for window in traffic.times), "other hours")
-    return next(_mismatches(traffic, flow), None)
+    if not flow.others:
+        return next(_mismatches(traffic, flow), None)
+    found = [next(_mismatches(traffic, replace(flow, domain=name, others=())), None) for name in flow.names]
+    return None if None in found else found[0]
 
 
 def _mismatches(traffic: TrafficDescriptor, flow: FlowKey) -> Iterator[Mismatch]:

@@ -54,7 +54,7 @@ _NFT_MSG_SETELEM: Final = (12, 14)  # new, deleted
 _NFPROTO_INET: Final = 1
 _NFTA_TABLE: Final = 1  # in every kind of message the table's name is the attribute of this number
 _NFTA_SET_ELEM_LIST_SET: Final = 2
-_RUNNING_SETS: Final = frozenset({b"refused4", b"refused6"})
+_RUNNING_SETS: Final = (b"refused", b"named_")  # how their names begin: what fills them is no change of the table
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +201,8 @@ def is_about_our_table(messages: bytes) -> bool:
         begin = offset + _HEADER.size
         if kind >> 8 == _NFNL_SUBSYS_NFTABLES and size > _HEADER.size and messages[begin] == _NFPROTO_INET:
             names = _names(messages, begin + _NFGENMSG_BYTES, offset + size)
-            is_running = kind & 0xFF in _NFT_MSG_SETELEM and names.get(_NFTA_SET_ELEM_LIST_SET) in _RUNNING_SETS
+            changed = names.get(_NFTA_SET_ELEM_LIST_SET, b"")
+            is_running = kind & 0xFF in _NFT_MSG_SETELEM and changed.startswith(_RUNNING_SETS)
             if names.get(_NFTA_TABLE) == NFT_TABLE.encode() and not is_running:
                 return True
         offset += (size + 3) & ~3

@@ -47,6 +47,8 @@ TRIAL_AGAIN_MAX_S: Final = 160.0
 NEWCOMER_S: Final = 1.0
 WORTH: Final = 0.7  # of the capacity: less is tried only when it lasts, or after a drop
 LASTS_S: Final = 30.0
+CROWDED: Final = 1.5  # times what the other direction carried at the peak; and what was enough, by who catches up
+CROWDED_BPS: Final = 300_000.0
 ENOUGH_S: Final = 120.0  # how long a trial in vain is believed
 KNOWN_MARGIN: Final = 1.06  # above a rate that was carried without need of more
 TAKEN: Final = 0.15  # share that must have been taken away, for TAKEN_S, to tell what became of it
@@ -68,11 +70,15 @@ State = Literal["idle", "over", "guarded"]
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What lines have carried in one direction up to `at`: totals in bytes of IP packets, whoever sent them."""
+    """What lines have carried in one direction up to `at`: totals in bytes of IP packets, whoever sent them.
+
+    `reverse` is what the preferred lines have carried in the other direction.
+    """
 
     at: float
     preferred: int
     excess: int
+    reverse: int = 0
 
 
 @dataclass(slots=True)
@@ -112,6 +118,7 @@ class Overflow:
         self._enough_at = 0.0
         self._steady_since: float | None = None
         self._peak_bps = 0.0
+        self._peak_reverse_bps = 0.0
         self._full_ticks = 0
         self._streak = 0
         self._low_ticks = 0
@@ -169,7 +176,7 @@ class Overflow:
             self.cap_bps = cap_bps
 
     def rate_bps(
-        self, which: Literal["preferred", "excess", "total"], span_s: float = RATE_S, end_s: float = 0.0
+        self, which: Literal["preferred", "excess", "total", "reverse"], span_s: float = RATE_S, end_s: float = 0.0
     ) -> float:
         """Return a mean rate over `span_s` up to `end_s` before the newest reading."""
         end = self._at(self._readings[-1].at - end_s)
@@ -178,7 +185,8 @@ class Overflow:
         if span <= 0:
             return 0.0
         preferred, excess = end.preferred - begin.preferred, end.excess - begin.excess
-        moved = {"preferred": preferred, "excess": excess, "total": preferred + excess}[which]
+        total, reverse = preferred + excess, end.reverse - begin.reverse
+        moved = {"preferred": preferred, "excess": excess, "total": total, "reverse": reverse}[which]
         return moved * 8 / span
 
     # --- readings
@@ -228,16 +236,29 @@ class Overflow:
             length = max(TRIAL_S, TRIAL_ROUND_TRIPS * (excess_rtt_ms or 0.0) / 1000)
             self._trial = _Trial(now, now + length, self.rate_bps("total", 0.5))
             self.share = 1.0
-        self._peak_bps = max(self._peak_bps, carried)
+        self._note_peak(carried)
 
     def _may_be_full(self, now: float, carried: float) -> bool:
         """Say whether there is reason to try: more than is known to be enough, or less than a while ago."""
+        if carried <= CROWDED * self._enough_bps and self._is_crowded():
+            return False  # who was slowed down catches up
         if carried * 1.2 < self._peak_bps:
-            return True
+            return not self._is_crowded()
         if carried <= KNOWN_MARGIN * self._enough_bps and now - self._enough_at < ENOUGH_S:
             return False
         lasted = self._steady_since is not None and now - self._steady_since >= LASTS_S
         return self.cap_bps is None or carried >= WORTH * self.cap_bps or lasted
+
+    def _note_peak(self, carried: float) -> None:
+        if carried >= self._peak_bps:
+            self._peak_bps, self._peak_reverse_bps = carried, self.rate_bps("reverse")
+
+    def _is_crowded(self) -> bool:
+        """Say whether the other direction carries so much more than at the peak that acknowledgements wait there.
+
+        Then that is why less arrives, not that the lines are full: a sender slows down as its round trips grow.
+        """
+        return self.rate_bps("reverse") >= max(CROWDED * self._peak_reverse_bps, CROWDED_BPS)
 
     def _end_trial(self, now: float) -> None:
         trial = self._trial
@@ -257,7 +278,8 @@ class Overflow:
             self._enough_bps, self._enough_at = trial.before_bps, now
             self._trial_at = now + self._trial_again_s
             self._trial_again_s = min(2 * self._trial_again_s, TRIAL_AGAIN_MAX_S)
-        self._peak_bps = trial.before_bps
+        self._peak_bps = 0.0
+        self._note_peak(trial.before_bps)
 
     def _is_hopeless(self, trial: _Trial, now: float) -> bool:
         """Say whether nothing at all has come of it by half of the time."""
@@ -300,7 +322,7 @@ class Overflow:
         if self.share == 0.0:
             self._try(now, self.rate_bps("preferred", 0.5), excess_rtt_ms)
         else:
-            self._peak_bps = max(self._peak_bps, self.rate_bps("total", 0.5))
+            self._note_peak(self.rate_bps("total", 0.5))
             self._look_at_little(now, preferred)
         self._leave(now, preferred, cap)
 
@@ -376,7 +398,8 @@ class Overflow:
         self._quiet_since = self._quiet_since if self._quiet_since is not None else now
         if now - self._quiet_since >= LEAVE_S:
             self._set_state("idle")
-            self._peak_bps = preferred
+            self._peak_bps = 0.0
+            self._note_peak(preferred)
 
     def _without_flows(self, now: float) -> None:
         self._trial = self._closing = self._taking = None

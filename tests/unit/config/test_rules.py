@@ -67,7 +67,6 @@ def test_every_descriptor_is_read() -> None:
         ("application: [vidio]", "'vidio' is not allowed; did you mean 'video'?"),
         ("time: [always]", "'always' is not a weekday"),
         ('protocol: [esp], destination_port: ["80"]', "these protocols have no ports: no flow can ever fit"),
-        ("protocol: [udp], domain: [a.example]", "names of servers are known for TCP only"),
         ("source: [10.0.0.0/8], destination: ['2001:db8::/32']", "are of different families"),
         (
             'application: [printing], destination_port: ["80"]',

@@ -1,7 +1,9 @@
 """The kernel's table and the decision function agree on every forwarded flow, whatever the rules and lines are."""
 
 import json
+import re
 import sys
+from collections.abc import Collection
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
 from pathlib import Path
@@ -16,6 +18,7 @@ from hagw.model.flow import WITH_PORTS, FlowKey
 from hagw.model.health import UplinkHealth
 from hagw.model.ids import MARK_MASK, MARK_SHIFT
 from hagw.model.intent import CpeIntent, RuleIntent, TrafficDescriptor, UplinkIntent
+from hagw.plan.named import NamedSets, sets
 from hagw.plan.ranking import usable
 from hagw.plan.steer import steer
 from hagw.policy.decide import Policy
@@ -53,7 +56,36 @@ def test_the_table_and_the_decision_agree(
         packet = replace(flow, dscp=flow.dscp or 0, mac=flow.mac or MACS[0], interface=flow.interface or INTERFACES[0])
         decision = policy.forward(packet)
         wanted = "reject" if decision.path == "blocked" else decision.uplinks[0] if decision.uplinks else "main"
-        assert verdict(chain, packet) == wanted
+        assert verdict(chain, packet, sets_with(rules, packet)) == wanted
+
+
+def sets_with(rules: tuple[RuleIntent, ...], packet: FlowKey) -> set[str]:
+    """Return the sets that the server's address is in when DNS answers have told its names."""
+    known = packet.names if packet.domain_source in ("dns", "given") else ()
+    named = NamedSets(rules)
+    return {each for name in known for each in named.of(name, 6 if ":" in packet.server else 4)}
+
+
+def test_names_that_first_bytes_told_are_not_known_to_the_table() -> None:
+    rules = (RuleIntent("r", 1, TrafficDescriptor(domains=("example.org",)), "block"),)
+    chain = steer(rules, {4: INTENT.uplinks, 6: INTENT.uplinks}, LINES)
+    named = FlowKey("192.168.77.11", 1, "203.0.113.10", 443, 17, domain="example.org", domain_source="sni")
+    assert verdict(chain, named, sets_with(rules, named)) == 1
+    told = replace(named, domain_source="dns")
+    assert verdict(chain, told, sets_with(rules, told)) == "reject"
+
+
+def test_every_set_that_a_rule_looks_into_is_made() -> None:
+    rules = (
+        RuleIntent("a", 1, TrafficDescriptor(domains=("b.org", "a.org")), "block"),
+        RuleIntent("b", 2, TrafficDescriptor(domains=("a.org", "b.org", "a.org"), protocols=(17,)), "block"),
+        RuleIntent("c", 3, TrafficDescriptor(applications=("video",)), "block"),
+    )
+    made = {each["name"] for each in sets(rules)}
+    text = json.dumps(steer(rules, {4: (), 6: ()}, LINES))
+    assert set(re.findall(r"@(named_\w+)", text)) == made
+    assert len(made) == 4  # the first two rules share theirs
+    assert all(len(name) < 32 for name in made)
 
 
 def test_a_port_is_looked_for_only_where_there_is_one() -> None:
@@ -64,12 +96,18 @@ def test_a_port_is_looked_for_only_where_there_is_one() -> None:
     assert verdict(chain, replace(esp, protocol=17)) == "reject"
 
 
-def verdict(chain: list[list[dict[str, Any]]], packet: FlowKey) -> int | str:
-    """Return what the kernel would do: the slot it pins to, "reject", or "main"."""
+def verdict(chain: list[list[dict[str, Any]]], packet: FlowKey, holding: Collection[str] = ()) -> int | str:
+    """Return what the kernel would do: the slot it pins to, "reject", or "main".
+
+    `holding` are the sets that hold the packet's destination.
+    """
     for rule in chain:
         slot: int | None = None
         for expression in rule:
             match expression:
+                case {"match": {"op": "==", "right": str(name)}} if name.startswith("@"):
+                    if name[1:] not in holding:
+                        break
                 case {"match": {"op": "==", "left": left, "right": right}}:
                     if not fits(value(left, packet), right):
                         break

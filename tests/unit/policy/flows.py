@@ -35,7 +35,8 @@ def flows(draw: st.DrawFn) -> FlowKey:
     client = draw(st.sampled_from(CLIENTS))
     server = draw(st.sampled_from([each for each in SERVERS if (":" in each) == (":" in client)]))
     protocol = draw(st.sampled_from(PROTOCOLS))
-    domain = draw(st.none() | st.sampled_from(DOMAINS))
+    names = draw(st.lists(st.sampled_from(DOMAINS), unique=True, max_size=3))
+    source = draw(st.sampled_from(("sni", "dns", "given"))) if names else "none"
     return FlowKey(
         client=client,
         client_port=40_000,
@@ -45,8 +46,9 @@ def flows(draw: st.DrawFn) -> FlowKey:
         dscp=draw(st.none() | st.sampled_from((0, 10, 46))),
         interface=draw(st.none() | st.sampled_from(INTERFACES)),
         mac=draw(st.none() | st.sampled_from(MACS)),
-        domain=domain,
-        domain_source="sni" if domain else "none",
+        domain=names[0] if names else None,
+        domain_source=source,  # type: ignore[arg-type]  # one of these
+        others=tuple(names[1:]) if source == "dns" else (),
     )
 
 

@@ -58,7 +58,19 @@ def test_a_forwarded_flow_has_no_name_and_no_gateway() -> None:
     assert "  + dsl: the flow's line" in text
     assert "  + wifi: taken if the one before it fails" in text
     assert "  - hag: not asked: the flow is not converted" in text
-    assert "The kernel forwards this flow and knows no names: rules that need one do not fit." in text
+    assert "No DNS answer seen on the LAN told a name of this server: rules that need one do not fit." in told(
+        replace(FLOW, protocol=UDP), RULES[:3]
+    )
+
+
+def test_a_forwarded_flow_has_the_names_that_dns_told() -> None:
+    asked = replace(FLOW, protocol=UDP, domain="cdn.example", domain_source="dns", others=("www.example.org",))
+    text = told(asked)
+    assert "192.168.77.11:40000 -> 203.0.113.10:443 udp (cdn.example, by dns, confidence low)" in text
+    assert "  + films (3): matches" in text
+    assert "The kernel forwards this flow: it knows the name only from DNS answers seen on the LAN." in told(
+        replace(asked, domain_source="given")
+    )
 
 
 def test_lines_say_why_they_are_not_used() -> None:

@@ -21,6 +21,8 @@ class Lines:
     now: float = 100.0
     preferred_bytes: float = 0.0
     excess_bytes: float = 0.0
+    reverse: float = 0.2  # acknowledgements, and whatever else goes the other way over DSL
+    reverse_bytes: float = 0.0
     backlog: float = 0.0
     arrived: float = 0.0
     history: list[tuple[float, float, float]] = field(default_factory=list)  # time, Mbit/s over DSL, over LTE
@@ -37,7 +39,8 @@ class Lines:
         self.excess_bytes += over_lte * 1e6 / 8 * TICK_S
         self.now += TICK_S
         self.history.append((self.now, over_dsl + self.others, over_lte))
-        return Reading(self.now, int(self.preferred_bytes), int(self.excess_bytes))
+        self.reverse_bytes += self.reverse * 1e6 / 8 * TICK_S
+        return Reading(self.now, int(self.preferred_bytes), int(self.excess_bytes), int(self.reverse_bytes))
 
     def mean(self, seconds: float) -> tuple[float, float]:
         """Return what the lines carried in the last seconds."""
@@ -68,6 +71,18 @@ def test_what_fits_into_the_preferred_line_stays_there() -> None:
     dsl, lte = bench.run(60.0)
     assert lte < 0.01 * (dsl + lte)
     assert bench.overflow.state == "idle"
+
+
+@pytest.mark.parametrize("upload", [True, False])
+def test_a_download_that_an_upload_slows_down_stays_where_it_is(upload: bool) -> None:
+    bench = Bench(Lines(demand=8.0))
+    bench.run(5.0)
+    bench.lines.reverse = 1.0 if upload else 0.2
+    for dsl in (7.0, 6.0, 5.0, 4.0, 3.0, 3.0, 3.0, 5.0, 9.0, 9.0):  # its acknowledgements wait; then it catches up
+        bench.lines.dsl = dsl
+        bench.run(2.0)
+    _, lte = bench.lines.mean(20.0)
+    assert (lte == 0.0) == upload  # without an upload the line has become slower
 
 
 @pytest.mark.parametrize("spoilt", [1.0, 0.97, 0.93])
