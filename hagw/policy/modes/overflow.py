@@ -250,15 +250,20 @@ class Overflow:
         return self.cap_bps is None or carried >= WORTH * self.cap_bps or lasted
 
     def _note_peak(self, carried: float) -> None:
-        if carried >= self._peak_bps:
-            self._peak_bps, self._peak_reverse_bps = carried, self.rate_bps("reverse")
+        if carried < self._peak_bps or self._is_crowded():
+            return
+        reverse = self.rate_bps("reverse")
+        is_same = carried <= KNOWN_MARGIN * self._peak_bps  # an upload that has just begun has not slowed it down yet
+        self._peak_reverse_bps = min(self._peak_reverse_bps, reverse) if is_same else reverse
+        self._peak_bps = carried
 
     def _is_crowded(self) -> bool:
         """Say whether the other direction carries so much more than at the peak that acknowledgements wait there.
 
         Then that is why less arrives, not that the lines are full: a sender slows down as its round trips grow.
         """
-        return self.rate_bps("reverse") >= max(CROWDED * self._peak_reverse_bps, CROWDED_BPS)
+        is_more = self.rate_bps("reverse") >= max(CROWDED * self._peak_reverse_bps, CROWDED_BPS)
+        return self._peak_bps > 0 and is_more
 
     def _end_trial(self, now: float) -> None:
         trial = self._trial
