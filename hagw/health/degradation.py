@@ -151,8 +151,8 @@ class Degradation:
         if len(self._questions) > _QUESTIONS_MAX:
             self._questions.popitem(last=False)
 
-    def answered(self, question: int, rtt_s: float, floor_s: float) -> None:
-        """Take an answer."""
+    def answered(self, question: int, rtt_s: float, floor_s: float, jitter_s: float = 0.0) -> None:
+        """Take an answer; on an idle line it takes `floor_s` and up to `jitter_s` more."""
         asked_at = self._questions.pop(question, None)
         if asked_at is None:
             self.score = max(0.0, self.score - self._lost.pop(question, 0.0))  # it was only late
@@ -162,7 +162,7 @@ class Degradation:
         self._lost_in_a_row = 0
         self.clean += 1
         self.score = max(0.0, self.score + ANSWERED_WEIGHT)
-        self._queued = rtt_s - floor_s >= max(QUEUED_S, floor_s)
+        self._queued = rtt_s - floor_s >= max(QUEUED_S, floor_s, jitter_s)
         self._fates.append(_Fate(asked_at, self._queued, lost=False))
 
     def passed(self, passage: Passage) -> None:

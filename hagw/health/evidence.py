@@ -228,6 +228,10 @@ class Evidence:
     def _is_sending(self) -> bool:
         return sum(packets for _, packets in self._sends) >= _SENDING_PACKETS
 
+    def jitter_s(self, floor_s: float) -> float:
+        """Return how much longer than `floor_s` an answer may take that waited in no queue."""
+        return max(0.0, self._quiet_trip.longest_s(floor_s) - floor_s)
+
     def questions_wanted(self) -> int:
         """Return how many questions have to stay unanswered before the line's ordinary loss cannot explain it."""
         return self._calm_loss.questions_to_be_sure()

@@ -125,7 +125,8 @@ class Liveness:
         # The first one also waited for neighbour discovery: take another for the round trip.
         self._ask_soon = self.round_trip.smoothed_s is None
         asked_at = self.evidence.answered(question, rtt_s, now)
-        self.degradation.answered(question, rtt_s, self.round_trip.floor_s or rtt_s)
+        floor_s = self.round_trip.floor_s or rtt_s
+        self.degradation.answered(question, rtt_s, floor_s, self.evidence.jitter_s(floor_s))
         self.portal = None
         self._resolved(lost=False)
         match self.state:

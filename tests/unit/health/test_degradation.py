@@ -14,8 +14,9 @@ PATIENCE_S = 0.3
 class Line:
     """A line that moves bytes and is asked, turn by turn of 50 ms."""
 
-    def __init__(self) -> None:
+    def __init__(self, jitter_s: float = 0.0) -> None:
         self.now = 100.0
+        self.jitter_s = jitter_s
         self.degradation = Degradation()
         self._questions = itertools.count()
 
@@ -30,7 +31,7 @@ class Line:
         question = next(self._questions)
         self.degradation.asked(question, self.now)
         if rtt_s is not None:
-            self.degradation.answered(question, rtt_s, FLOOR_S)
+            self.degradation.answered(question, rtt_s, FLOOR_S, self.jitter_s)
         self.degradation.expire(PATIENCE_S, self.now)
         return question
 
@@ -169,6 +170,16 @@ def test_a_transfer_that_ends_is_no_collapse() -> None:
     for _ in range(40):
         line.run(0.05, down_bps=0.5e6, up_bps=0.02e6, rtt_s=0.03)
         assert line.accusation() is None
+
+
+def test_answers_that_jitter_holds_up_when_an_upload_ends_are_no_collapse() -> None:
+    line = Line(jitter_s=0.13)
+    line.run(3.0, up_bps=10e6, down_bps=0.3e6, rtt_s=0.2)
+    for _ in range(40):
+        line.run(0.05, up_bps=0.05e6, down_bps=0.001e6, rtt_s=0.12)
+        assert line.accusation() is None
+    line.run(1.0, up_bps=0.05e6, down_bps=0.001e6, rtt_s=0.16)  # more than jitter explains
+    assert (line.accusation() or "").startswith("collapsed: ")
 
 
 def test_a_full_upload_after_a_download_is_no_collapse() -> None:
