@@ -68,6 +68,13 @@ def test_a_kernel_that_tells_nothing_of_subflows_is_a_problem() -> None:
     assert severities(replace(WELL, kernel=replace(KERNEL, lacks=lacks)))["kernel.subflow-figures"] == "problem"
 
 
+def test_packet_schedulers_and_path_managers_on_offer_are_listed() -> None:
+    offered = replace(WELL, kernel=replace(KERNEL, schedulers=("default", "burst")))
+    said = {finding.id: (finding.severity, finding.found) for finding in judge(offered)}
+    assert said["kernel.schedulers"] == ("ok", "packet schedulers: default, burst")
+    assert said["kernel.path-managers"] == ("ok", "path managers: kernel, userspace")
+
+
 SCENES: dict[str, tuple[Evidence, str, str]] = {
     "kernel not tried": (replace(WELL, kernel=Kernel("6.1.0", why_not_tried="denied")), "kernel", "note"),
     "scheduler not offered": (replace(WELL, wanted=("mptcp.scheduler: no",)), "kernel.wanted", "problem"),
