@@ -266,6 +266,7 @@ class LimitsSection(Section):
     warm_idle: Duration = _LIMITS.warm_idle_s
     first_bytes: Duration = _LIMITS.first_bytes_s
     pending_per_customer: int = Field(default=_LIMITS.pending_per_customer, ge=1, le=1_000_000)
+    warm_per_customer: int = Field(default=_LIMITS.warm_per_customer, ge=1, le=1_000_000)
 
     def to_intent(self) -> FlowLimits:
         """Return the trusted value."""
@@ -278,6 +279,7 @@ class LimitsSection(Section):
             warm_idle_s=self.warm_idle,
             first_bytes_s=self.first_bytes,
             pending_per_customer=self.pending_per_customer,
+            warm_per_customer=self.warm_per_customer,
         )
 
 

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 EARLY_MAX_BYTES: Final = 64 * 1024
 BULK_BYTES: Final = 16 * 1024  # in one look; less is no bulk
 LINGER_S: Final = 2.0
+RETRY_S: Final = 1
 DRAIN_RETRY_S: Final = 30  # for as long a customer leaves us alone, then asks again
 KEEPALIVE: Final = ((socket.TCP_KEEPIDLE, 300), (socket.TCP_KEEPINTVL, 30), (socket.TCP_KEEPCNT, 4))
 ICMP_NET_UNREACHABLE: Final = 0
@@ -51,8 +52,9 @@ class ConverterSession:
     """One accepted connection; watches it from the start."""
 
     __slots__ = (
-        "_accounted", "_counted", "_dials", "_early", "_eof", "_idle_since", "_machine", "_moved", "_queue", "_relay",
-        "_reply_bytes", "_seen", "_server", "_started", "_timer", "_why", "_worker", "client", "customer",
+        "_accounted", "_counted", "_dials", "_early", "_eof", "_idle_since", "_is_warm", "_machine", "_moved",
+        "_queue", "_relay", "_reply_bytes", "_seen", "_server", "_started", "_timer", "_why", "_worker", "client",
+        "customer",
         "customer_flow", "id", "peer", "state",
     )  # fmt: skip
 
@@ -64,6 +66,7 @@ class ConverterSession:
         self.state: State = "reading"
         self.customer: Customer | None = None
         self.customer_flow = False
+        self._is_warm = False
         self._machine: ConverterMachine | None = ConverterMachine(requires_cookie=True)
         self._dials: list[socket.socket] = []
         self._early = bytearray()
@@ -79,7 +82,7 @@ class ConverterSession:
         self._accounted = (0, 0)
         self._seen = 0
         self._why = ""
-        worker.strangers[session_id] = self
+        worker.strangers.add(self, peer[0])
         abort(client)  # if this process dies: an end in order would let a request just under way be acknowledged
         worker.loop.add(client.fileno(), EPOLLIN, self._on_client)
         self._timer: Timer | None = worker.loop.call_in(worker.limits.message_s, self._too_slow)
@@ -146,7 +149,14 @@ class ConverterSession:
             worker.turned_away(self.peer[0], "not-authorised", "cookie not valid")
             self._refuse(machine, ErrorCode.NOT_AUTHORIZED, b"", "cookie not valid")
             return
-        worker.strangers.pop(self.id)
+        worker.strangers.drop(self.id)
+        if self.customer.warm >= worker.limits.warm_per_customer:
+            reason = "its limit of warm connections is reached"
+            worker.turned_away(self.peer[0], "crowded", reason)
+            self._refuse(machine, ErrorCode.RESOURCE_EXCEEDED, error_value.retry(RETRY_S), reason)
+            return
+        self.customer.warm += 1
+        self._is_warm = True
         self._set_timer(worker.limits.warm_idle_s, self._too_slow)
         if worker.draining:
             self.dismiss("draining")
@@ -177,6 +187,7 @@ class ConverterSession:
         self._why = why
         self._leave_phase()
         self.state = "lingering"
+        self._worker.lingering += 1
         end_in_order(self.client)
         try:
             self.client.send(reply)
@@ -211,6 +222,7 @@ class ConverterSession:
             worker.turned_away(self.peer[0], "crowded", hindrance.reason)
             self._refuse(machine, ErrorCode.RESOURCE_EXCEEDED, error_value.retry(hindrance.retry_s), hindrance.reason)
             return
+        self._cool()
         self.customer_flow = True
         worker.customers.use(self.customer.name, 0, 0, 1)
         worker.counts["flows_total"] += 1
@@ -326,18 +338,26 @@ class ConverterSession:
     def _close(self) -> None:
         self._leave_phase()
         self._stop_timer()
+        self._worker.lingering -= self.state == "lingering"
         self.state = "closed"
         self._worker.loop.close(self.client)
         self._worker.ended(self)
 
     def _leave_phase(self) -> None:
         """Give back what reading or dialing holds of the worker."""
-        self._worker.strangers.pop(self.id, None)
+        self._worker.strangers.drop(self.id)
+        self._cool()
         self._settle_pending()
         for sock in self._dials:
             abort(sock)
             self._worker.loop.close(sock)
         self._dials.clear()
+
+    def _cool(self) -> None:
+        """It waits for its request no more."""
+        if self._is_warm and self.customer is not None:
+            self._is_warm = False
+            self.customer.warm -= 1
 
     def _settle_pending(self) -> None:
         if self.state == "dialing" and self.customer is not None:

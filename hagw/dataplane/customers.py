@@ -39,7 +39,7 @@ class Customer:
 
     __slots__ = (
         "_refilled_at", "_share", "_tokens", "down", "elsewhere", "flows", "keys", "name", "pending", "rules",
-        "sources", "up", "view",
+        "sources", "up", "view", "warm",
     )  # fmt: skip
 
     def __init__(self, name: str, loop: Loop) -> None:
@@ -51,6 +51,7 @@ class Customer:
         self.rules = DestinationRules((), (), frozenset())
         self.pending = 0
         self.flows = 0
+        self.warm = 0
         self.elsewhere = 0
         self._share = 1.0
         self._tokens = -1.0  # not filled yet
@@ -123,6 +124,9 @@ class Customers:
             customer = before.get(tag) or Customer(view.name, self._loop)
             customer.take(view, snapshot, own)
             self._by_tag[tag] = customer
+
+    def __len__(self) -> int:
+        return len(self._by_tag)
 
     def knows(self, customer: Customer) -> bool:
         """Say whether it still is one."""

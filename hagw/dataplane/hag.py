@@ -10,7 +10,7 @@ from ipaddress import ip_network
 from typing import Any, Final
 
 from hagw.dataplane.conversion import BadPeer, ConverterSession
-from hagw.dataplane.customers import Customer, Customers, Hindrance, Reading
+from hagw.dataplane.customers import RETRY_S, Customer, Customers, Hindrance, Reading
 from hagw.dataplane.flows import ClosedFlows
 from hagw.dataplane.journal import Log
 from hagw.dataplane.loop import ACCEPT_PAUSE_S, EPOLLIN, Loop
@@ -18,6 +18,7 @@ from hagw.dataplane.mptcp_socket import IPPROTO_MPTCP, SubflowReader, tune, wide
 from hagw.dataplane.notices import Notices
 from hagw.dataplane.relay import BUFFER_BYTES, abort
 from hagw.dataplane.servers import ServerMemory
+from hagw.dataplane.strangers import Strangers, source_of
 from hagw.dataplane.synack import SynAcks
 from hagw.model.intent import FlowLimits
 from hagw.model.snapshot import HagSnapshot
@@ -31,7 +32,8 @@ BACKLOG: Final = 4096
 DATAGRAMS_AN_EVENT: Final = 64
 TICK_S: Final = 0.2
 SWEEP_S: Final = 5.0
-STRANGERS_MAX: Final = 2_000
+LINGERING_MAX: Final = 1_000  # told why they are refused, until they close; more are reset
+CUSTOMERS_SHARE: Final = 0.5  # of `limits.flows_max` for one customer at most, where there are others
 ERRORS_A_SECOND: Final = 50
 SHORT_S: Final = 3.0
 FULL_SHARE: Final = 0.95
@@ -56,9 +58,11 @@ class HagWorker:
         self.closed = ClosedFlows()
         self.sessions: dict[int, ConverterSession] = {}
         self.pending: dict[str, int] = {}
-        self.strangers: dict[int, ConverterSession] = {}  # who has shown no cookie yet, oldest first
+        self.strangers: Strangers[ConverterSession] = Strangers()
+        self.lingering = 0
         self.counts = {
             "flows_total": 0, "direct_total": 0, "reset_total": 0, "accept_errors": 0, "refused": 0, "malformed": 0,
+            "not_authorised": 0, "slow": 0, "crowded": 0, "shut_out": 0,
         }  # fmt: skip
         self.bytes_down = 0
         self.bytes_up = 0
@@ -142,6 +146,8 @@ class HagWorker:
             "warm": sum(not session.customer_flow for session in self.sessions.values()),
             "bytes_down": self.bytes_down + sum(down for down, _ in live),
             "bytes_up": self.bytes_up + sum(up for _, up in live),
+            "strangers": len(self.strangers),
+            "pending": sum(self.pending.values()),
             "pool": {},
             "listening": bool(self._listeners),
         }
@@ -186,12 +192,17 @@ class HagWorker:
         if second != self._errors_second:
             self._errors_second = second
             self._errors.clear()
+        source = source_of(source)
         count = self._errors.get(source, 0) + 1
         self._errors[source] = count
-        return count <= ERRORS_A_SECOND
+        return count <= ERRORS_A_SECOND and self.lingering < LINGERING_MAX
 
     def turned_away(self, source: str, kind: BadPeer, reason: str) -> None:
         """Have the log tell, sooner or later, of a peer that broke the protocol, has no right, or is too many."""
+        if kind != "malformed":  # those are counted where they are found
+            self.counts[kind.replace("-", "_")] += 1
+        if kind != "crowded":
+            self.strangers.failed(source, self.loop.now)
         self._bad_peers.note(source, kind, reason, self.loop.now)
 
     def ended_idle(self, source: str, reason: str) -> None:
@@ -201,9 +212,16 @@ class HagWorker:
     def admit(self, customer: Customer) -> Hindrance | None:
         """Count a new connection of a customer, to be opened; return why not, if so."""
         found = customer.hindrance(self.loop.now, self.limits.pending_per_customer)
+        if found is None and self._holds_too_much(customer):
+            customer.flows -= 1
+            customer.pending -= 1
+            found = Hindrance("it has its share of this gateway's connections", RETRY_S)
         if found is None:
             self.pending[customer.name] = customer.pending
         return found
+
+    def _holds_too_much(self, customer: Customer) -> bool:
+        return customer.flows > CUSTOMERS_SHARE * self.limits.flows_max and len(self.customers) > 1
 
     def settled(self, customer: Customer) -> None:
         """A pending server connection came to its end, one way or the other."""
@@ -275,9 +293,14 @@ class HagWorker:
                 abort(client)
                 client.close()
                 continue
-            if len(self.strangers) >= STRANGERS_MAX:
+            if self.strangers.is_shut(peer[0], self.loop.now):
+                self.counts["shut_out"] += 1
+                abort(client)
+                client.close()
+                continue
+            silent = self.strangers.surplus(peer[0])
+            if silent is not None:
                 self.counts["accept_errors"] += 1
-                silent = next(iter(self.strangers.values()))
                 self.turned_away(silent.peer[0], "crowded", "made room for a newcomer")
                 silent.give_up("made room for a newcomer")
             client.setblocking(False)

@@ -25,7 +25,7 @@ _TCP_HEADER_MAX: Final = 60
 _HEAD_BYTES: Final = 60 + _TCP_HEADER_MAX  # an IPv4 header with options before it
 _BUFFER_BYTES: Final = 4 * 1024 * 1024  # thousands of segments between two looks
 _KEPT_MAX: Final = 4096
-_A_LOOK: Final = 4096
+_A_LOOK: Final = 512  # 1.5 ms: anybody can send SYN+ACKs, and each connection looks
 
 # Classic BPF (linux/filter.h): the TCP flags of the segment, SYN and ACK both set. The IPv4 copy begins with the IP
 # header, whose length the second program looks up; the IPv6 copy with the TCP header.

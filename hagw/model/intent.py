@@ -194,6 +194,7 @@ class FlowLimits:
     message_s: float = 5.0  # a stranger's unfinished Convert message
     warm_idle_s: float = 1_800.0  # an authenticated one waiting for its Connect
     pending_per_customer: int = 512
+    warm_per_customer: int = 512
     first_bytes_s: float = 0.01  # wait for a client's first bytes where a rule needs the server's name
 
 

@@ -26,9 +26,10 @@ from hagw.convert.tlv import (
     Tlv,
     decode_options,
 )
-from hagw.dataplane.hag import STRANGERS_MAX, HagWorker
+from hagw.dataplane.hag import ERRORS_A_SECOND, HagWorker
 from hagw.dataplane.loop import Loop
 from hagw.dataplane.mptcp_socket import IPPROTO_MPTCP
+from hagw.dataplane.strangers import FAILURES_BURST, FROM_A_SOURCE_MAX
 from hagw.lab import netns
 from hagw.model.intent import FlowLimits
 from hagw.model.snapshot import CustomerView, HagSnapshot
@@ -470,18 +471,67 @@ def test_an_idle_warm_connection_ends_in_time(rig: Rig) -> None:
 def test_strangers_do_not_keep_customers_out(rig: Rig) -> None:
     """More half-open connections than are allowed: the oldest stranger goes, whoever comes is heard."""
     strangers = []
-    for _ in range(STRANGERS_MAX + 50):
+    for _ in range(FROM_A_SOURCE_MAX + 50):
         strangers.append(rig.client())
         rig.loop.turn(0.0)
-    assert len(rig.worker.strangers) <= STRANGERS_MAX
+    assert len(rig.worker.strangers) <= FROM_A_SOURCE_MAX
     server = rig.server()
     rig.ask(connect_to(server) + b"customer")
     accepted = server.accept(rig.loop)
     until(rig.loop, lambda: accepted.has(b"customer"))
-    assert len(rig.worker.strangers) <= STRANGERS_MAX
+    assert len(rig.worker.strangers) <= FROM_A_SOURCE_MAX
     for stranger in strangers:
         stranger.reset()
     until(rig.loop, lambda: not rig.worker.strangers)
+
+
+def test_who_guesses_cookies_is_shut_out_at_last_and_counted(rig: Rig) -> None:
+    """Every guess was answered or reset; nothing of them is left, and another address is heard at once."""
+    for _ in range(int(FAILURES_BURST) + 50):
+        rig.ask(message(mint(key=bytes(32)), Info()))
+        rig.loop.turn(0.0)
+    until(rig.loop, lambda: rig.worker.stats()["shut_out"] > 0)
+    stats = rig.worker.stats()
+    assert stats["not_authorised"] >= FAILURES_BURST
+    assert rig.worker.lingering <= ERRORS_A_SECOND * 5
+    server = rig.server()
+    with socket.socket() as sock:
+        sock.bind((SERVER, 0))
+        sock.connect((HAG, PORT))
+        sock.send(connect_to(server) + b"customer")
+        accepted = server.accept(rig.loop)
+        until(rig.loop, lambda: accepted.has(b"customer"))
+
+
+def test_a_customers_warm_connections_are_limited_and_nobody_elses(rig: Rig) -> None:
+    rig.limit(warm_per_customer=2)
+    front = encode_header(HEADER_SIZE + 32 + 20)
+    kept = [rig.ask(front + mint().encode()) for _ in range(2)]
+    until(rig.loop, lambda: rig.worker.stats()["warm"] == 2)
+    assert rig.error(rig.ask(front + mint().encode())).code == ErrorCode.RESOURCE_EXCEEDED
+    server = rig.server()
+    kept[0].send_all(rig.loop, Connect(server.port, ip_address(SERVER)).encode())
+    server.accept(rig.loop)
+    until(rig.loop, lambda: rig.worker.stats()["flows_active"] == 1)
+    again = rig.ask(front + mint().encode())
+    kept[1].reset()
+    turn_for(rig.loop, 0.05)
+    assert not again.received
+    third = rig.ask(front + mint().encode())
+    turn_for(rig.loop, 0.05)
+    assert not third.received
+
+
+def test_one_customer_does_not_take_the_whole_gateway(rig: Rig) -> None:
+    rig.limit(flows_max=6)
+    server = rig.server()
+    for _ in range(3):
+        rig.ask(connect_to(server))
+        server.accept(rig.loop)
+    assert rig.error(rig.ask(connect_to(server))).code == ErrorCode.RESOURCE_EXCEEDED
+    rig.worker.apply(replace(rig.worker.snapshot or SNAPSHOT, customers=SNAPSHOT.customers[:1]))
+    rig.ask(connect_to(server))  # now there is nobody else
+    server.accept(rig.loop)
 
 
 def test_a_gateway_without_descriptors_answers_when_it_has_some_again(rig: Rig) -> None:
