@@ -249,4 +249,5 @@ def _hag(file: HagFile) -> HagIntent:
         mptcp_scheduler=file.mptcp.scheduler,
         limits=file.limits.to_intent(),
         registry_url=file.registry.url or "",
+        egress=file.egress.to_intent(),
     )

@@ -33,6 +33,7 @@ from hagw.model.intent import (
     AllowIntent,
     CapPeriod,
     DataCapIntent,
+    EgressIntent,
     FirewallIntent,
     FirewallProtocol,
     FlowLimits,
@@ -61,6 +62,7 @@ Scheduler = Annotated[
 _POOL = PoolIntent()
 _LIMITS = FlowLimits()
 _PORTAL = PortalIntent()
+_EGRESS = EgressIntent()
 _CAP = DataCapIntent("", ())
 
 
@@ -343,6 +345,17 @@ class RegistrySection(Section):
     )
 
 
+class EgressSection(Section):
+    """External addresses that customers share."""
+
+    addresses: tuple[Address, ...] = Field(default=(), max_length=256, description="own addresses towards servers")
+    ports_per_customer: int = Field(default=_EGRESS.ports_per_customer, ge=16, le=32_256)
+
+    def to_intent(self) -> EgressIntent:
+        """Return the trusted value."""
+        return EgressIntent(tuple(dict.fromkeys(self.addresses)), self.ports_per_customer)
+
+
 class HagFile(Section):
     """A file of `role: hag`."""
 
@@ -352,6 +365,7 @@ class HagFile(Section):
     customers: tuple[CustomerSection, ...] = Field(default=(), description="who may use it, beside the registry's")
     registry: RegistrySection = RegistrySection()
     destinations: DestinationsSection = DestinationsSection()
+    egress: EgressSection = EgressSection()
     workers: Workers = 0
     congestion_control: CongestionControl = None
     mptcp: MptcpSection = MptcpSection()

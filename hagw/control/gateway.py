@@ -15,11 +15,12 @@ import structlog
 from hagw.control.arrivals import Arrivals
 from hagw.control.condition import Condition
 from hagw.control.drain import DrainMark
+from hagw.control.egress import EgressBook
 from hagw.control.explaining import explanation
 from hagw.control.gate import Gate
 from hagw.control.lan_trial import is_open
 from hagw.control.lines import Lines
-from hagw.control.places import runtime_dir
+from hagw.control.places import runtime_dir, state_dir
 from hagw.control.ports import HealthPort, Interception, KernelPort, Preview
 from hagw.control.snapshots import UNKNOWN_GATEWAY, cpe_snapshot, decides_alike, hag_snapshot
 from hagw.control.standing import Standing
@@ -80,6 +81,7 @@ class Gateway:
         self._kernel = kernel
         self._health = health
         self._drain_mark = DrainMark(runtime_dir() / "draining")
+        self._egress = EgressBook(state_dir())
         self._trigger = asyncio.Event()
         self._gate = Gate()
         self.lines = Lines()
@@ -435,7 +437,9 @@ class Gateway:
                 self._blocked,
             )
         draining, workers = self._drain_mark.is_set(), len(self._seats(self._intent))
-        return hag_snapshot(self._intent, self._facts, self._registered, workers, draining=draining)
+        names = tuple({each.name: None for each in (*self._intent.customers, *self._registered)})
+        blocks = self._egress.of(names, self._intent.egress)
+        return hag_snapshot(self._intent, self._facts, self._registered, workers, draining=draining, egress=blocks)
 
     def _publish(self, *, is_new: bool = False) -> None:
         """Give the workers a new snapshot if it decides otherwise, or if its measurements grew stale."""

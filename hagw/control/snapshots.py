@@ -8,7 +8,17 @@ from hagw.control.ports import GatewayHealths, UplinkHealths
 from hagw.model.facts import Facts, UplinkFacts
 from hagw.model.health import GatewayHealth, MptcpHealth, UplinkHealth
 from hagw.model.intent import CpeIntent, CustomerIntent, GatewayIntent, HagIntent, UplinkIntent
-from hagw.model.snapshot import CpeSnapshot, CustomerView, GatewayView, HagSnapshot, LearnedView, Snapshot, UplinkView
+from hagw.model.snapshot import (
+    CpeSnapshot,
+    CustomerView,
+    EgressView,
+    GatewayView,
+    HagSnapshot,
+    LearnedView,
+    Snapshot,
+    UplinkView,
+)
+from hagw.policy.egress import Block
 from hagw.policy.schedule import asleep
 
 NO_INTERFACE = UplinkFacts(name="", ifindex=None)
@@ -54,6 +64,7 @@ def hag_snapshot(
     workers: int = 1,
     *,
     draining: bool = False,
+    egress: Mapping[str, tuple[Block, ...]] = MappingProxyType({}),
 ) -> HagSnapshot:
     """Return what HAG workers need to know, as generation 0.
 
@@ -66,7 +77,9 @@ def hag_snapshot(
         listen=tuple(str(a) for a in intent.listen),
         port=intent.port,
         probe_port=intent.probe_port,
-        customers=tuple(_customer(customer, accounted=customer.name not in configured) for customer in known),
+        customers=tuple(
+            _customer(each, egress.get(each.name, ()), accounted=each.name not in configured) for each in known
+        ),
         allow=tuple(str(p) for p in intent.destinations.allow),
         deny=tuple(str(p) for p in intent.destinations.deny),
         own_addresses=tuple(str(a) for a in facts.own_addresses),
@@ -77,10 +90,11 @@ def hag_snapshot(
         ipv6_egress=facts.ipv6_egress,
         workers=workers,
         draining=draining,
+        egress_families=tuple(sorted({address.version for address in intent.egress.addresses})),
     )
 
 
-def _customer(customer: CustomerIntent, *, accounted: bool) -> CustomerView:
+def _customer(customer: CustomerIntent, egress: tuple[Block, ...], *, accounted: bool) -> CustomerView:
     return CustomerView(
         name=customer.name,
         key=customer.key.hex(),
@@ -91,6 +105,7 @@ def _customer(customer: CustomerIntent, *, accounted: bool) -> CustomerView:
         limits=customer.limits,
         blocked=customer.blocked,
         accounted=accounted,
+        egress=tuple(EgressView(str(block.address), block.first, block.last) for block in egress),
     )
 
 

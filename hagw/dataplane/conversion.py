@@ -236,23 +236,50 @@ class ConverterSession:
         self._dial(multipath)
 
     def _dial(self, multipath: bool) -> None:
-        family = socket.AF_INET6 if ":" in self._server[0] else socket.AF_INET
-        try:
+        assert self.customer is not None
+        version = 6 if ":" in self._server[0] else 4
+        family = socket.AF_INET6 if version == 6 else socket.AF_INET
+        way = self.customer.exits.get(version)
+
+        def make() -> socket.socket:
             if multipath:
-                sock = open_stream(family, self._worker.congestion_control)
-            else:
-                sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        except OSError as why:
-            self._unreachable(why.errno or errno.EMFILE)
+                return open_stream(family, self._worker.congestion_control)
+            plain = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return plain
+
+        if way is None and version in self._worker.egress_families:
+            self._lacks_ports("no port block is left for it")
             return
-        code = sock.connect_ex(self._server)
+        try:
+            if way is None:
+                sock = make()
+                code = sock.connect_ex(self._server)
+            else:
+                sock, code = way.connect(make, self._server)
+        except OSError as why:
+            if why.errno == errno.EADDRNOTAVAIL and way is not None:
+                self._lacks_ports(f"{way.view.address} is no address of this gateway")
+            else:
+                self._unreachable(why.errno or errno.EMFILE)
+            return
         if code not in (0, errno.EINPROGRESS):
             sock.close()
-            self._unreachable(code)
+            if code == errno.EADDRNOTAVAIL and way is not None:
+                self._lacks_ports("all ports of its block are used")
+            else:
+                self._unreachable(code)
             return
         self._dials.append(sock)
         self._worker.loop.add(sock.fileno(), EPOLLOUT, lambda _mask: self._on_dialed(sock, multipath))
+
+    def _lacks_ports(self, why: str) -> None:
+        """Nobody but this customer is concerned."""
+        if not self._dials:  # else another attempt is under way
+            machine = self._machine
+            assert machine is not None
+            self._worker.turned_away(self.peer[0], "crowded", why)
+            self._refuse(machine, ErrorCode.RESOURCE_EXCEEDED, error_value.retry(RETRY_S), why)
 
     def _on_race(self) -> None:
         """The MPTCP SYN is unanswered: try a plain one beside it, whichever comes first."""

@@ -8,6 +8,7 @@ from ipaddress import ip_address, ip_network
 from typing import Any, Final
 
 from hagw.convert import cookie
+from hagw.dataplane.egress import Exit
 from hagw.dataplane.loop import Loop
 from hagw.dataplane.meter import Meter
 from hagw.model.intent import CustomerLimits, IPAddress, IPNetwork
@@ -38,7 +39,7 @@ class Customer:
     """
 
     __slots__ = (
-        "_refilled_at", "_share", "_tokens", "down", "elsewhere", "flows", "keys", "name", "pending", "rules",
+        "_refilled_at", "_share", "_tokens", "down", "elsewhere", "exits", "flows", "keys", "name", "pending", "rules",
         "sources", "up", "view", "warm",
     )  # fmt: skip
 
@@ -47,6 +48,7 @@ class Customer:
         self.down, self.up = Meter(loop), Meter(loop)
         self.view = NOBODY
         self.keys: tuple[bytes, ...] = ()
+        self.exits: dict[int, Exit] = {}
         self.sources: tuple[IPNetwork, ...] = ()
         self.rules = DestinationRules((), (), frozenset())
         self.pending = 0
@@ -60,6 +62,12 @@ class Customer:
     def take(self, view: CustomerView, snapshot: HagSnapshot, own: frozenset[IPAddress]) -> None:
         """Work by another view, and by the gateway's own destinations."""
         self.view = view
+        before = self.exits
+        self.exits = {}
+        for block in view.egress:
+            version = 6 if ":" in block.address else 4
+            kept = before.get(version)
+            self.exits[version] = kept if kept is not None and kept.view == block else Exit(block)
         self.keys = tuple(bytes.fromhex(key) for key in (view.key, view.old_key) if key)
         self.sources = _networks(view.sources)
         self._share = 1.0 / snapshot.workers

@@ -174,6 +174,11 @@ class HagWorker:
         return self.snapshot.congestion_control if self.snapshot is not None else "cubic"
 
     @property
+    def egress_families(self) -> tuple[int, ...]:
+        """In which families customers leave from blocks of ports."""
+        return () if self.snapshot is None else self.snapshot.egress_families
+
+    @property
     def draining(self) -> bool:
         """Whether new flows are to go through another gateway."""
         return self.snapshot is not None and self.snapshot.draining

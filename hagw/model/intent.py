@@ -258,6 +258,14 @@ class DestinationPolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class EgressIntent:
+    """External addresses that customers share; none = as the system routes. Each customer has a block of ports."""
+
+    addresses: tuple[IPAddress, ...] = ()
+    ports_per_customer: int = 1_024
+
+
+@dataclass(frozen=True, slots=True)
 class HagIntent:
     """Configuration of `role: hag`."""
 
@@ -272,6 +280,7 @@ class HagIntent:
     mptcp_scheduler: str | None = None
     limits: FlowLimits = FlowLimits()
     registry_url: str = ""  # "" = a SQLite file in the state directory
+    egress: EgressIntent = EgressIntent()
 
 
 Intent = CpeIntent | HagIntent

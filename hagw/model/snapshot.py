@@ -109,6 +109,15 @@ class CpeSnapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class EgressView:
+    """Where a customer's connections leave from: an own address, and its ports of it, both ends included."""
+
+    address: str
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
 class CustomerView:
     """A customer as a HAG worker knows it; keys are hex ("" = none), prefixes text."""
 
@@ -121,6 +130,7 @@ class CustomerView:
     limits: CustomerLimits = field(default_factory=CustomerLimits)
     blocked: str = ""
     accounted: bool = False  # what it uses is kept by the registry
+    egress: tuple[EgressView, ...] = ()  # one a family
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +152,7 @@ class HagSnapshot:
     ipv6_egress: bool
     workers: int = 1  # that share a customer's limits
     draining: bool = False
+    egress_families: tuple[int, ...] = ()  # in which customers leave from blocks, and nobody from elsewhere
 
 
 Snapshot = CpeSnapshot | HagSnapshot
@@ -193,7 +204,8 @@ def _build(kind: type[Any], document: dict[str, Any]) -> Any:
 
 def _customer(document: dict[str, Any]) -> CustomerView:
     limits = _build(CustomerLimits, document.get("limits", {}))
-    customer: CustomerView = _build(CustomerView, {**document, "limits": limits})
+    egress = tuple(_build(EgressView, block) for block in document.get("egress", ()))
+    customer: CustomerView = _build(CustomerView, {**document, "limits": limits, "egress": egress})
     return customer
 
 

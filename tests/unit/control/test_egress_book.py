@@ -1,0 +1,65 @@
+"""Blocks of ports on the disk: the same after a restart, their changes in a log that does not grow for ever."""
+
+import json
+from ipaddress import ip_address
+from pathlib import Path
+
+import pytest
+
+from hagw.control import egress as module
+from hagw.control.egress import EgressBook
+from hagw.model.intent import EgressIntent
+
+EGRESS = EgressIntent((ip_address("203.0.113.5"), ip_address("203.0.113.6")), 16)
+NAMES = ("home", "office")
+
+
+def entries(directory: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in (directory / "egress.log").read_text().splitlines()]
+
+
+def test_blocks_outlast_the_daemon_and_their_changes_are_logged(tmp_path: Path) -> None:
+    first = EgressBook(tmp_path).of(NAMES, EGRESS)
+    second = EgressBook(tmp_path)
+    assert second.of(("newcomer", *NAMES), EGRESS) == {
+        **first,
+        "newcomer": second.of(("newcomer", *NAMES), EGRESS)["newcomer"],
+    }
+    assert set(second.of(("home",), EGRESS)) == {"home"}
+    assert [(e["action"], e["customer"]) for e in entries(tmp_path)] == [
+        ("assigned", "home"),
+        ("assigned", "office"),
+        ("assigned", "newcomer"),
+        ("released", "newcomer"),
+        ("released", "office"),
+    ]
+    assert all(e["last"] == e["first"] + 15 for e in entries(tmp_path))
+
+
+def test_where_nothing_is_configured_nothing_is_written(tmp_path: Path) -> None:
+    assert EgressBook(tmp_path).of(NAMES, EgressIntent()) == {}
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_damaged_file_costs_the_assignments_and_nothing_else(tmp_path: Path) -> None:
+    EgressBook(tmp_path).of(NAMES, EGRESS)
+    (tmp_path / "egress.json").write_text('{"customers": {"home": [["nonsense", 1]]}}')
+    assert set(EgressBook(tmp_path).of(NAMES, EGRESS)) == set(NAMES)
+
+
+def test_the_log_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LOG_MAX_BYTES", 2_000)
+    book = EgressBook(tmp_path)
+    for turn in range(40):
+        book.of((f"cpe-{turn}",), EGRESS)
+    sizes = {file.name: file.stat().st_size for file in tmp_path.glob("egress.log*")}
+    assert set(sizes) == {"egress.log", "egress.log.1"}
+    assert all(size <= 2_000 for size in sizes.values())
+    assert entries(tmp_path)[-1]["customer"] == "cpe-39"
+
+
+def test_who_finds_no_room_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    few = EgressIntent(EGRESS.addresses[:1], 32_256)
+    found = EgressBook(tmp_path).of(("a", "b", "c"), few)
+    assert set(found) == {"a", "b"}
+    assert "no port block left" in capsys.readouterr().out
