@@ -252,12 +252,15 @@ class Degradation:
 
     def _lossy_ways(self, share: float, now: float) -> list[str]:
         """Return the directions that carry data, not only acknowledgements, and have this much evidence of loss."""
+        lossy = [name for name, way in self._ways.items() if way.score >= share * _WAY_SCORE]
+        if not lossy:
+            return lossy
         bps = {"up": self._up.now_bps(now), "down": self._down.now_bps(now)}
         least_bps = _DATA * max(bps.values())
-        return [n for n, way in self._ways.items() if way.score >= share * _WAY_SCORE and bps[n] >= least_bps]
+        return [name for name in lossy if bps[name] >= least_bps]
 
     def _lost_lately(self) -> int:
-        return sum(fate.lost for fate in self._fates)
+        return sum([fate.lost for fate in self._fates])
 
     def _is_queueing(self, now: float) -> bool:
         """Say whether every echo of late waited in a queue or was lost."""

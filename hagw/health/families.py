@@ -129,8 +129,10 @@ class Families:
     def _is_overtaken(self, way: _Way, other: _Way, wanted: int, now: float) -> bool:
         """Say whether it missed enough questions while the other one answered, before and after them."""
         wanted = max(wanted, _UNKNOWN_QUESTIONS if way.round_trip.smoothed_s is None else _LOST_MIN)
+        if len(way.open) < wanted:
+            return False
         before = min(other.answered_asked_at - _OVERTAKEN_S, now - way.patience_s())
-        return sum(other.alive_since <= asked_at <= before for asked_at in way.open.values()) >= wanted
+        return sum([other.alive_since <= asked_at <= before for asked_at in way.open.values()]) >= wanted
 
     # -- questions -------------------------------------------------------------------------------------------
 

@@ -29,29 +29,6 @@ MODES = ("load-balancing", "active-standby", "smallest-delay", "priority-based",
 LINES = ("dsl", "lte", "wifi")
 
 
-@st.composite
-def flows(draw: st.DrawFn) -> FlowKey:
-    """Draw a flow whose addresses are of one family; what is not always known is sometimes not."""
-    client = draw(st.sampled_from(CLIENTS))
-    server = draw(st.sampled_from([each for each in SERVERS if (":" in each) == (":" in client)]))
-    protocol = draw(st.sampled_from(PROTOCOLS))
-    names = draw(st.lists(st.sampled_from(DOMAINS), unique=True, max_size=3))
-    source = draw(st.sampled_from(("sni", "dns", "given"))) if names else "none"
-    return FlowKey(
-        client=client,
-        client_port=40_000,
-        server=server,
-        server_port=draw(st.sampled_from(PORTS)) if protocol in (6, 17, 132) else 0,
-        protocol=protocol,
-        dscp=draw(st.none() | st.sampled_from((0, 10, 46))),
-        interface=draw(st.none() | st.sampled_from(INTERFACES)),
-        mac=draw(st.none() | st.sampled_from(MACS)),
-        domain=names[0] if names else None,
-        domain_source=source,  # type: ignore[arg-type]  # one of these
-        others=tuple(names[1:]) if source == "dns" else (),
-    )
-
-
 def prefixes(addresses: tuple[str, ...]) -> st.SearchStrategy[object]:
     return st.builds(
         lambda text, length: ip_network(
@@ -62,32 +39,75 @@ def prefixes(addresses: tuple[str, ...]) -> st.SearchStrategy[object]:
     )
 
 
+# Made once, not with each example: to set a strategy up takes longer than to draw from it.
+CLIENT = st.sampled_from(CLIENTS)
+SERVER = {family: st.sampled_from([each for each in SERVERS if (":" in each) == (family == 6)]) for family in (4, 6)}
+PORT = st.sampled_from(PORTS)
+PROTOCOL = st.sampled_from(PROTOCOLS)
+DSCP = st.sampled_from((0, 10, 46))
+INTERFACE = st.sampled_from(INTERFACES)
+MAC = st.sampled_from(MACS)
+SOME_DOMAINS = st.lists(st.sampled_from(DOMAINS), unique=True, max_size=3)
+SOURCE = st.sampled_from(("sni", "dns", "given"))
+MAYBE_DSCP, MAYBE_INTERFACE, MAYBE_MAC = st.none() | DSCP, st.none() | INTERFACE, st.none() | MAC
+RULE_PORT = st.sampled_from(PORTS[1:])
+COMPONENTS = {
+    name: st.lists(component, min_size=1, max_size=3)
+    for name, component in {
+        "sources": prefixes(CLIENTS),
+        "destinations": prefixes(SERVERS),
+        "destination_ports": st.tuples(RULE_PORT, RULE_PORT).map(lambda p: (min(p), max(p))),
+        "macs": MAC,
+        "interfaces": INTERFACE,
+        "protocols": PROTOCOL,
+        "dscps": DSCP,
+        "domains": st.sampled_from(PATTERNS),
+        "applications": st.sampled_from(sorted(APPLICATIONS)),
+    }.items()
+}
+NAMES = st.lists(st.sampled_from(sorted(COMPONENTS)), unique=True, max_size=3)
+MODE = st.sampled_from(MODES)
+SOME_LINES = st.lists(st.sampled_from(LINES), unique=True, max_size=2)
+
+
+@st.composite
+def flows(draw: st.DrawFn) -> FlowKey:
+    """Draw a flow whose addresses are of one family; what is not always known is sometimes not."""
+    client = draw(CLIENT)
+    server = draw(SERVER[6 if ":" in client else 4])
+    protocol = draw(PROTOCOL)
+    names = draw(SOME_DOMAINS)
+    source = draw(SOURCE) if names else "none"
+    return FlowKey(
+        client=client,
+        client_port=40_000,
+        server=server,
+        server_port=draw(PORT) if protocol in (6, 17, 132) else 0,
+        protocol=protocol,
+        dscp=draw(MAYBE_DSCP),
+        interface=draw(MAYBE_INTERFACE),
+        mac=draw(MAYBE_MAC),
+        domain=names[0] if names else None,
+        domain_source=source,  # type: ignore[arg-type]  # one of these
+        others=tuple(names[1:]) if source == "dns" else (),
+    )
+
+
 @st.composite
 def descriptors(draw: st.DrawFn) -> TrafficDescriptor:
     """Draw what a rule is for: few components, so that rules match now and then."""
-    choices = {
-        "sources": prefixes(CLIENTS),
-        "destinations": prefixes(SERVERS),
-        "destination_ports": st.tuples(st.sampled_from(PORTS[1:]), st.sampled_from(PORTS[1:])).map(
-            lambda p: (min(p), max(p))
-        ),
-        "macs": st.sampled_from(MACS),
-        "interfaces": st.sampled_from(INTERFACES),
-        "protocols": st.sampled_from(PROTOCOLS),
-        "dscps": st.sampled_from((0, 10, 46)),
-        "domains": st.sampled_from(PATTERNS),
-        "applications": st.sampled_from(sorted(APPLICATIONS)),
-    }
-    chosen = draw(st.lists(st.sampled_from(sorted(choices)), unique=True, max_size=3))
-    return TrafficDescriptor(**{name: tuple(draw(st.lists(choices[name], min_size=1, max_size=3))) for name in chosen})  # type: ignore[arg-type]
+    return TrafficDescriptor(**{name: tuple(draw(COMPONENTS[name])) for name in draw(NAMES)})  # type: ignore[arg-type]
+
+
+DESCRIPTORS = st.lists(descriptors(), max_size=8)
 
 
 @st.composite
 def rule_sets(draw: st.DrawFn) -> tuple[RuleIntent, ...]:
     """Draw up to eight rules, in order of precedence."""
     found = []
-    for number, traffic in enumerate(draw(st.lists(descriptors(), max_size=8))):
-        mode = draw(st.sampled_from(MODES))
-        lines = () if mode == "block" else tuple(draw(st.lists(st.sampled_from(LINES), unique=True, max_size=2)))
+    for number, traffic in enumerate(draw(DESCRIPTORS)):
+        mode = draw(MODE)
+        lines = () if mode == "block" else tuple(draw(SOME_LINES))
         found.append(RuleIntent(f"r{number}", number, traffic, mode, lines))  # type: ignore[arg-type]
     return tuple(found)
