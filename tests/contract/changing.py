@@ -1,8 +1,11 @@
 """The control plane over the real kernel, without workers, as a process of its own. Run inside a network namespace.
 
-    changing.py start DIR          start as a daemon does, say what is in force, end
-    changing.py apply DIR FILE N   likewise, then apply FILE and be killed at the N-th step of kernel and disk together
-    changing.py walk DIR COUNT     likewise, then apply so many configurations chosen at random
+It does what each line of its input says, in one more process each: a fork, as Python takes longer to start than all of
+it takes to do. How that ended, and what it said, is a line of JSON again. A line is one of these, as a JSON list:
+
+    start DIR          start as a daemon does, say what is in force, end
+    apply DIR FILE N   likewise, then apply FILE and be killed at the N-th step of kernel and disk together
+    walk DIR COUNT     likewise, then apply so many configurations chosen at random
 
 DIR holds the owner's file, the generations, and what the kernel held before. The last line said is a JSON document.
 """
@@ -16,6 +19,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 from hagw.control.durable import Disk
@@ -172,21 +176,38 @@ def configuration(dice: random.Random) -> str:
     return "\n".join([*lines, ""])
 
 
-def main() -> None:
+def obey(verb: str, directory: str, *more: str) -> None:
     """Do as told."""
     set_up_logs()
-    verb, directory, *more = sys.argv[1:]
     process = Process(Path(directory))
     match verb, more:
-        case "start", []:
+        case "start", ():
             document = asyncio.run(start(process))
-        case "apply", [file, steps]:
+        case "apply", (file, steps):
             document = asyncio.run(apply(process, Path(file), int(steps)))
-        case "walk", [count]:
+        case "walk", (count,):
             document = asyncio.run(walk(process, int(count)))
         case _:
-            sys.exit(__doc__)
+            raise ValueError(verb)
     print(json.dumps(document))
+
+
+def main() -> None:
+    """Fork for each order, and say how it ended."""
+    for line in sys.stdin:
+        order = json.loads(line)
+        with TemporaryFile() as said, TemporaryFile() as told:
+            pid = os.fork()
+            if pid == 0:
+                os.dup2(said.fileno(), sys.stdout.fileno())
+                os.dup2(told.fileno(), sys.stderr.fileno())
+                obey(*order)
+                return
+            status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+            said.seek(0)
+            told.seek(0)
+            ended = {"status": status, "stdout": said.read().decode(), "stderr": told.read().decode()}
+        print(json.dumps(ended), flush=True)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,8 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,32 +30,53 @@ STEPS_MAX = 80
 WALK = 100
 
 
+@dataclass(frozen=True)
+class Ended:
+    """How a process ended that did one thing on the CPE."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+
+@dataclass(frozen=True)
+class Site:
+    """A topology, and on its CPE a process to give orders to."""
+
+    topology: Topology
+    server: "subprocess.Popen[str]"
+
+    def child(self, *arguments: object) -> Ended:
+        assert self.server.stdin is not None
+        assert self.server.stdout is not None
+        self.server.stdin.write(json.dumps([str(argument) for argument in arguments]) + "\n")
+        self.server.stdin.flush()
+        return Ended(**json.loads(self.server.stdout.readline()))
+
+
 @pytest.fixture
-def topology(namespace: Callable[[str], Namespace]) -> Topology:
-    return build(namespace)
-
-
-def child(topology: Topology, *arguments: object) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, str(ROOT / "tests" / "contract" / "changing.py"), *map(str, arguments)]
-    return subprocess.run(
+def site(namespace: Callable[[str], Namespace]) -> Iterator[Site]:
+    topology = build(namespace)
+    command = [sys.executable, str(ROOT / "tests" / "contract" / "changing.py")]
+    with subprocess.Popen(
         ["ip", "netns", "exec", topology.cpe.name, *command],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
         text=True,
-        timeout=100,
-        check=False,
-    )
+    ) as server:
+        yield Site(topology, server)
 
 
-def said(done: "subprocess.CompletedProcess[str]") -> dict[str, Any]:
-    assert done.returncode == 0, done.stderr
+def said(done: Ended) -> dict[str, Any]:
+    assert done.status == 0, done.stderr
     document: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return document
 
 
-def held(topology: Topology) -> dict[str, list[str]]:
+def held(site: Site) -> dict[str, list[str]]:
     """Dump as `dump` does, without what counters count."""
-    return {**dump(topology.cpe), "nft": topology.cpe.run("nft", "-s", "list", "ruleset").splitlines()}
+    return {**dump(site.topology.cpe), "nft": site.topology.cpe.run("nft", "-s", "list", "ruleset").splitlines()}
 
 
 def differences(one: dict[str, list[str]], other: dict[str, list[str]]) -> list[str]:
@@ -62,9 +84,9 @@ def differences(one: dict[str, list[str]], other: dict[str, list[str]]) -> list[
     return sorted(line for part in one for line in set(one[part]) ^ set(other[part]))
 
 
-def clear(topology: Topology, directory: Path) -> None:
-    port = machine(topology, directory / "kernel")
-    with topology.cpe.entered():
+def clear(site: Site, directory: Path) -> None:
+    port = machine(site.topology, directory / "kernel")
+    with site.topology.cpe.entered():
         restore(port)
     port.close()
 
@@ -75,44 +97,45 @@ def prepared(directory: Path, text: str) -> Path:
     return directory
 
 
-def test_a_kill_at_any_step_ends_in_the_checkpoint_or_the_target(topology: Topology, tmp_path: Path) -> None:
+def test_a_kill_at_any_step_ends_in_the_checkpoint_or_the_target(site: Site, tmp_path: Path) -> None:
     box = prepared(tmp_path / "box", BEFORE)
     files = {text: tmp_path / name for name, text in (("before", BEFORE), ("after", AFTER))}
     for text, file in files.items():
         file.write_text(text)
-    said(child(topology, "start", box))
-    fresh = {BEFORE: held(topology)}
+    said(site.child("start", box))
+    fresh = {BEFORE: held(site)}
     ends: set[str] = set()
     for steps in range(STEPS_MAX):
-        died = child(topology, "apply", box, files[AFTER], steps)
-        found = said(child(topology, "start", box))
+        died = site.child("apply", box, files[AFTER], steps)
+        found = said(site.child("start", box))
         text = found["text"]
         assert found["left"] == [], (steps, found)
         assert text == (BEFORE if found["generation"] == 1 else AFTER)
-        assert differences(held(topology), fresh.setdefault(text, held(topology))) == [], steps
+        holds = held(site)
+        assert differences(holds, fresh.setdefault(text, holds)) == [], steps
         ends.add(text)
-        if died.returncode == 0:
+        if died.status == 0:
             break
-        assert died.returncode == -signal.SIGKILL, died.stderr
+        assert died.status == -signal.SIGKILL, died.stderr
         if text == AFTER:  # committed: go back, so that the next one starts from the same place
             shutil.rmtree(box / "state")
             (box / "hagw.yaml").write_text(BEFORE)
-            said(child(topology, "start", box))
+            said(site.child("start", box))
     assert 15 < steps < STEPS_MAX
     assert ends == {BEFORE, AFTER}
 
 
-def test_any_walk_ends_as_a_fresh_start_and_clear_leaves_nothing(topology: Topology, tmp_path: Path) -> None:
-    untouched = held(topology)
+def test_any_walk_ends_as_a_fresh_start_and_clear_leaves_nothing(site: Site, tmp_path: Path) -> None:
+    untouched = held(site)
     box = prepared(tmp_path / "box", BEFORE)
-    walked = said(child(topology, "walk", box, WALK))
+    walked = said(site.child("walk", box, WALK))
     assert walked["left"] == []
-    after = held(topology)
-    clear(topology, box)
-    assert held(topology) == untouched
+    after = held(site)
+    clear(site, box)
+    assert held(site) == untouched
     anew = tmp_path / "anew"
     shutil.copytree(box / "state", anew / "state", symlinks=True)  # the generation, with its slots
-    assert said(child(topology, "start", anew))["text"] == walked["text"]
-    assert held(topology) == after
-    clear(topology, anew)
-    assert held(topology) == untouched
+    assert said(site.child("start", anew))["text"] == walked["text"]
+    assert held(site) == after
+    clear(site, anew)
+    assert held(site) == untouched
