@@ -38,9 +38,10 @@ def checks(tests: Sequence[str], *, quick: bool) -> tuple[Check, ...]:
         run = [Check(TESTS, (*pytest, *(("-m", "not slow") if quick else ()), *tests))]
     else:
         quickly = " and not slow" if quick else ""
-        by_file = ("--dist", "loadfile", "-n")
+        freely = ("--dist", "worksteal", "-n")
+        by_file = ("--dist", "loadfile", "-n")  # a file's tests share their lab
         run = [
-            Check(SIDE_BY_SIDE, (*pytest, *by_file, str(PROCESSES), "-m", f"not {ALONE} and not {BESIDE}{quickly}")),
+            Check(SIDE_BY_SIDE, (*pytest, *freely, str(PROCESSES), "-m", f"not {ALONE} and not {BESIDE}{quickly}")),
             Check(LABS_SIDE_BY_SIDE, (*pytest, *by_file, str(LABS), "-m", f"{BESIDE} and not {ALONE}{quickly}")),
             Check(TESTS, (*pytest, "-m", f"{ALONE}{quickly}")),
         ]

@@ -1,4 +1,4 @@
-"""What an idle metered line costs in a day, by every kind, style and misfortune. Simulated hours, not days."""
+"""What an idle metered line costs in a day, by every kind, style and misfortune. An hour is simulated, not a day."""
 
 from typing import get_args
 
@@ -15,7 +15,7 @@ PACKET_BYTES = {4: 64 + 8 + 20, 6: 64 + 8 + 40}
 VERSIONS = {"gw": (4, 6)}
 NOTHING = Counters(0, 0, 0, 0)
 WARM_S = 1800.0  # every gap between questions has grown to its longest by then
-HOUR_S = 3600.0
+MEASURED_S = 1800.0
 
 
 def day_bytes(
@@ -27,7 +27,7 @@ def day_bytes(
     ipv4_dead: bool = False,
     ipv6_dead: bool = False,
 ) -> float:
-    """Return what an idle day costs on a metered line beside an unmetered one, from one hour long after its start."""
+    """Return what an idle day costs on a metered line beside an unmetered one, from half an hour late enough."""
     now = 1000.0
     fleet = Fleet(now)
     lines = [
@@ -37,7 +37,7 @@ def day_bytes(
     fleet.configure(lines, ["gw"], now)
     spent = question = 0
     begun = now
-    while now - begun < WARM_S + HOUR_S:
+    while now - begun < WARM_S + MEASURED_S:
         orders = fleet.turn(now, {"lte": NOTHING, "dsl": NOTHING})
         for ask in orders.asks:
             question += 1
@@ -49,7 +49,7 @@ def day_bytes(
             if ask.line == "lte" and now - begun > WARM_S:
                 spent += PACKET_BYTES[ask.version] * (1 if misfortune else 2)
         now += max(0.05, orders.again_s)
-    return spent * 24
+    return spent * 86_400 / MEASURED_S
 
 
 COSTS: dict[tuple[Profile, str], float] = {}
