@@ -16,7 +16,9 @@ import structlog
 from hagw import __version__
 from hagw.control.durable import Disk
 from hagw.control.gateway import Gateway
+from hagw.control.places import runtime_dir
 from hagw.control.status import ChannelStatus
+from hagw.dataplane.proven import PROVEN_FILE, ProvenAddresses
 from hagw.errors import HagwError, RegistryUnavailable
 from hagw.model.intent import CpeIntent, CustomerIntent, GatewayIntent, HagIntent
 from hagw.model.snapshot import CpeSnapshot, UplinkView
@@ -202,6 +204,12 @@ class HagSide:
                 return  # the CPE says so again when it connects the next time
             self.watch.look_soon()
 
+        proven = _proven()
+
+        def met(name: str, address: str) -> None:
+            if proven is not None:
+                proven.prove(name, address, time.monotonic())
+
         return Desk(
             customers=customers,
             device_keys=lambda: self.watch.roll.device_keys,
@@ -209,6 +217,7 @@ class HagSide:
             taken_over=taken_over,
             used=self._told,
             probe=lambda: {"port": self._intent().probe_port},
+            met=met,
         )
 
     async def _registry(self) -> "Registry":
@@ -359,6 +368,15 @@ class CpeSide:
         return ChannelStatus(
             state=found.state, reason=reason, uplink=found.uplink or None, version=found.version or None
         )
+
+
+def _proven() -> ProvenAddresses | None:
+    """Return what workers know of customers' addresses, None where that cannot be had: echoes prove them too."""
+    try:
+        return ProvenAddresses(runtime_dir() / PROVEN_FILE)
+    except OSError as why:
+        log.warning("addresses not proved by control channels", reason=str(why))
+        return None
 
 
 def _preference(line: UplinkView) -> tuple[Any, ...]:

@@ -22,6 +22,7 @@ from hagw.dataplane.cpe import CpeWorker
 from hagw.dataplane.faults import Faults
 from hagw.dataplane.hag import HagWorker
 from hagw.dataplane.loop import ACCEPT_PAUSE_S, EPOLLIN, EPOLLOUT, Loop
+from hagw.dataplane.proven import PROVEN_FILE, ProvenAddresses
 from hagw.kernel.mptcp import PathManager
 from hagw.kernel.mptcp_events import SubflowEvents
 from hagw.model.snapshot import CpeSnapshot, HagSnapshot, from_json
@@ -71,7 +72,7 @@ def main(role: str, index: int, *, takes_over: bool = False) -> int:
     plane = (
         CpeWorker(loop, PathManager(), control.report, _subflow_events(), IpBytes())
         if role == "cpe"
-        else HagWorker(loop, control.report)
+        else HagWorker(loop, control.report, ProvenAddresses(runtime / PROVEN_FILE))
     )
     control.plane = plane
     if inheritance is not None:

@@ -148,6 +148,9 @@ class FakeHealth:
     def heard_at(self, gateway: str) -> float | None:
         return self.heard.get(gateway)
 
+    def prove(self, gateway: str) -> None:
+        """Nothing to prove here."""
+
     def report_gateway(self, gateway: str, answered: bool, reason: str) -> None:
         self.reports.append((gateway, answered, reason))
 

@@ -50,6 +50,7 @@ class Desk:
     taken_over: Callable[[str, bytes], Awaitable[None]]
     used: Callable[[str, Mapping[str, tuple[int, int]]], None]
     probe: Callable[[], Mapping[str, Any]]
+    met: Callable[[str, str], None]  # a customer has logged in from this address
 
 
 @dataclass(slots=True)
@@ -236,6 +237,7 @@ class ChannelServer:
         proofs = [proof.gateway_proof(key, about).hex() for key in (customer.key, customer.old_key) if key is not None]
         _send(writer, "welcome", proofs=proofs, time=time.time())
         line = _Line(customer, device_key, writer, source, version)
+        self._desk.met(name, source)
         if self._met.take(time.monotonic()):
             log.info("customer connected", customer=name, source=source, version=version)
         self._settle(line)

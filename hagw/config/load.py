@@ -250,4 +250,5 @@ def _hag(file: HagFile) -> HagIntent:
         limits=file.limits.to_intent(),
         registry_url=file.registry.url or "",
         egress=file.egress.to_intent(),
+        bind_cookies=file.cookies.bind,
     )

@@ -356,6 +356,12 @@ class EgressSection(Section):
         return EgressIntent(tuple(dict.fromkeys(self.addresses)), self.ports_per_customer)
 
 
+class CookiesSection(Section):
+    """What a cookie is good for."""
+
+    bind: Truth = Field(default=False, description="only from addresses where the customer's CPE has proved to be")
+
+
 class HagFile(Section):
     """A file of `role: hag`."""
 
@@ -366,6 +372,7 @@ class HagFile(Section):
     registry: RegistrySection = RegistrySection()
     destinations: DestinationsSection = DestinationsSection()
     egress: EgressSection = EgressSection()
+    cookies: CookiesSection = CookiesSection()
     workers: Workers = 0
     congestion_control: CongestionControl = None
     mptcp: MptcpSection = MptcpSection()

@@ -52,6 +52,10 @@ class CappedHealth:
         """Return what each uplink carries, by name."""
         return self._observed.rates()
 
+    def prove(self, gateway: str) -> None:
+        """Have a gateway get to know our addresses."""
+        self._observed.prove(gateway)
+
     def report_gateway(self, gateway: str, answered: bool, reason: str) -> None:
         """Take in what a worker's own connections to the gateway showed."""
         self._observed.report_gateway(gateway, answered, reason)

@@ -466,6 +466,8 @@ class Gateway:
                     self._refused.put_nowait((address, port))
             case {"event": "gateway-failed", "gateway": str(gateway)}:
                 self._health.report_gateway(gateway, False, str(message.get("reason", "")))
+            case {"event": "address-unproven", "gateway": str(gateway)}:
+                self._health.prove(gateway)
             case {"event": "gateway-answered", "gateway": str(gateway)}:
                 self._health.report_gateway(gateway, True, "")
             case _:

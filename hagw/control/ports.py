@@ -106,5 +106,6 @@ class HealthPort(Protocol):
     def rates(self) -> Mapping[str, Traffic]:
         """Return what each uplink carries, by name."""
 
+    def prove(self, gateway: str) -> None: ...
     def report_gateway(self, gateway: str, answered: bool, reason: str) -> None:
         """Take in what a worker's own connections to the gateway showed."""

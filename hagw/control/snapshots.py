@@ -90,6 +90,7 @@ def hag_snapshot(
         ipv6_egress=facts.ipv6_egress,
         workers=workers,
         draining=draining,
+        bind_cookies=intent.bind_cookies,
         egress_families=tuple(sorted({address.version for address in intent.egress.addresses})),
     )
 

@@ -150,6 +150,10 @@ class ConverterSession:
             self._refuse(machine, ErrorCode.NOT_AUTHORIZED, b"", "cookie not valid")
             return
         worker.strangers.drop(self.id)
+        if worker.is_foreign(self.customer, self.peer[0]):
+            worker.counts["unproven"] += 1
+            self._refuse(machine, ErrorCode.MISSING_COOKIE, b"", "the customer was never seen at this address")
+            return
         if self.customer.warm >= worker.limits.warm_per_customer:
             reason = "its limit of warm connections is reached"
             worker.turned_away(self.peer[0], "crowded", reason)

@@ -279,6 +279,10 @@ class CpeWorker:
             self.loop.call_in(TROUBLE_RETRY_S, lambda: self._retry(gateway, now))
         self.report({"event": "gateway-failed", "gateway": gateway, "reason": reason})
 
+    def address_unproven(self, gateway: str) -> None:
+        """A gateway does not know yet that we are where our cookie comes from: the daemon shows it; nobody's fault."""
+        self.report({"event": "address-unproven", "gateway": gateway})
+
     def gateway_overloaded(self, gateway: str, retry_after_s: float) -> None:
         """A gateway takes nothing more for a while: new flows go elsewhere; it is not at fault."""
         until = time.monotonic() + min(max(retry_after_s, SPARED_MIN_S), SPARED_MAX_S)

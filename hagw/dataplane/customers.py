@@ -142,7 +142,7 @@ class Customers:
 
     def echoes(self) -> Iterable[EchoCustomer]:
         """Return whose echoes are answered."""
-        return [EchoCustomer(key, each.sources) for each in self._by_tag.values() for key in each.keys]
+        return [EchoCustomer(key, each.sources, each.name) for each in self._by_tag.values() for key in each.keys]
 
     def of_cookie(self, value: bytes, source: str, wall_time: float) -> Customer | None:
         """Return the customer whose valid cookie this is and who may come from `source`, else None."""

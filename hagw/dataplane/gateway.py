@@ -17,6 +17,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final, Literal
 
 from hagw.convert import cookie
+from hagw.convert.errors import ErrorCode
 from hagw.convert.events import ProtocolViolation, Rejected
 from hagw.convert.machine import ClientMachine
 from hagw.dataplane.loop import EPOLLIN, EPOLLOUT, Timer
@@ -213,6 +214,9 @@ class GatewayConnection:
         if rejected.retry_after_s is not None:
             self._worker.gateway_overloaded(self.gateway.name, rejected.retry_after_s)
             self._died("it takes no new flows", "nobody")
+        elif rejected.code == ErrorCode.MISSING_COOKIE:
+            self._worker.address_unproven(self.gateway.name)
+            self._died("it does not know our address yet", "nobody")
         else:
             self._died(f"refused by the gateway: error {rejected.code}", "gateway")
 

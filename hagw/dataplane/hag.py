@@ -16,6 +16,7 @@ from hagw.dataplane.journal import Log
 from hagw.dataplane.loop import ACCEPT_PAUSE_S, EPOLLIN, Loop
 from hagw.dataplane.mptcp_socket import IPPROTO_MPTCP, SubflowReader, tune, widen_receive_buffer
 from hagw.dataplane.notices import Notices
+from hagw.dataplane.proven import ProvenAddresses
 from hagw.dataplane.relay import BUFFER_BYTES, abort
 from hagw.dataplane.servers import ServerMemory
 from hagw.dataplane.strangers import Strangers, source_of
@@ -45,7 +46,7 @@ IPV6_PKTINFO: Final = 50
 class HagWorker:
     """Accepts converter connections and owns what they share. Single-threaded: everything runs in `loop`."""
 
-    def __init__(self, loop: Loop, report: Report) -> None:
+    def __init__(self, loop: Loop, report: Report, proven: ProvenAddresses | None = None) -> None:
         self.loop = loop
         self.report = report
         self.reader = SubflowReader()
@@ -62,11 +63,12 @@ class HagWorker:
         self.lingering = 0
         self.counts = {
             "flows_total": 0, "direct_total": 0, "reset_total": 0, "accept_errors": 0, "refused": 0, "malformed": 0,
-            "not_authorised": 0, "slow": 0, "crowded": 0, "shut_out": 0,
+            "not_authorised": 0, "slow": 0, "crowded": 0, "shut_out": 0, "unproven": 0,
         }  # fmt: skip
         self.bytes_down = 0
         self.bytes_up = 0
         self._responder: Responder | None = None
+        self._proven = proven
         self._short_at = -math.inf
         self._errors: dict[str, int] = {}
         self._errors_second = 0
@@ -98,6 +100,7 @@ class HagWorker:
             self._responder = Responder(echoes, ipv6_egress=snapshot.ipv6_egress, draining=snapshot.draining)
         else:
             self._responder.reconfigure(echoes, ipv6_egress=snapshot.ipv6_egress, draining=snapshot.draining)
+        self._responder.proofs = self._proven if snapshot.bind_cookies else None
         self.syn_acks.open()
         self._listen(snapshot)
         for session in list(self.sessions.values()):
@@ -172,6 +175,13 @@ class HagWorker:
     def congestion_control(self) -> str:
         """The algorithm of the snapshot, for every socket we open or accept."""
         return self.snapshot.congestion_control if self.snapshot is not None else "cubic"
+
+    def is_foreign(self, customer: Customer, address: str) -> bool:
+        """Whether a customer that proves where it is was never seen at this address, and that counts here."""
+        snapshot, proven = self.snapshot, self._proven
+        if snapshot is None or proven is None or not snapshot.bind_cookies:
+            return False
+        return proven.is_foreign(customer.name, address, self.loop.now)
 
     @property
     def egress_families(self) -> tuple[int, ...]:

@@ -271,6 +271,8 @@ class CpeSession:
             case _:
                 if rejected.retry_after_s is not None:
                     self._worker.gateway_overloaded(connection.gateway.name, rejected.retry_after_s)
+                if rejected.code == ErrorCode.MISSING_COOKIE:
+                    self._worker.address_unproven(connection.gateway.name)
                 self._early_sent = False
                 self._gateway_lost(f"error {rejected.code}")
 

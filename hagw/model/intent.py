@@ -281,6 +281,7 @@ class HagIntent:
     limits: FlowLimits = FlowLimits()
     registry_url: str = ""  # "" = a SQLite file in the state directory
     egress: EgressIntent = EgressIntent()
+    bind_cookies: bool = False  # to the addresses that a customer's CPE has proved to be at
 
 
 Intent = CpeIntent | HagIntent

@@ -152,6 +152,7 @@ class HagSnapshot:
     ipv6_egress: bool
     workers: int = 1  # that share a customer's limits
     draining: bool = False
+    bind_cookies: bool = False
     egress_families: tuple[int, ...] = ()  # in which customers leave from blocks, and nobody from elsewhere
 
 

@@ -42,6 +42,7 @@ class Echo:
     draining: bool
     passage: Passage | None = None
     overloaded: bool = False
+    unproven: bool = False
 
 
 @dataclass(slots=True)
@@ -82,6 +83,7 @@ class Asker:
         self._next = first_sequence & (U64 >> 1)
         self._outstanding: OrderedDict[int, tuple[float, int, int]] = OrderedDict()
         self._tallies: dict[int, _Tally] = {}
+        self._walls: dict[int, int] = {}  # what the last answer to each stream said
 
     def ask(self, now: float, stream: int = 0) -> Question:
         """Return the next question, remembered until it is answered, 5 s old or one of more than 256.
@@ -94,12 +96,13 @@ class Asker:
         tally = self._tallies.setdefault(stream, _Tally())
         tally.asked += 1
         self._outstanding[sequence] = now, stream, tally.asked
-        request = EchoRequest(self._key_id, self._line, sequence, micros(now), stream)
+        request = EchoRequest(self._key_id, self._line, sequence, micros(now), stream, self._walls.get(stream, 0))
         return Question(sequence, encode_request(request, self._key))
 
     def begin_anew(self) -> None:
         """Compare no count with those before: the sockets are other ones, so other processes may answer."""
         self._tallies.clear()
+        self._walls.clear()
 
     def accept(self, datagram: bytes, now: float) -> Echo | None:
         """Return the echo if `datagram` is the first authentic answer to an outstanding question, else None."""
@@ -111,6 +114,7 @@ class Asker:
         if asked_at is None or reply.timestamp_us != micros(asked_at):
             return None
         del self._outstanding[reply.sequence]
+        self._walls[stream] = reply.wall_us
         tally = self._tallies.get(stream)
         passage = None
         if tally is not None and number <= tally.asked and reply.counts_stream and reply.stream == stream:
@@ -118,7 +122,7 @@ class Asker:
         rtt_s = max(0.0, now - asked_at)
         return Echo(
             reply.sequence, rtt_s, reply.wall_us / MICRO, reply.received, reply.ipv6, reply.draining, passage,
-            reply.overloaded,
+            reply.overloaded, reply.unproven,
         )  # fmt: skip
 
     def _forget(self, now: float) -> None:

@@ -9,7 +9,9 @@ sides; sending, receiving and clocks are left to `hagw.probe` (CPE) and the work
 
 Both are 64 bytes: an answer is never larger than its question, so a spoofed source gains nothing. Sequence and
 timestamp belong to the asker and come back unchanged. Wall time is the answerer's, in microseconds since 1970;
-`received` counts the different questions that reached it from this line; requests carry zeros there.
+`received` counts the different questions that reached it from this line. A request repeats the wall time of the last
+answer to its stream, 0 = there was none: so the answerer knows that who asks received it at this address. A recorded
+question does not prove that to anybody else. Flag 16 in an answer says that this proof is missing.
 
 A line's questions leave by several sockets, which may end at different processes of the HAG, each with a count of its
 own. So each socket is a *stream*, and an answer with flag 4 counts the questions of its stream alone: what is missing
@@ -32,6 +34,7 @@ _FLAG_IPV6: Final = 0x01
 _FLAG_DRAINING: Final = 0x02
 _FLAG_STREAM: Final = 0x04
 _FLAG_OVERLOADED: Final = 0x08
+_FLAG_UNPROVEN: Final = 0x10
 _BODY: Final = struct.Struct("!4sBBBB8sQQQI4x")
 _MAC_SIZE: Final = 16
 _LABELS: Final = {_REQUEST: b"hagw echo request 1\0", _REPLY: b"hagw echo reply 1\0"}
@@ -42,13 +45,17 @@ U32: Final = (1 << 32) - 1
 
 @dataclass(frozen=True, slots=True)
 class EchoRequest:
-    """A question; `line` is the asker's uplink slot, `timestamp_us` its own clock, `stream` one of its sockets."""
+    """A question; `line` is the asker's uplink slot, `timestamp_us` its own clock, `stream` one of its sockets.
+
+    `wall_us` repeats what the last answer to this stream said: it was received where this comes from.
+    """
 
     key_id: bytes
     line: int
     sequence: int
     timestamp_us: int
     stream: int = 0
+    wall_us: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +76,7 @@ class EchoReply:
     stream: int = 0
     counts_stream: bool = False
     overloaded: bool = False
+    unproven: bool = False  # another question is welcome: the asker's address is not proved yet
 
 
 def key_id(key: bytes) -> bytes:
@@ -87,7 +95,7 @@ def encode_request(request: EchoRequest, key: bytes) -> bytes:
         request.key_id,
         request.sequence & U64,
         request.timestamp_us & U64,
-        0,
+        request.wall_us & U64,
         0,
     )
     return body + _mac(_REQUEST, body, key)
@@ -97,6 +105,7 @@ def encode_reply(reply: EchoReply, key: bytes) -> bytes:
     """Return the 64 bytes of an answer."""
     flags = (_FLAG_IPV6 if reply.ipv6 else 0) | (_FLAG_DRAINING if reply.draining else 0)
     flags |= (_FLAG_STREAM if reply.counts_stream else 0) | (_FLAG_OVERLOADED if reply.overloaded else 0)
+    flags |= _FLAG_UNPROVEN if reply.unproven else 0
     body = _BODY.pack(
         _MAGIC,
         _REPLY,
@@ -123,8 +132,8 @@ def decode_request(datagram: bytes, key: bytes) -> EchoRequest | None:
     """Return the question if it is well-formed and authentic, else None. Reserved bytes are not looked at."""
     if not _is_authentic(datagram, _REQUEST, key):
         return None
-    _, _, _, line, stream, kid, sequence, timestamp_us, _, _ = _BODY.unpack_from(datagram)
-    return EchoRequest(kid, line, sequence, timestamp_us, stream)
+    _, _, _, line, stream, kid, sequence, timestamp_us, wall_us, _ = _BODY.unpack_from(datagram)
+    return EchoRequest(kid, line, sequence, timestamp_us, stream, wall_us)
 
 
 def decode_reply(datagram: bytes, key: bytes) -> EchoReply | None:
@@ -136,6 +145,7 @@ def decode_reply(datagram: bytes, key: bytes) -> EchoReply | None:
     return EchoReply(
         kid, line, sequence, timestamp_us, wall_us, received, ipv6, draining, stream,
         counts_stream=counts_stream, overloaded=bool(flags & _FLAG_OVERLOADED),
+        unproven=bool(flags & _FLAG_UNPROVEN),
     )  # fmt: skip
 
 

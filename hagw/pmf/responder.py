@@ -1,10 +1,10 @@
 """The answering side of an echo: authenticates, counts by stream, and limits how often one line is answered."""
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address, ip_address
-from typing import Final
+from typing import Final, Protocol
 
 from hagw.model.intent import IPNetwork
 from hagw.pmf.echo import EchoReply, decode_request, encode_reply, key_id, key_id_of, micros
@@ -13,6 +13,7 @@ from hagw.pmf.echo import EchoReply, decode_request, encode_reply, key_id, key_i
 RATE_PER_S: Final = 100.0
 BURST: Final = 50.0
 SOURCES_MAX: Final = 4096
+TOLD_MAX: Final = 16
 STREAMS_MAX: Final = 8  # counted apart for one source; of higher ones no count is told
 _ANOTHER_LIFE: Final = 1 << 32  # an asker that starts again begins with another random number
 _WINDOW: Final = 64  # a question that comes again within this many of its stream is not counted twice
@@ -24,6 +25,14 @@ class EchoCustomer:
 
     key: bytes
     sources: tuple[IPNetwork, ...] = ()
+    name: str = ""
+
+
+class Proofs(Protocol):
+    """What is known of the addresses that customers come from."""
+
+    def prove(self, customer: str, address: str, now: float) -> None: ...
+    def is_proven(self, customer: str, address: str, now: float) -> bool: ...
 
 
 @dataclass(slots=True)
@@ -52,6 +61,7 @@ class _Source:
     tokens: float
     refilled_at: float
     streams: dict[int, _Stream] = field(default_factory=dict)
+    told: deque[int] = field(default_factory=lambda: deque(maxlen=TOLD_MAX))  # wall times in answers
 
     def count(self, stream: int, sequence: int) -> int:
         """Take a question of a stream below STREAMS_MAX; return how many different ones it had."""
@@ -74,6 +84,7 @@ class Responder:
         self._ipv6_egress = ipv6_egress
         self._draining = draining
         self.overloaded = False  # told in every answer
+        self.proofs: Proofs | None = None  # who wants to know from where customers have answered
         self._sources: OrderedDict[tuple[bytes, int, str], _Source] = OrderedDict()
 
     def reconfigure(self, customers: Iterable[EchoCustomer], *, ipv6_egress: bool, draining: bool = False) -> None:
@@ -98,19 +109,25 @@ class Responder:
         entry = self._admit((request.key_id, request.line, source), now)
         if entry is None:
             return None
+        proofs = self.proofs
+        if proofs is not None and request.wall_us and request.wall_us in entry.told:
+            proofs.prove(customer.name, source, now)
+        wall_us = micros(wall_time)
+        entry.told.append(wall_us)
         counts_stream = request.stream < STREAMS_MAX
         reply = EchoReply(
             key_id=request.key_id,
             line=request.line,
             sequence=request.sequence,
             timestamp_us=request.timestamp_us,
-            wall_us=micros(wall_time),
+            wall_us=wall_us,
             received=entry.count(request.stream, request.sequence) if counts_stream else 0,
             ipv6=self._ipv6_egress,
             draining=self._draining,
             stream=request.stream,
             counts_stream=counts_stream,
             overloaded=self.overloaded,
+            unproven=proofs is not None and not proofs.is_proven(customer.name, source, now),
         )
         return encode_reply(reply, customer.key)
 

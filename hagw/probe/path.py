@@ -7,6 +7,7 @@ worker that hangs must not make a good line look dead.
 import errno
 import os
 import socket
+from collections import deque
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final
@@ -17,6 +18,7 @@ from hagw.pmf.asker import Asker, Question
 from hagw.pmf.echo import SIZE
 
 _SOCKETS: Final = 3
+PROVING_MAX: Final = 4  # questions a second that only prove an address
 _BUSY: Final = frozenset({errno.EAGAIN, errno.ENOBUFS, errno.EPERM})
 
 
@@ -69,6 +71,14 @@ class Path:
         self.asker = Asker(ends.key, ends.line, int.from_bytes(os.urandom(8)))
         self.sockets: list[socket.socket] = []
         self._next = 0
+        self._proving: deque[float] = deque(maxlen=PROVING_MAX)
+
+    def may_prove(self, now: float) -> bool:
+        """Say whether another question is asked only to prove our address; so many a second."""
+        if len(self._proving) == PROVING_MAX and now - self._proving[0] < 1.0:
+            return False
+        self._proving.append(now)
+        return True
 
     def ask(self, now: float) -> Question:
         """Return the next question; `send` it at once, by the socket it is numbered for."""

@@ -163,6 +163,13 @@ class Prober:
         self._tell()
         self._wake()
 
+    def prove(self, gateway: str) -> None:
+        """Ask a gateway that does not know our address over every line, so that it gets to know it."""
+        now = time.monotonic()
+        for ask, path in list(self._paths.items()):
+            if ask.gateway == gateway and path.may_prove(now):
+                self._send(ask)
+
     # -- asked from outside ----------------------------------------------------------------------------------
 
     def uplinks(self) -> Mapping[str, UplinkHealth]:
@@ -315,6 +322,8 @@ class Prober:
         told = Told(echo.ipv6, offset_s, echo.draining, echo.overloaded)
         self._fleet.answered(ask, echo.sequence, echo.rtt_s, told, now, echo.passage)
         self._heard(ask.gateway, now)
+        if echo.unproven and path.may_prove(now):
+            self._send(ask)
         if self._fleet.is_hurried():
             self._wake()
 

@@ -38,6 +38,7 @@ class Office:
         self.taken: list[bytes] = []
         self.used: list[tuple[str, Mapping[str, tuple[int, int]]]] = []
         self.kept: list[Credentials] = []
+        self.met: list[tuple[str, str]] = []
         self.fingerprint = fingerprint_of(state)
         self.port = _free_port()
         self.ways = [Way("dsl", "127.0.0.1", "127.0.0.1", self.port)]
@@ -61,6 +62,7 @@ class Office:
             taken_over=taken_over,
             used=lambda name, uplinks: self.used.append((name, uplinks)),
             probe=lambda: {"port": 5124},
+            met=lambda name, source: self.met.append((name, source)),
         )
 
     def credentials(self, **changes: Any) -> Credentials:
@@ -162,6 +164,7 @@ def test_a_channel_carries_the_gateways_version_and_what_blocks_us(office: Offic
         office.change(blocked="used up", limits=CustomerLimits(pending_max=3))
         await until(lambda: client.standing.blocked == "used up")
         assert [entry["customer"] for entry in office.server.document()] == ["home"]
+        assert office.met == [("home", "127.0.0.1")]
 
     office.play(scene, client)
 

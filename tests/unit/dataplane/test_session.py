@@ -283,6 +283,7 @@ def test_a_server_that_refused_is_a_reset_and_remembered(rig: Rig, code: ErrorCo
     [
         ErrorCode.UNSUPPORTED_VERSION,
         ErrorCode.MALFORMED_MESSAGE,
+        ErrorCode.MISSING_COOKIE,
         ErrorCode.NOT_AUTHORIZED,
         ErrorCode.UNSUPPORTED_TCP_OPTION,
         ErrorCode.RESOURCE_EXCEEDED,
@@ -307,6 +308,7 @@ def test_a_converter_that_cannot_help_is_passed_by_with_all_early_data(rig: Rig,
     until(rig.loop, lambda: conversation.saw("reset"))
     overloaded = code in (ErrorCode.RESOURCE_EXCEEDED, ErrorCode.NETWORK_FAILURE)
     assert not rig.events("gateway-failed")
+    assert bool(rig.events("address-unproven")) == (code == ErrorCode.MISSING_COOKIE)
     assert rig.worker.policy is not None
     assert bool(rig.worker.policy.pool.all) != overloaded
     assert len(rig.server.accepted) == 1

@@ -1,0 +1,105 @@
+"""Cookies that are good only where their customer's CPE has proved to be."""
+
+import socket
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from plane_rig import HAG, LINES, Peer, own_network
+from test_conversion import PORT, SNAPSHOT, Rig, connect_to
+
+from hagw.convert.errors import ErrorCode
+from hagw.dataplane.hag import HagWorker
+from hagw.dataplane.loop import Loop
+from hagw.dataplane.proven import LIFETIME_S, ProvenAddresses
+
+pytestmark = pytest.mark.netns
+
+
+@pytest.fixture(scope="module")
+def network() -> Iterator[str]:
+    with own_network() as name:
+        yield name
+
+
+class BoundRig(Rig):
+    """A worker with a table of proofs."""
+
+    def __init__(self, network: str, proven: ProvenAddresses) -> None:
+        super().__init__(network)
+        super().close()
+        self.loop = Loop()
+        self.worker = HagWorker(self.loop, self.reported.append, proven)
+        self.worker.apply(replace(SNAPSHOT, bind_cookies=True))
+
+    def ask_from(self, address: str, data: bytes) -> Peer:
+        sock = socket.socket()
+        sock.bind((address, 0))
+        sock.connect((HAG, PORT))
+        sock.setblocking(False)
+        self._clients.append(Peer(sock))
+        self._clients[-1].send_all(self.loop, data)
+        return self._clients[-1]
+
+
+@pytest.fixture
+def proven(tmp_path: Path) -> ProvenAddresses:
+    return ProvenAddresses(tmp_path / "proven")
+
+
+@pytest.fixture
+def rig(network: str, proven: ProvenAddresses) -> Iterator[BoundRig]:
+    made = BoundRig(network, proven)
+    yield made
+    made.close()
+
+
+def test_a_stolen_cookie_is_missing_elsewhere_and_good_where_its_customer_is(
+    rig: BoundRig, proven: ProvenAddresses
+) -> None:
+    server = rig.server()
+    proven.prove("home", LINES[0], time.monotonic())
+    error = rig.error(rig.ask_from(LINES[1], connect_to(server) + b"stolen"))
+    assert (error.code, error.value) == (ErrorCode.MISSING_COOKIE, b"\0")  # padded; no cookie is handed out
+    assert rig.worker.stats()["unproven"] == 1
+    rig.ask_from(LINES[0], connect_to(server))
+    server.accept(rig.loop)
+    proven.prove("home", LINES[1], time.monotonic())
+    rig.ask_from(LINES[1], connect_to(server))
+    server.accept(rig.loop)
+
+
+def test_a_customer_that_never_proved_anything_is_served(rig: BoundRig, proven: ProvenAddresses) -> None:
+    server = rig.server()
+    proven.prove("office", LINES[1], time.monotonic())
+    rig.ask_from(LINES[0], connect_to(server))
+    server.accept(rig.loop)
+
+
+def test_without_the_setting_every_address_is_good(rig: BoundRig, proven: ProvenAddresses) -> None:
+    rig.worker.apply(SNAPSHOT)
+    server = rig.server()
+    proven.prove("home", LINES[1], time.monotonic())
+    rig.ask_from(LINES[0], connect_to(server))
+    server.accept(rig.loop)
+
+
+def test_workers_share_what_is_proved_and_forget_it_after_a_day(tmp_path: Path) -> None:
+    one, other = ProvenAddresses(tmp_path / "proven"), ProvenAddresses(tmp_path / "proven")
+    one.prove("home", "192.0.2.1", 1_000.0)
+    assert other.is_proven("home", "192.0.2.1", 1_001.0)
+    assert other.is_foreign("home", "192.0.2.2", 1_001.0)
+    assert not other.is_foreign("office", "192.0.2.2", 1_001.0)
+    assert not other.is_proven("home", "192.0.2.1", 1_000.0 + LIFETIME_S)
+    assert not other.is_foreign("home", "192.0.2.2", 1_000.0 + LIFETIME_S)
+
+
+def test_the_table_does_not_grow_and_keeps_what_is_newest(tmp_path: Path) -> None:
+    table = ProvenAddresses(tmp_path / "proven")
+    size = (tmp_path / "proven").stat().st_size
+    for number in range(70_000):
+        table.prove("home", f"2001:db8::{number:x}", float(number))
+    assert (tmp_path / "proven").stat().st_size == size == 1 << 20
+    assert table.is_proven("home", f"2001:db8::{69_999:x}", 70_000.0)
