@@ -10,6 +10,6 @@ from hagw.lab.lab import Lab
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> object:
     report: pytest.TestReport = yield
     lab = getattr(item, "funcargs", {}).get("lab")
-    if report.when == "call" and report.failed and isinstance(lab, Lab) and lab.is_up():
+    if report.when != "teardown" and report.failed and isinstance(lab, Lab) and lab.is_up():
         report.sections.append(("both ends", explain(lab)))
     return report

@@ -185,6 +185,8 @@ def explain(lab: Lab) -> str:
             shown = lab.run(node, argv, capture_output=True, text=True)
             lines = [line for line in shown.stdout.splitlines() if argv[0] != "nstat" or line.startswith("MPTcp")]
             parts.append(f"--- {node}: {' '.join(argv)}\n" + "\n".join(lines[:60]))
+        shown = lab.run(node, ["hagw", "status"], capture_output=True, text=True)
+        parts.append(f"--- {node}: hagw status\n{shown.stdout}{shown.stderr}")
         directory = gateway.node_directory(lab.directory, node)
         for log in sorted([*directory.glob("*.log"), *directory.glob("run/*.log")]):
             lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
