@@ -146,6 +146,11 @@ class Paths:
         """Our kernel's number for the connection, None while it is not known or is none of Multipath TCP."""
         return self._token if self.is_multipath else None
 
+    def shortest_s(self) -> float | None:
+        """Return the shortest round trip that any subflow has seen, as last observed; None while one has not."""
+        trips = [0 if path.info is None else path.info.min_rtt_us for path in self.paths.values()]
+        return min(trips) / 1e6 if trips and all(trips) else None
+
     def is_news(self, local: tuple[str, int], has_ended: bool) -> bool:
         """Say whether a look is worth while when the kernel tells that the subflow from `local` stands or has ended.
 

@@ -33,6 +33,7 @@ EARLY_MAX_BYTES: Final = 32 * 1024
 ACK_POLL_S: Final = 0.001
 ACK_WAIT_S: Final = 0.35
 ACK_WAIT_MAX_S: Final = 3.0
+CROSSED_SHARE: Final = 0.8  # of the shortest round trip seen; the rest is for shorter ones not seen yet
 HEARD_LATELY_S: Final = 0.5  # two echoes of a gateway in use
 BULK_BYTES: Final = 16 * 1024
 EARLY_LOOK_S: Final = 0.025  # at a connection that began without some line: should it have it?
@@ -277,8 +278,13 @@ class CpeSession:
                 self._gateway_lost(f"error {rejected.code}")
 
     def _gateway_ended(self, connection: GatewayConnection, reason: str) -> None:
-        """It ended our connection. What it never acknowledged it never read: a killed gateway says so by a reset."""
-        if connection.unacknowledged() > self._early_passed:
+        """It ended our connection. If that was under way before our request can have come, nothing was passed on.
+
+        That the request is not acknowledged does not prove it: the end may come over a faster line than the
+        acknowledgement.
+        """
+        waited_s = time.monotonic() - self._asked_at
+        if has_crossed(waited_s, connection.paths.shortest_s()) and connection.unacknowledged() > self._early_passed:
             self._early_sent = False
         self._gateway_lost(reason)
 
@@ -518,3 +524,8 @@ class CpeSession:
         """Return what happened to the flow's subflows."""
         paths = None if self._connection is None else self._connection.paths
         return [] if paths is None else timeline(paths, self._worker.uplinks, self._started)
+
+
+def has_crossed(waited_s: float, shortest_s: float | None) -> bool:
+    """Say whether what came so long after a request was under way before the request can have arrived."""
+    return shortest_s is not None and waited_s < CROSSED_SHARE * shortest_s

@@ -38,6 +38,7 @@ WORKERS = "docs/adr/0004-worker-control-protocol.md"
         (WORKERS, f"Ping every {PING_INTERVAL_S * 1000:g} ms; silence of {SILENCE_MAX_S:g} s"),
         (EARLY_DATA, f"in the last {cpe.FRESH_S:g} s"),
         (EARLY_DATA, f"{session.ACK_WAIT_S * 1000:g} ms at most"),
+        (EARLY_DATA, f"than {session.CROSSED_SHARE:g} of the shortest round trip"),
         (EARLY_DATA, f"echoes come every {WIRED.echo_s * 1000:g} ms"),
         ("docs/adr/0007-interception.md", f"every HAG is down for {gate.CLOSE_AFTER_S:g} s"),
         (LIVENESS, f"stopped for {WIRED.silence_s * 1000:g} ms"),

@@ -276,3 +276,17 @@ def test_a_line_that_a_new_rule_forbids_is_left_once_another_one_stands(paths: P
     paths.reconcile(table(DSL, LTE), 0.4)
     assert kernel.asked() == [("remove", 0), ("destroy", "192.0.2.1", 40_000)]
     assert set(paths.paths) == {2}
+
+
+def test_the_shortest_round_trip_is_known_when_every_subflow_has_one(paths: Paths, kernel: Kernel) -> None:
+    assert paths.shortest_s() is None
+    kernel.establish("192.0.2.1")
+    paths.observe(0.0)
+    assert paths.shortest_s() == pytest.approx(0.018)
+    paths.reconcile(ALL, 0.1)
+    assert paths.shortest_s() is None  # two were asked for; the data may go over one of them and be quicker
+    for local, min_rtt_us in (("192.0.2.2", 50_000), ("192.0.2.3", 9_000)):
+        kernel.establish(local)
+        kernel.subflows[local] = replace(kernel.subflows[local], min_rtt_us=min_rtt_us)
+    paths.observe(0.2)
+    assert paths.shortest_s() == pytest.approx(0.009)

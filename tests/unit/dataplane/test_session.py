@@ -22,7 +22,7 @@ from hagw.dataplane.cpe import CpeWorker
 from hagw.dataplane.gateway import Pool
 from hagw.dataplane.loop import Loop
 from hagw.dataplane.mptcp_socket import IPPROTO_MPTCP
-from hagw.dataplane.session import CpeSession
+from hagw.dataplane.session import CpeSession, has_crossed
 from hagw.lab import netns
 from hagw.model.flow import FlowKey
 from hagw.model.intent import FlowLimits, PoolIntent, RuleIntent, TrafficDescriptor
@@ -355,6 +355,16 @@ def test_a_failure_after_early_data_is_a_reset_never_a_second_try(rig: Rig, fail
     turn_for(rig.loop, 0.1)
     assert rig.server.has_nobody()
     assert not rig.worker.sessions
+
+
+@pytest.mark.parametrize(
+    ("waited_ms", "shortest_ms", "crossed"), [(0, 20, True), (15, 20, True), (16.5, 20, False), (20, 20, False)]
+)
+def test_an_end_proves_that_nothing_was_passed_on_only_if_it_crossed_with_the_request(
+    waited_ms: float, shortest_ms: float, crossed: bool
+) -> None:
+    assert has_crossed(waited_ms / 1e3, shortest_ms / 1e3) is crossed
+    assert not has_crossed(waited_ms / 1e3, None)
 
 
 @pytest.mark.parametrize("failure", FAILURES)
