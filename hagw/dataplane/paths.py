@@ -254,12 +254,19 @@ class Paths:
                 if known is None or info.bytes_acked + info.bytes_received >= known.bytes_acked + known.bytes_received:
                     path.info = info
 
-    def withhold(self, slots: dict[int, str], now: float) -> None:
-        """Have the connection not use these uplinks, each with its reason, and use the others again."""
-        for slot in slots.keys() ^ self.withheld.keys():
+    def withhold(self, slots: dict[int, str], now: float, jammed: frozenset[int] = frozenset()) -> None:
+        """Have the connection not use these uplinks, each with its reason, and use the others again.
+
+        What the subflows over `jammed` ones hold is sent again over the others: they are withdrawn, to be made anew.
+        """
+        changed = slots.keys() ^ self.withheld.keys()
+        for slot in changed:
             event: Literal["withheld", "released"] = "withheld" if slot in slots else "released"
             self.events.append(PathEvent(now, event, slot, slots.get(slot, "")))
         self.withheld = slots
+        if any(path.info is not None for slot, path in self.paths.items() if slot not in slots):
+            for slot in jammed & changed & self.paths.keys():
+                self._withdraw(slot, self.paths[slot])
         for slot, path in self.paths.items():
             self._follow_withheld(slot, path)
 

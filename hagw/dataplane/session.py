@@ -36,6 +36,7 @@ ACK_WAIT_MAX_S: Final = 3.0
 CROSSED_SHARE: Final = 0.8  # of the shortest round trip seen; the rest is for shorter ones not seen yet
 HEARD_LATELY_S: Final = 0.5  # two echoes of a gateway in use
 BULK_BYTES: Final = 16 * 1024
+STALLED_LOOKS: Final = 15  # three seconds
 EARLY_LOOK_S: Final = 0.025  # at a connection that began without some line: should it have it?
 EARLY_LOOKS: Final = 8
 KEEPALIVE: Final = ((socket.TCP_KEEPIDLE, 300), (socket.TCP_KEEPINTVL, 30), (socket.TCP_KEEPCNT, 4))
@@ -48,8 +49,8 @@ class CpeSession:
 
     __slots__ = (
         "_asked_at", "_connection", "_counted", "_dial", "_early", "_early_passed",
-        "_early_sent", "_eof", "_guard", "_idle_since", "_queue", "_relay", "_seen", "_started", "_timer",
-        "_tried", "_unsent", "_watched", "_worker",
+        "_early_sent", "_eof", "_guard", "_idle_since", "_queue", "_relay", "_seen", "_stalled_looks", "_started",
+        "_timer", "_tried", "_unsent", "_watched", "_worker",
         "client", "decision", "id", "key", "path", "recent", "state", "why",
     )  # fmt: skip
 
@@ -80,6 +81,7 @@ class CpeSession:
         self._eof = False
         self._watched = False
         self._asked_at = 0.0
+        self._stalled_looks = 0
         self._timer: Timer | None = None
         self._seen = 0
         self._counted = (0, 0)
@@ -430,14 +432,23 @@ class CpeSession:
         return (0, 0) if relay is None else (relay.far.received, relay.near.received)
 
     def progress(self) -> int:
-        """Return the bytes carried since the last call, 0 if too few to matter."""
+        """Return the bytes carried since the last call, 0 if too few to matter.
+
+        Bulk that stands still, as its lines take no more, matters for a while: one of them may be what holds it up.
+        """
         relay = self._relay
-        if relay is None:
+        if relay is None or self._connection is None:
             return 0
         total = relay.near.received + relay.far.received
         self.recent = total - self._seen
         self._seen = total
-        return self.recent if self.recent >= BULK_BYTES and self._connection is not None else 0
+        if self.recent >= BULK_BYTES:
+            self._stalled_looks = STALLED_LOOKS
+            return self.recent
+        if relay.far.pending is None or not self._stalled_looks:
+            return 0
+        self._stalled_looks -= 1
+        return max(self.recent, 1)
 
     def look(self, now: float) -> None:
         """Look at this connection's subflows, and at whether one of them holds the others back."""
@@ -449,11 +460,10 @@ class CpeSession:
         self._queue.update(connection.sock, infos, now)
         uplinks = self._worker.uplinks
         withheld = self._guard.update(connection.paths.samples(infos, uplinks), now)
-        slots = uplinks.spared() | {
-            uplinks.slot_by_name[held.uplink]: held.reason for held in withheld if held.uplink in uplinks.slot_by_name
-        }
+        known = [(uplinks.slot_by_name[h.uplink], h) for h in withheld if h.uplink in uplinks.slot_by_name]
+        slots = uplinks.spared() | {slot: held.reason for slot, held in known}
         if slots != connection.paths.withheld:
-            connection.paths.withhold(slots, now)
+            connection.paths.withhold(slots, now, frozenset(slot for slot, held in known if held.jammed))
         connection.reconcile()
 
     def _look_early(self, looks: int) -> None:

@@ -86,6 +86,10 @@ class CapacityBook:
         if window is None or now - window.begun_at > _PAUSE_S:
             self._windows[uplink, direction] = _Window(now)
 
+    def jammed(self, uplink: str, direction: Direction, bps: float, now: float) -> None:
+        """Take the rate of a line whose queue is so long that what it carries is all it can, without a second look."""
+        self._learn((uplink, direction), bps, True, now)
+
     def capacity_bps(self, uplink: str, direction: Direction, now: float) -> float | None:
         """Return what the line can carry at least, None = not known (any more). A hint wins."""
         hint = self._hints.get((uplink, direction))

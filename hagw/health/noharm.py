@@ -4,7 +4,8 @@ MPTCP's scheduler fills every subflow's window; a line much slower than the othe
 else waits for (1 Mbit/s joined to 20 + 20 gave 14 of 41 Mbit/s in upload; 5 + 20 + 20 gave 41.7 of 45). The guard
 withholds (backup flag) a line from one connection in that connection's main direction:
 
-- by capacity: the line, known full, carries less than 5.5 % of what the other lines of the connection can carry;
+- by capacity: the line, known full, carries less than 5.5 % of what the other lines of the connection can carry; two
+  windows have to agree, unless it was given so much that it jams the connection: the others stand still by then;
 - by blocking: its round trip is many times the others' while it carries a tiny share, for several samples;
 - by trial, where fullness cannot be seen (download): without it the connection was measurably faster.
 
@@ -12,7 +13,7 @@ Never the last line, never for a connection that is not bulk and one-way. Called
 for each bulk connection: arithmetic over a handful of lines.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -28,6 +29,8 @@ WITHHOLD_BELOW: Final = 0.055
 RELEASE_ABOVE: Final = 0.08
 REMEMBERED_BELOW: Final = 0.035  # a limit from an earlier connection has to be this clear, else it is measured again
 WINDOWS: Final = 2  # consecutive windows that must agree
+JAMMED_S: Final = 0.5  # what was given to a line takes so long to leave: everything behind it waits
+JAMMED_RTT_RATIO: Final = 2.0  # and its round trip says that the line is the reason, not the slow start of a sender
 BLOCKING_RTT_RATIO: Final = 3.0
 BLOCKING_RTT_MS: Final = 150.0
 BLOCKING_SHARE: Final = 0.09  # the others are held down to 13 of 40 meanwhile, so 1 Mbit/s looks like 0.07
@@ -60,11 +63,15 @@ class SubflowSample:
 
 @dataclass(frozen=True, slots=True)
 class Withheld:
-    """A line to give the backup flag for this connection, and the sentence that says why."""
+    """A line to give the backup flag for this connection, and the sentence that says why.
+
+    `jammed`: what the line was given already is to be sent again over the others; the rest waits for it.
+    """
 
     uplink: str
     direction: Direction
     reason: str
+    jammed: bool = False
 
 
 def known_to_harm(book: CapacityBook, uplinks: Collection[str], now: float) -> tuple[Withheld, ...]:
@@ -98,6 +105,7 @@ class _Line:
     down: int = 0
     rate_bps: float = 0.0
     delivery_bps: float = 0.0
+    shown_bps: float = 0.0  # up, until the book knows what the line can carry
     full: bool = False
     srtt_ms: float = 0.0
     low: int = 0  # consecutive windows in which it was too slow
@@ -150,14 +158,18 @@ class NoHarmGuard:
         self._feed_book(samples, direction, now)
         if now - self._window_at >= WINDOW_S:
             self._close_window(samples, direction, now)
-        self._judge(direction, now)
+        jammed = self._jammed(samples, now) if direction == "up" else {}
+        self._judge(direction, jammed, now)
         return tuple(self._withheld.values())
 
     def _account(self, samples: Sequence[SubflowSample], now: float) -> None:
         present = {sample.uplink for sample in samples}
         for gone in self._lines.keys() - present:
             del self._lines[gone]
-            self._withheld.pop(gone, None)
+            if gone in self._withheld and not self._withheld[gone].jammed:
+                del self._withheld[
+                    gone
+                ]  # one that jammed was withdrawn for it, and shall not begin anew when it is back
         keep = 0.5 ** (max(0.0, now - self._updated_at) / _MEMORY_S)
         self._updated_at = now
         up = sum(sample.bytes_up for sample in samples)
@@ -168,6 +180,7 @@ class NoHarmGuard:
         for sample in samples:
             line = self._lines.setdefault(sample.uplink, _Line())
             line.up += sample.bytes_up
+            line.shown_bps = max(line.shown_bps, 0.0 if sample.app_limited else sample.delivery_rate_bps or 0.0)
             line.down += sample.bytes_down
 
     def _direction(self) -> Direction | None:
@@ -213,6 +226,21 @@ class NoHarmGuard:
                 size, delivery = sample.bytes_up, sample.delivery_rate_bps or 0.0
             self._book.carried(sample.uplink, direction, size, delivery, direction == "up" and _is_full(sample), now)
 
+    def _jammed(self, samples: Sequence[SubflowSample], now: float) -> dict[str, str]:
+        """Return the lines that were given more than they take in a while, and are much slower than the others: why.
+
+        By the second window the others stand still, waiting for these, and shares of the rate say nothing any more.
+        """
+        found = {}
+        for sample in samples:
+            if sample.uplink in self._withheld or not _is_jammed(sample):
+                continue
+            bps, others_bps = sample.delivery_rate_bps or 0.0, self._others_bps(sample.uplink, "up", now)
+            if bps < WITHHOLD_BELOW * others_bps:
+                found[sample.uplink] = _too_slow(bps, others_bps, "up")
+                self._book.jammed(sample.uplink, "up", bps, now)
+        return found
+
     def _count(self, uplink: str, line: _Line, direction: Direction, total_bps: float, now: float) -> None:
         share = line.rate_bps / total_bps if total_bps else 1.0
         others_bps = self._others_bps(uplink, direction, now)
@@ -232,24 +260,24 @@ class NoHarmGuard:
         line.suspected = line.suspected + 1 if tiny else 0
 
     def _others_bps(self, uplink: str, direction: Direction, now: float) -> float:
-        """What the connection's other, not withheld lines can carry, where known."""
+        """What the connection's other, not withheld lines can carry; up, also what they show in their first moments."""
         return sum(
-            self._book.capacity_bps(name, direction, now) or 0.0
-            for name in self._lines
+            self._book.capacity_bps(name, direction, now) or (line.shown_bps if direction == "up" else 0.0)
+            for name, line in self._lines.items()
             if name != uplink and name not in self._withheld
         )
 
-    def _judge(self, direction: Direction, now: float) -> None:
+    def _judge(self, direction: Direction, jammed: Mapping[str, str], now: float) -> None:
         for uplink, held in list(self._withheld.items()):
             if held.direction != direction or self._is_released(uplink, direction, now):
                 del self._withheld[uplink]
         # The slowest first: with it out of the way the next one is compared with the lines that remain.
         for uplink in sorted(self._lines, key=lambda name: self._lines[name].rate_bps):
-            if uplink in self._withheld or len(self._lines) - len(self._withheld) < 2:
+            if uplink in self._withheld or len(self._lines.keys() - self._withheld.keys()) < 2:
                 continue
-            reason = self._reason(uplink, direction, now)
+            reason = jammed.get(uplink) or self._reason(uplink, direction, now)
             if reason is not None:
-                self._withheld[uplink] = Withheld(uplink, direction, reason)
+                self._withheld[uplink] = Withheld(uplink, direction, reason, uplink in jammed)
 
     def _reason(self, uplink: str, direction: Direction, now: float) -> str | None:
         line = self._lines[uplink]
@@ -304,7 +332,7 @@ class NoHarmGuard:
             self._no_trial_before[trial.uplink] = now + TRIAL_AGAIN_S
 
     def _begin_trial(self, direction: Direction, now: float) -> None:
-        if len(self._totals_bps) < TRIAL_WINDOWS or len(self._lines) - len(self._withheld) < 2:
+        if len(self._totals_bps) < TRIAL_WINDOWS or len(self._lines.keys() - self._withheld.keys()) < 2:
             return
         for uplink, line in self._lines.items():
             if line.suspected >= TRIAL_WINDOWS and now >= self._no_trial_before.get(uplink, now):
@@ -321,6 +349,15 @@ def _is_full(sample: SubflowSample) -> bool:
     if sample.srtt_ms is None or sample.min_rtt_ms is None:
         return sample.notsent_bytes > 0
     return sample.srtt_ms >= 1.25 * sample.min_rtt_ms + 5.0
+
+
+def _is_jammed(sample: SubflowSample) -> bool:
+    """Say whether a queue stands in the line itself, and what waits for it takes long at this rate."""
+    bps = sample.delivery_rate_bps
+    if sample.app_limited or not bps or sample.srtt_ms is None or sample.min_rtt_ms is None:
+        return False
+    waiting_s = (sample.unacked_bytes + sample.notsent_bytes) * 8 / bps
+    return waiting_s >= JAMMED_S and sample.srtt_ms >= JAMMED_RTT_RATIO * sample.min_rtt_ms
 
 
 def _too_slow(limit_bps: float, others_bps: float, direction: Direction) -> str:

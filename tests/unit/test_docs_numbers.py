@@ -52,6 +52,7 @@ WORKERS = "docs/adr/0004-worker-control-protocol.md"
         (NO_HARM, f"carries less than {noharm.WITHHOLD_BELOW * 100:g} %"),
         (NO_HARM, f"comes back above {noharm.RELEASE_ABOVE * 100:g} %"),
         (NO_HARM, f"the matter is clear ({noharm.REMEMBERED_BELOW * 100:g} %)"),
+        (NO_HARM, f"at least {noharm.JAMMED_S:g} s to leave"),
         (NO_HARM, f"at least {noharm.BLOCKING_RTT_MS:g} ms"),
         (NO_HARM, f"share under {noharm.BLOCKING_SHARE * 100:g} %"),
         (NO_HARM, f"that was {(noharm.TRIAL_GAIN - 1) * 100:.0f} % faster"),

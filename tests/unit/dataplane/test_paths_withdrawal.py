@@ -180,3 +180,31 @@ def test_an_ipv6_sockets_ipv4_subflow_is_named_as_the_kernel_knows_it(paths: Pat
     kernel.asked()
     paths.reconcile(table(LTE, WIFI), 0.2)
     assert ("destroy", "::ffff:c000:201", 40_000) in kernel.asked()
+
+
+def test_a_line_that_jams_is_withdrawn_so_that_what_it_holds_is_sent_again_and_comes_back_in_reserve(
+    paths: Paths, kernel: Kernel
+) -> None:
+    paths.reconcile(ALL, 0.0)
+    for local in ("192.0.2.1", "192.0.2.2", "192.0.2.3"):
+        kernel.establish(local, 41_000)
+    paths.observe(0.1)
+    kernel.asked()
+    paths.withhold({2: "too slow"}, 0.2, frozenset((2,)))
+    assert kernel.asked() == [("remove", address_id(2, False)), ("destroy", "192.0.2.2", 41_000)]
+    del kernel.subflows["192.0.2.2"]
+    paths.reconcile(ALL, 0.2)
+    assert kernel.asked() == [("create", "192.0.2.2", other_address_id(2, False), 12, True)]
+    kernel.establish("192.0.2.2", 42_000)
+    paths.observe(0.3)
+    paths.withhold({2: "still too slow"}, 0.4, frozenset((2,)))
+    assert not kernel.asked()
+
+
+def test_a_line_that_jams_stays_while_no_other_one_stands(paths: Paths, kernel: Kernel) -> None:
+    kernel.establish("192.0.2.1", 41_000)
+    paths.reconcile(ALL, 0.0)
+    paths.observe(0.1)
+    kernel.asked()
+    paths.withhold({1: "too slow"}, 0.2, frozenset((1,)))
+    assert kernel.asked() == [("backup", "192.0.2.1", True)]

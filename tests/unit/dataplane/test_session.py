@@ -6,7 +6,7 @@ import random
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from ipaddress import IPv4Address, ip_address
 from pathlib import Path
@@ -22,7 +22,7 @@ from hagw.dataplane.cpe import CpeWorker
 from hagw.dataplane.gateway import Pool
 from hagw.dataplane.loop import Loop
 from hagw.dataplane.mptcp_socket import IPPROTO_MPTCP
-from hagw.dataplane.session import CpeSession, has_crossed
+from hagw.dataplane.session import BULK_BYTES, STALLED_LOOKS, CpeSession, has_crossed
 from hagw.lab import netns
 from hagw.model.flow import FlowKey
 from hagw.model.intent import FlowLimits, PoolIntent, RuleIntent, TrafficDescriptor
@@ -255,6 +255,30 @@ def test_early_data_that_does_not_fit_the_send_buffer_is_not_lost(rig: Rig) -> N
     client.sock.shutdown(socket.SHUT_WR)
     until(rig.loop, lambda: conversation.saw("eof"))
     assert bytes(conversation.received[PRELUDE_BYTES + REQUEST_BYTES :]) == DATA
+
+
+def test_bulk_that_stands_still_is_looked_at_for_a_while(rig: Rig) -> None:
+    """One of its lines may be what holds it up: nothing moves, so nothing but a look could tell."""
+    rig.converter.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+    with small_send_buffers():
+        conversation = rig.warm()
+    rig.fresh()
+    client = rig.open(DATA[:40_000])
+    turn_for(rig.loop, 0.05)
+    until(rig.loop, lambda: conversation.poll() or len(conversation.received) >= PRELUDE_BYTES + REQUEST_BYTES)
+    conversation.send_all(rig.loop, GRANTED)
+    (session,) = rig.worker.sessions.values()
+    client.sock.setblocking(False)
+    before = session.moved()[1]
+    for _ in range(20):
+        with suppress(BlockingIOError):
+            client.sock.send(bytes(1_000_000))
+        turn_for(rig.loop, 0.01)
+    assert session.moved()[1] - before > BULK_BYTES
+    looks = [session.progress() for _ in range(STALLED_LOOKS + 2)]
+    assert looks[0] >= BULK_BYTES or looks[0] == 1  # the worker may have looked already
+    assert looks[1] == 1
+    assert looks[-1] == 0
 
 
 # --- the converter says no

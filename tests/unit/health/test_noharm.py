@@ -252,3 +252,52 @@ def test_one_burst_is_not_taken_for_a_capacity() -> None:
     script.tick(dsl=Line(up=5), lte=Line(up=90), wifi=Line(up=90))
     for _ in range(10):
         assert not script.tick(dsl=Line(up=5), lte=Line(up=20), wifi=Line(up=20))
+
+
+@dataclass
+class Queued(Line):
+    """A line in the first moments of an upload: what waits for it, and how fast it leaves."""
+
+    waiting: int = 0
+    leaves: float = 0.0
+
+    def sample(self, name: str, burst: float = 1.0) -> SubflowSample:
+        found = Line.sample(self, name, burst)
+        return replace(found, unacked_bytes=25_000, notsent_bytes=self.waiting, delivery_rate_bps=self.leaves * MBIT)
+
+
+WIFI = Queued(up=18, min_rtt_ms=16, srtt_ms=49, waiting=307_000, leaves=12.7)
+LTE = Queued(up=2.5, min_rtt_ms=51, srtt_ms=52, waiting=130_000, leaves=4.7)
+
+
+def test_a_line_that_was_given_more_than_it_takes_in_half_a_second_is_withheld_before_all_stand_still() -> None:
+    """As measured on adsl: 308 kB were on a line of 1 Mbit/s by the second look; from the third on all stood still."""
+    script = Script()
+    first = Queued(up=11.6, min_rtt_ms=16, srtt_ms=55, waiting=605_000, leaves=19.4)
+    script.tick(wifi=first, dsl=Line(), lte=Line())
+    script.tick(wifi=WIFI, dsl=Queued(up=0.6, min_rtt_ms=25, srtt_ms=94, waiting=308_000, leaves=1.0), lte=LTE)
+    quick = Queued(up=14, min_rtt_ms=16, srtt_ms=26, leaves=19.7), Queued(up=7.7, srtt_ms=59, leaves=17.5)
+    jam = Queued(up=0.4, min_rtt_ms=25, srtt_ms=169, waiting=289_000, leaves=1.0)
+    assert script.tick(wifi=quick[0], dsl=jam, lte=quick[1]) == {"dsl"}
+    assert script.withheld[0].jammed
+    assert "1.0 Mbit/s up beside 2" in script.withheld[0].reason
+    # It was withdrawn for that, and is no news when it is back.
+    assert script.run(0.6, wifi=Line(up=18), lte=Line(up=18)) == {"dsl"}
+    assert script.run(2.0, wifi=Line(up=20), lte=Line(up=20), dsl=Line(up=1)) == {"dsl"}
+    assert {held.uplink for held in known_to_harm(script.book, ("wifi", "dsl", "lte"), script.now)} == {"dsl"}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        Queued(up=0.3, min_rtt_ms=400, srtt_ms=420, waiting=300_000, leaves=0.3),  # its sender has just begun
+        Queued(up=5, min_rtt_ms=25, srtt_ms=94, waiting=400_000, leaves=5),  # no more than it is worth
+        Queued(up=1, min_rtt_ms=25, srtt_ms=94, waiting=20_000, leaves=1),  # gone in a moment
+        Queued(up=1, min_rtt_ms=25, srtt_ms=94, waiting=300_000, leaves=1, limited=True),
+    ],
+)
+def test_a_line_whose_queue_is_no_jam_is_not_withheld_for_it(other: Queued) -> None:
+    script = Script()
+    script.tick(wifi=WIFI, lte=LTE, dsl=Line())
+    script.tick(wifi=WIFI, lte=LTE, dsl=other)
+    assert not script.tick(wifi=WIFI, lte=Queued(up=16, waiting=80_000, leaves=17), dsl=other)
