@@ -14,7 +14,7 @@ from hagw.dataplane.customers import RETRY_S, Customer, Customers, Hindrance, Re
 from hagw.dataplane.flows import ClosedFlows
 from hagw.dataplane.journal import Log
 from hagw.dataplane.loop import ACCEPT_PAUSE_S, EPOLLIN, Loop
-from hagw.dataplane.mptcp_socket import IPPROTO_MPTCP, SubflowReader, tune, widen_receive_buffer
+from hagw.dataplane.mptcp_socket import IPPROTO_MPTCP, SubflowReader, hold_receive_buffer, tune, tuned_maximum
 from hagw.dataplane.notices import Notices
 from hagw.dataplane.proven import ProvenAddresses
 from hagw.dataplane.relay import BUFFER_BYTES, abort
@@ -368,7 +368,7 @@ def _listening(snapshot: HagSnapshot, address: str) -> socket.socket:
     """Return a socket that CPEs connect to. Raise OSError."""
     sock = _bound(socket.SOCK_STREAM, IPPROTO_MPTCP, address, snapshot.port)
     tune(sock, snapshot.congestion_control)
-    widen_receive_buffer(sock)
+    hold_receive_buffer(sock, tuned_maximum())
     sock.listen(BACKLOG)
     return sock
 
