@@ -44,7 +44,16 @@ class PathEvent:
 
     at: float
     event: Literal[
-        "asked", "established", "withdrawn", "lost", "not made", "withheld", "released", "in reserve", "overflowing"
+        "asked",
+        "established",
+        "withdrawn",
+        "lost",
+        "not made",
+        "withheld",
+        "released",
+        "in reserve",
+        "in use",
+        "overflowing",
     ]
     slot: int
     reason: str = ""
@@ -277,7 +286,7 @@ class Paths:
             for slot, path in self.paths.items():
                 self._follow_withheld(slot, path)
 
-    def tell(self, event: Literal["in reserve", "overflowing"], slot: int, reason: str, now: float) -> None:
+    def tell(self, event: Literal["in reserve", "in use", "overflowing"], slot: int, reason: str, now: float) -> None:
         """Note in the timeline what the steering mode does with an uplink."""
         self.events.append(PathEvent(now, event, slot, reason))
 

@@ -23,6 +23,7 @@ BULK_BYTES: Final = 256 * 1024
 BULK_RATE_BYTES: Final = 16 * 1024  # a second, else it pauses
 QUEUED_BYTES: Final = 128 * 1024
 ONE_WAY: Final = 4
+TELL_AFTER_S: Final = 2.0  # how long a line must have been closed to count as in reserve
 TELL: Final = 0.05  # change of a capacity that is worth telling
 _MEMORY: Final = 0.9  # a tick
 
@@ -42,7 +43,8 @@ class _Flow:
     recent_up: float = 0.0
     accounted: int = 0
     opened: float = 0.0
-    is_told: bool = False
+    told: frozenset[int] = frozenset()  # the lines in reserve, as its timeline has it
+    open_at: float = -TELL_AFTER_S  # when more than the reserve was last open to it
     kept_off: dict[int, int] = field(default_factory=dict)
     choice: Choice | None = None
 
@@ -161,7 +163,7 @@ class Steering:
                     self._account(flow)
             if direction is not None and self._is_harmed(flow):
                 flow.opened = 1.0
-                flow.connection.paths.stand_by(frozenset())
+                self._stand_by(flow, frozenset(), "the preferred line holds it up")
             elif direction is not None and flow.connection.plan.mode == "priority-based":
                 bulk.setdefault((flow.connection.plan, direction), []).append(flow)
             elif is_search:
@@ -178,13 +180,13 @@ class Steering:
         plan, paths, now = flow.connection.plan, flow.connection.paths, self._worker.loop.now
         if plan.mode != "smallest-delay":
             flow.choice = None
-            paths.stand_by(self.reserve(plan))
+            self._stand_by(flow, self.reserve(plan), plan.mode)
             return
         rtts_ms = self._rtts_ms(self._usable(plan.slots))
         if flow.choice is None:
             present = next((slot for slot in rtts_ms if slot not in paths.standby), None)
             flow.choice = Choice(quickest(rtts_ms) if present is None else present, now)
-        paths.stand_by(others(plan.slots, flow.choice.look(rtts_ms, now)))
+        self._stand_by(flow, others(plan.slots, flow.choice.look(rtts_ms, now)), plan.mode)
 
     def _steer(self, bulk: dict[tuple[SteerPlan, Direction], list[_Flow]]) -> None:
         """Have each stage say which flows may use the tier after it; flows of several plans may share a stage."""
@@ -229,12 +231,37 @@ class Steering:
 
     def _apply(self, flow: _Flow, plan: SteerPlan, direction: Direction, admitted: dict[Stage, frozenset[int]]) -> None:
         """Give a flow the tiers it may use at this tick; the others stand by."""
-        standby = set(self.reserve(plan))
+        standby, why = set(self.reserve(plan)), plan.mode
         for stage in self._stages_of(plan, direction):
             if flow.number not in admitted[stage]:
                 break
             standby -= set(stage[1])
-        flow.connection.paths.stand_by(frozenset(standby))
+            why = self._why_open(stage)
+        self._stand_by(flow, frozenset(standby), why)
+
+    def _stand_by(self, flow: _Flow, standby: frozenset[int], why: str) -> None:
+        """Have lines stand by; the timeline tells what becomes of them, not every tick of a share."""
+        paths, now = flow.connection.paths, self._worker.loop.now
+        paths.stand_by(standby)
+        is_priority = flow.connection.plan.mode == "priority-based"
+        told = flow.told
+        for slot in sorted(told - standby):
+            paths.tell("overflowing" if is_priority else "in use", slot, why, now)
+        if flow.opened:
+            flow.open_at = now
+        if is_priority and now - flow.open_at < TELL_AFTER_S:
+            flow.told = told & standby
+            return
+        for slot in sorted(standby - told):
+            paths.tell("in reserve", slot, flow.connection.plan.mode, now)
+        flow.told = standby
+
+    def _why_open(self, stage: Stage) -> str:
+        names = ", ".join(self._worker.uplinks.name(slot) for slot in stage[0])
+        overflow = self._stages[stage].overflow
+        if overflow.state != "over" or overflow.cap_bps is None:
+            return f"a trial whether {names} can carry no more"
+        return f"{names} can carry no more than {overflow.cap_bps / 1e6:.1f} Mbit/s"
 
     # --- what is known of the lines
 

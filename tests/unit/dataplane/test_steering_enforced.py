@@ -20,6 +20,10 @@ class Paths:
     standby: frozenset[int] = frozenset()
     flips: int = 0
     withheld: dict[int, str] = field(default_factory=dict)
+    told: list[tuple[str, int, str]] = field(default_factory=list)
+
+    def tell(self, event: str, slot: int, reason: str, now: float) -> None:
+        self.told.append((event, slot, reason))
 
     def stand_by(self, slots: frozenset[int]) -> None:
         self.flips += slots != self.standby
@@ -33,6 +37,9 @@ class Connection:
     paths: Paths = field(default_factory=Paths)
     down: float = 0.0
     up: float = 0.0
+
+    def unacknowledged(self) -> int:
+        return 0
 
     def moved(self) -> tuple[int, int]:
         return int(self.down), int(self.up)
@@ -99,6 +106,19 @@ def test_bulk_overflows_and_what_fits_does_not() -> None:
     assert bulk.paths.flips >= 2
     assert home.steering.document()[0]["state"] == "over"
     assert small.down / MBIT > 7.0 * 20
+
+
+def test_the_timeline_tells_when_a_line_overflows_and_when_it_is_in_reserve_again() -> None:
+    home = Home()
+    stream = home.begin(1, down=25.0)
+    home.run(20.0)
+    assert [event for event, _, _ in stream.paths.told] == ["in reserve", "overflowing"], "not every tick of a share"
+    assert {slot for _, slot, _ in stream.paths.told} == {2}
+    assert "dsl can carry no more" in stream.paths.told[1][2] or "a trial" in stream.paths.told[1][2]
+    home.connections[1] = stream, 2.0, 0.0
+    home.run(20.0)
+    assert stream.paths.told[-1] == ("in reserve", 2, "priority-based")
+    assert len(stream.paths.told) <= 6
 
 
 def test_a_full_upload_does_not_move_a_download() -> None:
