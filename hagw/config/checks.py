@@ -101,6 +101,24 @@ def _steering(tree: Tree, rules: list[tuple[Path, dict[str, Plain]]], uplinks: l
             yield tree.issue(at, f"{mode} prefers one line to another: it needs at least two")
         if "standby" in steering and mode != "active-standby":
             yield tree.issue((*below, "standby"), f"this is for active-standby, not for {mode}; leave it out")
+        yield from _weights(tree, below, steering, len(wanted))
+
+
+def _weights(tree: Tree, below: Path, steering: dict[str, Plain], uplinks: int) -> Iterator[ConfigIssue]:
+    weights = steering.get("weights")
+    if not isinstance(weights, list):
+        return
+    at = (*below, "weights")
+    if steering.get("mode") != "load-balancing":
+        yield tree.issue(at, f"this is for load-balancing, not for {steering.get('mode')}; leave it out")
+    elif len(weights) != uplinks or uplinks < 2:
+        yield tree.issue(at, f"{len(weights)} weights for {uplinks} uplinks; name at least two, and a weight for each")
+    elif all(isinstance(each, str) and _is_small(each) for each in weights):
+        percents = [int(str(each)) for each in weights]
+        if 0 in percents:
+            yield tree.issue(at, "0 is no share: leave this line out of `uplinks`")
+        elif sum(percents) != 100:
+            yield tree.issue(at, f"these percentages are {sum(percents)} together, not 100")
 
 
 def _firewall(tree: Tree, uplinks: list[str]) -> Iterator[ConfigIssue]:

@@ -201,6 +201,7 @@ def _cpe(file: CpeFile) -> CpeIntent:
                 mode=rule.steering.mode,
                 uplinks=rule.steering.uplinks,
                 standby=rule.steering.standby,
+                weights=rule.steering.weights,
             )
             for rule in sorted(file.rules, key=lambda rule: rule.precedence)
         ),

@@ -155,6 +155,9 @@ class SteeringSection(Section):
     standby: StandbyStyle = Field(
         default="warm", description="active-standby: warm = the other lines are joined; cold = only when needed"
     )
+    weights: tuple[int, ...] = Field(
+        default=(), description="load-balancing: percent of the bytes for each of `uplinks`, 100 together"
+    )
 
 
 class RuleSection(Section):

@@ -13,6 +13,7 @@ from hagw.model.snapshot import Direction, LearnedView
 from hagw.policy.modes.overflow import TICK_S, Admission, Overflow, Reading
 from hagw.policy.modes.plan import TIERED, SteerPlan
 from hagw.policy.modes.smallest_delay import Choice, others, quickest
+from hagw.policy.modes.split import Split
 
 if TYPE_CHECKING:
     from hagw.dataplane.cpe import CpeWorker
@@ -47,6 +48,7 @@ class _Flow:
     open_at: float = -TELL_AFTER_S  # when more than the reserve was last open to it
     kept_off: dict[int, int] = field(default_factory=dict)
     choice: Choice | None = None
+    carried: dict[int, int] | None = None  # payload bytes by slot, as last seen while it was split by weight
 
     def look(self, ticks: int) -> None:
         """Take what it moved in the last `ticks`."""
@@ -85,6 +87,7 @@ class Steering:
         self._counters = counters
         self._flows: dict[int, _Flow] = {}
         self._stages: dict[Stage, _Stage] = {}
+        self._splits: dict[SteerPlan, Split] = {}
         self._ticks = 0
         self._is_ticking = False
         self._quickest: dict[SteerPlan, int | None] = {}
@@ -101,7 +104,8 @@ class Steering:
 
     def began(self, number: int, connection: "GatewayConnection", moved: Callable[[], tuple[int, int]]) -> None:
         """Steer a connection by its plan from now on; `moved` tells the bytes it has carried, down and up."""
-        if len(connection.plan.tiers) < 2 and connection.plan.mode != "smallest-delay":
+        plan = connection.plan
+        if len(plan.tiers) < 2 and plan.mode != "smallest-delay" and not plan.weights:
             self.ended(number)
             return
         self._flows.setdefault(number, _Flow(number, connection, moved))
@@ -154,6 +158,7 @@ class Steering:
         self._ticks += 1
         is_search = self._ticks % SEARCH_TICKS == 0
         bulk: dict[tuple[SteerPlan, Direction], list[_Flow]] = {}
+        split: dict[SteerPlan, list[_Flow]] = {}
         for flow in self._flows.values():
             direction = flow.direction()
             if is_search or direction is not None:
@@ -166,9 +171,29 @@ class Steering:
                 self._stand_by(flow, frozenset(), "the preferred line holds it up")
             elif direction is not None and flow.connection.plan.mode == "priority-based":
                 bulk.setdefault((flow.connection.plan, direction), []).append(flow)
+            elif flow.connection.plan.weights:
+                split.setdefault(flow.connection.plan, []).append(flow)
             elif is_search:
                 self._rest(flow)
         self._steer(bulk)
+        for plan, flows in split.items():
+            self._split(plan, flows)
+        for plan in self._splits.keys() - split.keys():
+            del self._splits[plan]
+
+    def _split(self, plan: SteerPlan, flows: list[_Flow]) -> None:
+        """Have a plan's connections together keep to its weights."""
+        moved: dict[int, int] = {}
+        for flow in flows:
+            carried = {slot: each.down + each.up for slot, each in flow.connection.paths.carried().items()}
+            before = carried if flow.carried is None else flow.carried  # what an earlier rule had it do does not count
+            for slot, size in carried.items():
+                moved[slot] = moved.get(slot, 0) + size - before.get(slot, 0)
+            flow.carried = carried
+        known = self._splits.setdefault(plan, Split(dict(plan.weights)))
+        closed = known.update(moved, frozenset(self._usable(plan.slots)), self._worker.loop.now)
+        for flow in flows:
+            flow.connection.paths.stand_by(closed)
 
     def _is_harmed(self, flow: _Flow) -> bool:
         """Say whether the no-harm guard has it do without a preferred line: then it needs the next ones whole."""
@@ -231,7 +256,7 @@ class Steering:
 
     def _apply(self, flow: _Flow, plan: SteerPlan, direction: Direction, admitted: dict[Stage, frozenset[int]]) -> None:
         """Give a flow the tiers it may use at this tick; the others stand by."""
-        standby, why = set(self.reserve(plan)), plan.mode
+        standby, why = set(self.reserve(plan)), str(plan.mode)
         for stage in self._stages_of(plan, direction):
             if flow.number not in admitted[stage]:
                 break

@@ -105,7 +105,8 @@ class TrafficDescriptor:
 class RuleIntent:
     """An ATSSS rule: lower precedence is evaluated earlier, first match wins. `uplinks` empty = all.
 
-    Their order counts in the modes that prefer one line to another. `standby` is for active-standby.
+    Their order counts in the modes that prefer one line to another. `standby` is for active-standby. `weights` are for
+    load-balancing: percent of the bytes, in the order of `uplinks`, which then names all; empty = as fast as possible.
     """
 
     name: str
@@ -114,6 +115,7 @@ class RuleIntent:
     mode: SteeringMode
     uplinks: tuple[str, ...] = ()
     standby: StandbyStyle = "warm"
+    weights: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

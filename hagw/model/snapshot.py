@@ -225,4 +225,5 @@ def _rule(document: dict[str, Any]) -> RuleIntent:
         mode=document["mode"],
         uplinks=tuple(document["uplinks"]),
         standby=document.get("standby", "warm"),
+        weights=tuple(document.get("weights", ())),
     )

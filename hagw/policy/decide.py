@@ -146,6 +146,8 @@ def _purpose(wish: SteerPlan, names: Mapping[int, str]) -> str:
             return f"keeps to the quickest of {', '.join(names.values())}"
         case "priority-based":
             return f"fills {', then '.join(lists)}"
+        case "load-balancing" if wish.weights:
+            return f"splits by bytes: {', '.join(f'{percent} % {names[slot]}' for slot, percent in wish.weights)}"
         case _:
             return f"bonds {', '.join(names.values())}"
 

@@ -29,7 +29,7 @@ def lab() -> Iterator[Lab]:
 
 
 def steer(lab: Lab, base: str, mode: str) -> None:
-    """Put the rule in force."""
+    """Put the rule in force; `mode` may be followed by more of the steering."""
     file = lab.directory / "steered.yaml"
     file.write_text(base + RULES.replace("MODE", mode), encoding="utf-8")
     lab.apply("cpe", file)
@@ -66,7 +66,13 @@ def test_a_rule_moves_a_living_download_and_bulk_overflows(lab: Lab) -> None:
         before = carried(lab)
         time.sleep(2.0)
         filled = moved(before, carried(lab))
+        steer(lab, base, "load-balancing, weights: [60, 40]")
+        time.sleep(3.0)
+        before = carried(lab)
+        time.sleep(2.5)
+        split = moved(before, carried(lab))
         stream.stop()
+    assert 0.5 < split["dsl"] / (split["dsl"] + split["lte"]) < 0.7, split
     assert filled["dsl"] > 2.5, filled
     assert filled["lte"] > 2.5, filled
     assert filled["wifi"] < 0.1, "the rule does not name it"

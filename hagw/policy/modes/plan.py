@@ -16,12 +16,13 @@ DEFAULT_MODE: Final[SteeringMode] = "load-balancing"
 class SteerPlan:
     """`tiers` are slots, the most preferred lines first; lines of one tier are used together.
 
-    `cold` lines in reserve have no subflow at all until they are needed.
+    `cold` lines in reserve have no subflow at all until they are needed. `weights` are percent by slot.
     """
 
     mode: SteeringMode = DEFAULT_MODE
     tiers: tuple[tuple[int, ...], ...] = ()
     cold: bool = False
+    weights: tuple[tuple[int, int], ...] = ()
 
     @property
     def slots(self) -> tuple[int, ...]:
@@ -48,7 +49,9 @@ def plan(rule: RuleIntent | None, uplinks: Sequence[UplinkView]) -> SteerPlan:
     mode = rule.mode if rule else DEFAULT_MODE
     allowed = [u for u in uplinks if not rule or not rule.uplinks or u.name in rule.uplinks]
     if mode not in TIERED:
-        return SteerPlan(mode, (tuple(sorted(u.slot for u in allowed)),))
+        weights = {} if rule is None else dict(zip(rule.uplinks, rule.weights, strict=False))
+        by_slot = sorted((u.slot, weights[u.name]) for u in allowed if u.name in weights)
+        return SteerPlan(mode, (tuple(sorted(u.slot for u in allowed)),), weights=tuple(by_slot))
     cold = rule is not None and rule.standby == "cold"
     if rule is not None and rule.uplinks:
         order = sorted(allowed, key=lambda u: rule.uplinks.index(u.name))

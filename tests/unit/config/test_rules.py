@@ -87,8 +87,8 @@ def test_the_same_precedence_names_the_other_rule() -> None:
     )
 
 
-def test_weights_are_unknown_until_they_are_enforced() -> None:
-    assert "unknown key" in refusal(rules("steering: {mode: load-balancing, weights: {dsl: 50, lte: 50}}"))
+def test_weights_are_percent_in_the_order_of_the_lines() -> None:
+    assert "a list is wanted" in refusal(rules("steering: {mode: load-balancing, weights: {dsl: 50, lte: 50}}"))
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 
+from hagw.dataplane.account import Carried
 from hagw.dataplane.steering import Steering
 from hagw.dataplane.uplink_table import UplinkTable
 from hagw.health.capacity import CapacityBook
@@ -28,6 +29,11 @@ class Paths:
     def stand_by(self, slots: frozenset[int]) -> None:
         self.flips += slots != self.standby
         self.standby = slots
+
+    carried_bytes: dict[int, Carried] = field(default_factory=dict)
+
+    def carried(self) -> dict[int, Carried]:
+        return self.carried_bytes
 
 
 @dataclass
@@ -119,6 +125,20 @@ def test_the_timeline_tells_when_a_line_overflows_and_when_it_is_in_reserve_agai
     home.run(20.0)
     assert stream.paths.told[-1] == ("in reserve", 2, "priority-based")
     assert len(stream.paths.told) <= 6
+
+
+def test_what_an_earlier_rule_had_a_connection_carry_does_not_count_for_its_weights() -> None:
+    home = Home()
+    plan = SteerPlan("load-balancing", ((1, 2),), weights=((1, 50), (2, 50)))
+    connection = Connection(plan)
+    connection.paths.carried_bytes = {1: Carried(0, 0), 2: Carried(10**8, 0)}
+    home.steering.began(1, connection, connection.moved)  # type: ignore[arg-type]  # a script
+    home.connections[1] = connection, 0.0, 0.0
+    home.run(1.0)
+    assert connection.paths.standby == frozenset()
+    connection.paths.carried_bytes = {1: Carried(0, 0), 2: Carried(10**8 + 10**6, 0)}
+    home.run(0.2)
+    assert connection.paths.standby == {2}
 
 
 def test_a_full_upload_does_not_move_a_download() -> None:

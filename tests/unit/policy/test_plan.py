@@ -33,6 +33,13 @@ def test_tiers_follow_the_rule_else_the_price(given: RuleIntent | None, tiers: t
     assert plan(given, LINES).tiers == tiers
 
 
+def test_weights_are_those_of_the_lines_there_are() -> None:
+    weighted = replace(rule("load-balancing", "wifi", "dsl"), weights=(30, 70))
+    assert plan(weighted, LINES).weights == ((1, 70), (3, 30))
+    assert plan(weighted, (WIFI, LTE)).weights == ((3, 30),)
+    assert plan(rule("load-balancing", "wifi", "dsl"), LINES).weights == ()
+
+
 def test_cost_goes_before_metered() -> None:
     assert plan(rule("priority-based"), (replace(DSL, cost=5), LTE, WIFI)).tiers == ((3,), (2,), (1,))
 
