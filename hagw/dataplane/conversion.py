@@ -421,6 +421,7 @@ class ConverterSession:
         """Relay no faster than the customer may, as its limits are now."""
         relay, customer = self._relay, self.customer
         if relay is not None and customer is not None:
+            relay.far.share = relay.near.share = customer.share
             relay.far.meter = customer.down if customer.down.rate_bps is not None else None
             relay.near.meter = customer.up if customer.up.rate_bps is not None else None
 

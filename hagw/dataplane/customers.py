@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from hagw.convert import cookie
 from hagw.dataplane.egress import Exit
+from hagw.dataplane.fairness import Crowd, Share
 from hagw.dataplane.loop import Loop
 from hagw.dataplane.meter import Meter
 from hagw.model.intent import CustomerLimits, IPAddress, IPNetwork
@@ -40,11 +41,12 @@ class Customer:
 
     __slots__ = (
         "_refilled_at", "_share", "_tokens", "down", "elsewhere", "exits", "flows", "keys", "name", "pending", "rules",
-        "sources", "up", "view", "warm",
+        "share", "sources", "up", "view", "warm",
     )  # fmt: skip
 
-    def __init__(self, name: str, loop: Loop) -> None:
+    def __init__(self, name: str, loop: Loop, crowd: Crowd) -> None:
         self.name = name
+        self.share = Share(crowd)
         self.down, self.up = Meter(loop), Meter(loop)
         self.view = NOBODY
         self.keys: tuple[bytes, ...] = ()
@@ -116,6 +118,7 @@ class Customers:
 
     def __init__(self, loop: Loop) -> None:
         self._loop = loop
+        self._crowd = Crowd(loop)
         self._by_tag: dict[bytes, Customer] = {}
         self._used: dict[str, list[int]] = {}
         self._instance = os.urandom(8).hex()
@@ -129,7 +132,7 @@ class Customers:
         before, self._by_tag = self._by_tag, {}
         for view in snapshot.customers:
             tag = cookie.customer_tag(view.name)
-            customer = before.get(tag) or Customer(view.name, self._loop)
+            customer = before.get(tag) or Customer(view.name, self._loop, self._crowd)
             customer.take(view, snapshot, own)
             self._by_tag[tag] = customer
 

@@ -56,6 +56,7 @@ class Loop:
         self._deferred: deque[Callable[[], None]] = deque()
         self._closing: list[socket.socket] = []
         self._running = False
+        self.turns = 0
         self.now = time.monotonic()
 
     def add(self, fd: int, mask: int, handler: Handler) -> None:
@@ -121,6 +122,7 @@ class Loop:
         """Serve one batch of events, then due timers, deferred work and closes."""
         ready = self._epoll.poll(self._wait_s(wait_max_s), EVENTS_A_TURN)
         self.now = time.monotonic()
+        self.turns += 1
         handlers = self._handlers
         for fd, mask in ready:
             handler = handlers.get(fd)

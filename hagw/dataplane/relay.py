@@ -9,6 +9,7 @@ import socket
 import struct
 from typing import Protocol
 
+from hagw.dataplane.fairness import Share
 from hagw.dataplane.loop import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, Loop
 from hagw.dataplane.meter import Meter
 
@@ -54,6 +55,7 @@ class End:
         "received",
         "relay",
         "sent",
+        "share",
         "sock",
         "watched",
     )
@@ -66,6 +68,7 @@ class End:
         self.pending: memoryview | None = None
         self.mask = 0
         self.meter: Meter | None = None  # of who is held to a rate
+        self.share: Share | None = None  # of who takes turns with others
         self.watched = False
         self.read_eof = False
         self.eof_sent = False
@@ -82,9 +85,19 @@ class End:
             self._hung_up()
 
     def _pump(self) -> None:
-        meter = self.meter
-        if meter is not None and not meter.admits(self):
-            return
+        meter, share = self.meter, self.share
+        if (meter is None or meter.admits(self)) and (share is None or share.admits(self)):
+            self._read(meter, share)
+
+    def read_now(self) -> None:
+        """Its turn has come, if it still has something to read and somewhere to put it."""
+        if not self.relay.over and not self.read_eof and self.peer.pending is None:
+            self.watch(self.mask | EPOLLIN)
+            meter = self.meter
+            if meter is None or meter.admits(self):
+                self._read(meter, self.share)
+
+    def _read(self, meter: Meter | None, share: Share | None) -> None:
         relay = self.relay
         peer = self.peer
         view = relay.view if meter is None else relay.view[: meter.reading_bytes()]
@@ -104,6 +117,7 @@ class End:
             self.received += count
             if meter is not None:
                 meter.took(count)
+            is_all = share is not None and share.took(count)
             try:
                 sent = send(view[:count])
             except BlockingIOError:
@@ -117,7 +131,7 @@ class End:
                 self.watch(self.mask & ~EPOLLIN)
                 peer.watch(peer.mask | EPOLLOUT)
                 return
-            if count < BUFFER_BYTES:
+            if count < BUFFER_BYTES or is_all:
                 return
 
     def may_read_again(self) -> None:
