@@ -9,7 +9,7 @@ from plane_lab import INET, Attempts, Counting, Ends, Server, own_lab, until
 
 from hagw.lab.lab import Lab
 
-pytestmark = [pytest.mark.netns, pytest.mark.slow]
+pytestmark = [pytest.mark.netns, pytest.mark.slow, pytest.mark.beside]
 
 LIBRARY = "libfaketime.so.1"
 DECADE_S = 3650 * 86_400

@@ -264,3 +264,26 @@ class World:
     def _sent(self, line: SimLine, packets: int, size: int) -> None:
         line.tx += packets
         line.tx_bytes += packets * size
+
+
+DEMO = {
+    "dsl": {"kind": "dsl", "delay_s": 0.012, "packets_per_s": 1300.0},
+    "lte": {"kind": "wwan", "delay_s": 0.025, "packets_per_s": 4000.0},
+    "wifi": {"kind": "wifi", "delay_s": 0.008, "packets_per_s": 1700.0},
+}
+
+
+def demo(load: str | None, seed: int = 1, *, names: tuple[str, ...] = tuple(DEMO), **queues: float) -> World:
+    """The demo preset's lines, up and measured while idle, then under load for two seconds."""
+    world = World(seed, **{name: SimLine(**DEMO[name]) for name in names})  # type: ignore[arg-type]
+    world.run(1.0)
+    for line in world.lines.values():
+        line.load = load
+        for name, value in queues.items():
+            setattr(line, name, value)
+    world.run(2.0)
+    assert {world.state(name) for name in world.lines} == {"up"}
+    assert world.reach() == "up"
+    assert not world.suspicions()
+    world.changes.clear()
+    return world
