@@ -238,7 +238,17 @@ def _hag(file: HagFile) -> HagIntent:
         port=file.listen.port,
         probe_port=file.listen.probe_port,
         control_port=file.listen.control_port,
-        customers=tuple(CustomerIntent(customer.name, customer.key, customer.sources) for customer in file.customers),
+        customers=tuple(
+            CustomerIntent(
+                customer.name,
+                customer.key,
+                customer.sources,
+                allow=customer.allow,
+                deny=customer.deny,
+                limits=customer.limits.to_intent(),
+            )
+            for customer in file.customers
+        ),
         destinations=DestinationPolicy(
             allow=file.destinations.allow,
             deny=file.destinations.deny,

@@ -32,6 +32,7 @@ from hagw.model.intent import (
     Addressing,
     AllowIntent,
     CapPeriod,
+    CustomerLimits,
     DataCapIntent,
     EgressIntent,
     FirewallIntent,
@@ -323,12 +324,29 @@ class ListenSection(Section):
     control_port: Port = Field(default=PORT_CONTROL, description="TCP port of the control channel")
 
 
+class CustomerLimitsSection(Section):
+    """What a customer may use of this gateway; no bound but the gateway's own if not given."""
+
+    connections: int | None = Field(default=None, ge=1, le=10_000_000)
+    connects_per_s: int | None = Field(default=None, ge=1, le=1_000_000)
+    pending: int | None = Field(default=None, ge=1, le=1_000_000)
+    rate_down: Rate | None = Field(default=None, description="payload towards the customer")
+    rate_up: Rate | None = Field(default=None, description="payload from the customer")
+
+    def to_intent(self) -> CustomerLimits:
+        """Return the trusted value."""
+        return CustomerLimits(self.connections, self.connects_per_s, self.pending, self.rate_down, self.rate_up)
+
+
 class CustomerSection(Section):
     """A CPE that may use this gateway."""
 
     name: Name
     key: Key = Field(description="key shared with this customer alone")
     sources: tuple[Prefix, ...] = Field(default=(), description="prefixes it may come from; anywhere if not given")
+    allow: tuple[Prefix, ...] = Field(default=(), description="destinations allowed to it beside the gateway's")
+    deny: tuple[Prefix, ...] = Field(default=(), description="destinations denied to it beside the gateway's")
+    limits: CustomerLimitsSection = CustomerLimitsSection()
 
 
 class DestinationsSection(Section):

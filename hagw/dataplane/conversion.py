@@ -228,6 +228,7 @@ class ConverterSession:
             return
         self._cool()
         self.customer_flow = True
+        worker.flowing[self.id] = self
         worker.customers.use(self.customer.name, 0, 0, 1)
         worker.counts["flows_total"] += 1
         self.state = "dialing"

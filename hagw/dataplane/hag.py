@@ -58,6 +58,7 @@ class HagWorker:
         self.syn_acks = SynAcks()
         self.closed = ClosedFlows()
         self.sessions: dict[int, ConverterSession] = {}
+        self.flowing: dict[int, ConverterSession] = {}  # those with a flow: nobody walks over thousands of warm ones
         self.pending: dict[str, int] = {}
         self.strangers: Strangers[ConverterSession] = Strangers()
         self.lingering = 0
@@ -142,11 +143,11 @@ class HagWorker:
 
     def stats(self) -> dict[str, Any]:
         """Return the counters of the control protocol's pong."""
-        live = [session.bytes() for session in self.sessions.values()]
+        live = [session.bytes() for session in self.flowing.values()]
         return {
             **self.counts,
-            "flows_active": sum(session.customer_flow for session in self.sessions.values()),
-            "warm": sum(not session.customer_flow for session in self.sessions.values()),
+            "flows_active": len(self.flowing),
+            "warm": len(self.sessions) - len(self.flowing),
             "bytes_down": self.bytes_down + sum(down for down, _ in live),
             "bytes_up": self.bytes_up + sum(up for _, up in live),
             "strangers": len(self.strangers),
@@ -162,7 +163,7 @@ class HagWorker:
     def flows(self, recent_s: float) -> list[dict[str, Any]]:
         """Return live flows and those that ended in the last `recent_s` seconds."""
         now = time.monotonic()
-        live = [session.document(now) for session in self.sessions.values() if session.customer_flow]
+        live = [session.document(now) for session in self.flowing.values()]
         return [*live, *self.closed.recent(now, recent_s)]
 
     # --- what sessions ask
@@ -248,9 +249,8 @@ class HagWorker:
 
     def usage(self, acknowledged: str) -> dict[str, Any]:
         """Return what customers used since the reading before."""
-        for session in self.sessions.values():
-            if session.customer_flow:
-                session.account()
+        for session in self.flowing.values():
+            session.account()
         return self.customers.usage(acknowledged, time.strftime("%Y-%m-%d", time.gmtime()))
 
     def last_readings(self) -> tuple[Reading, ...]:
@@ -261,6 +261,7 @@ class HagWorker:
         """Forget a session and keep its record if it was a flow."""
         if self.sessions.pop(session.id, None) is None:
             return
+        self.flowing.pop(session.id, None)
         if session.customer_flow and session.customer is not None:
             session.account()
             session.customer.flows -= 1
@@ -347,13 +348,13 @@ class HagWorker:
         self.syn_acks.look()
         if self._responder is not None:
             self._responder.overloaded = self.is_overloaded()
-        for session in list(self.sessions.values()):
+        for session in list(self.flowing.values()):
             session.look(self.loop.now)
 
     def _sweep(self) -> None:
         self.loop.call_in(SWEEP_S, self._sweep)
         now = time.monotonic()
-        for session in list(self.sessions.values()):
+        for session in list(self.flowing.values()):
             session.sweep(now)
         self.servers.forget_old(now)
         self._bad_peers.summarise(now)

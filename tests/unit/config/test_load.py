@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hagw.config.load import load, load_file
 from hagw.config.values import parse_duration, parse_key, parse_ports, parse_prefix, parse_rate, parse_truth
 from hagw.errors import ConfigError
-from hagw.model.intent import CpeIntent, HagIntent
+from hagw.model.intent import CpeIntent, CustomerLimits, HagIntent
 
 EXAMPLES = Path(__file__).parents[3] / "config"
 KEY = "8f3c1d5e7a9b02468ace13579bdf0f1e2d3c4b5a69788796a5b4c3d2e1f00a1b"
@@ -142,3 +142,15 @@ def test_any_file_is_loaded_or_refused(lines: list[str]) -> None:
 def test_a_file_with_one_place_damaged_is_loaded_or_refused(at: int, put: str) -> None:
     with contextlib.suppress(ConfigError):
         load(CPE[:at] + put + CPE[at + 1 :], "cpe.yaml")
+
+
+def test_a_customer_of_the_file_has_limits_and_destinations_of_its_own() -> None:
+    entry = (
+        f"{{name: home, key: {KEY}, allow: [10.1.0.0/16], deny: [203.0.113.0/24],"
+        " limits: {connections: 9, connects_per_s: 8, pending: 7, rate_down: 6 Mbit/s, rate_up: 5 Mbit/s}}"
+    )
+    intent = load(f"version: 1\nrole: hag\nlisten: {{addresses: ['::']}}\ncustomers:\n  - {entry}\n", "hag.yaml")
+    assert isinstance(intent, HagIntent)
+    (home,) = intent.customers
+    assert home.limits == CustomerLimits(9, 8, 7, 6_000_000, 5_000_000)
+    assert (home.allow, home.deny) == ((ip_network("10.1.0.0/16"),), (ip_network("203.0.113.0/24"),))

@@ -1,0 +1,305 @@
+"""Measure what abuse and idle connections of some cost the new flows of others, at a HAG's two workers over loopback.
+
+Run as root: `python tests/bench/abuse.py [quiet slow dead guess syn idle …]`. All of it in a network
+namespace. A customer opens a flow each 5 ms: p50 and p99 of the time to the server's first byte, the workers' memory
+and what it counted.
+"""
+
+import contextlib
+import itertools
+import json
+import os
+import random
+import resource
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any, Final
+
+sys.path.append(str(Path(__file__).parents[2]))
+
+from hagw.convert import cookie
+from hagw.convert.message import HEADER_SIZE, encode, encode_header
+from hagw.convert.tlv import Connect, Cookie
+from hagw.lab import netns
+from hagw.model.intent import FlowLimits
+from hagw.model.snapshot import CustomerView, HagSnapshot, to_json
+
+HAG, SERVER, DEAD = "198.51.100.10", "203.0.113.10", "203.0.113.99"
+PORT, ECHO = 5124, 7
+KEY: Final = bytes(range(32))
+CPES, CONNECTIONS = 2_000, 10
+FLOWS = 1_000
+WORKERS = 2
+
+
+def snapshot() -> HagSnapshot:
+    """Return two customers with names, and a crowd."""
+    customers = tuple(CustomerView(name, KEY.hex()) for name in ("office", "home", *(f"cpe-{n}" for n in range(CPES))))
+    limits = FlowLimits(flows_max=50_000)
+    return HagSnapshot(1, (HAG,), PORT, PORT, customers, (), (), (HAG,), "off", (), limits, "cubic", False)
+
+
+class Worker:
+    """A HAG worker as a process of its own, driven by its control socket."""
+
+    def __init__(self, directory: Path, index: int) -> None:
+        environment = {**os.environ, "HAGW_RUNTIME_DIR": str(directory), "HAGW_STATE_DIR": str(directory)}
+        command = [sys.executable, "-m", "hagw.worker", "--role", "hag", "--index", str(index)]
+        log = (directory / f"log-{index}").open("w")
+        self.process = subprocess.Popen(command, env=environment, cwd=Path(__file__).parents[2], stderr=log)
+        path = directory / f"worker-{index}.sock"
+        while not path.exists():
+            time.sleep(0.05)
+        time.sleep(0.2)
+        self._control = socket.socket(socket.AF_UNIX)
+        self._control.connect(str(path))
+        self._lines = self._control.makefile("rb")
+        self._ask({"op": "snapshot", "snapshot": to_json(snapshot())})
+
+    def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        self._control.sendall(json.dumps(request).encode() + b"\n")
+        answer: dict[str, Any] = json.loads(self._lines.readline())
+        return answer
+
+    def stats(self) -> dict[str, Any]:
+        """Return its counters."""
+        found: dict[str, Any] = self._ask({"op": "ping", "id": 1})["stats"]
+        return found
+
+    def close(self) -> None:
+        """End it."""
+        self.process.terminate()
+        self.process.wait()
+
+
+def request(customer: str, server: str = SERVER, port: int = ECHO, key: bytes = KEY) -> bytes:
+    """Return a whole Convert message."""
+    return encode((Connect(port, ip_address(server)), Cookie(cookie.mint(key, customer, time.time()))))
+
+
+def open_flow(data: bytes) -> float:
+    """Open a flow, have it echo a byte; return how long that took."""
+    began = time.monotonic()
+    with socket.create_connection((HAG, PORT), 10.0) as sock:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.sendall(data + b"x")
+        received = b""
+        while not received or len(received) <= received[1] * 4:
+            more = sock.recv(4096)
+            assert more, "ended"
+            received += more
+        took = time.monotonic() - began
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    return took
+
+
+def latencies() -> tuple[float, float]:
+    """Return p50 and p99 of new flows, in milliseconds."""
+    data = request("office")
+    taken = []
+    for number in range(FLOWS):
+        began = time.monotonic()
+        taken.append(1000 * open_flow(data))
+        time.sleep(max(0.0, 0.005 - (time.monotonic() - began)) * (number > 0))
+    taken.sort()
+    return taken[FLOWS // 2], taken[FLOWS * 99 // 100]
+
+
+def child(work: Callable[[], None]) -> int:
+    """Have a process do something until it is killed."""
+    pid = os.fork()
+    if not pid:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        with contextlib.suppress(OSError):
+            work()
+        os._exit(0)
+    return pid
+
+
+def serve_echo() -> None:
+    """Answer each connection's first byte."""
+    listener = socket.create_server((SERVER, ECHO), backlog=4096)
+    while True:
+        sock, _ = listener.accept()
+        with sock, contextlib.suppress(OSError):
+            sock.sendall(sock.recv(1))
+
+
+def paced(rate: float, act: Callable[[], None]) -> None:
+    """Do something so many times a second, for ever."""
+    began = time.monotonic()
+    for number in itertools.count():
+        time.sleep(max(0.0, began + number / rate - time.monotonic()))
+        with contextlib.suppress(OSError):
+            act()
+
+
+def slow() -> None:
+    """Hold 1,000 connections that send a byte a second of a message."""
+    said = request("home")
+    open_now: list[tuple[socket.socket, int]] = []
+
+    def act() -> None:
+        if len(open_now) < 1_000:
+            open_now.append((socket.create_connection((HAG, PORT)), 0))
+            return
+        sock, at = open_now.pop(0)
+        sock.send(said[at : at + 1])
+        open_now.append((sock, at + 1))
+
+    paced(1_000, act)
+
+
+def dead() -> None:
+    """Ask for a server that does not answer, 300 times a second."""
+    data = request("home", DEAD, 80)
+    kept: list[socket.socket] = []
+
+    def act() -> None:
+        kept.append(socket.create_connection((HAG, PORT)))
+        kept[-1].send(data)
+        if len(kept) > 2_000:
+            kept.pop(0).close()
+
+    paced(300, act)
+
+
+def guess() -> None:
+    """Show cookies of another key, 300 times a second."""
+
+    def act() -> None:
+        with socket.create_connection((HAG, PORT), 1.0) as sock:
+            sock.send(request("home", key=random.randbytes(32)))
+            sock.recv(100)
+
+    paced(300, act)
+
+
+def syn() -> None:
+    """Send SYNs of addresses that answer nothing, 5,000 a second."""
+    raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+
+    def act() -> None:
+        for _ in range(50):
+            raw.sendto(_syn_packet(f"192.0.2.{random.randrange(256)}", random.randrange(1024, 65536)), (HAG, 0))
+
+    paced(100, act)
+
+
+def _syn_packet(source: str, port: int) -> bytes:
+    ends = socket.inet_aton(source) + socket.inet_aton(HAG)
+    tcp = struct.pack("!HHIIBBHHH", port, PORT, random.getrandbits(32), 0, 5 << 4, 2, 65_535, 0, 0)
+    words = struct.unpack("!16H", ends + struct.pack("!BBH", 0, 6, len(tcp)) + tcp)
+    total = sum(words)
+    total = (total & 0xFFFF) + (total >> 16)
+    checksum = ~(total + (total >> 16)) & 0xFFFF
+    tcp = tcp[:16] + struct.pack("!H", checksum) + tcp[18:]
+    return struct.pack("!BBHHHBBH", 0x45, 0, 40, 0, 0, 64, 6, 0) + ends + tcp
+
+
+def idle(share: int) -> None:
+    """Hold the warm connections of every second CPE, each from an address of its own."""
+    front = encode_header(HEADER_SIZE + 32 + 20)
+    held = []
+    for number in range(share, CPES, 2):
+        shown = front + Cookie(cookie.mint(KEY, f"cpe-{number}", time.time())).encode()
+        for _ in range(CONNECTIONS):
+            sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_MPTCP)
+            sock.bind((f"10.{number >> 8}.{number & 255}.1", 0))
+            sock.connect((HAG, PORT))
+            sock.send(shown)
+            held.append(sock)
+    signal.pause()
+
+
+ATTACKS: Final[dict[str, tuple[Callable[[], None], ...]]] = {
+    "quiet": (),
+    "slow": (slow,),
+    "dead": (dead,),
+    "guess": (guess,),
+    "syn": (syn,),
+    "idle": (partial(idle, 0), partial(idle, 1)),
+}
+
+
+def measure(name: str) -> None:
+    """Print a scenario's line."""
+    attacks = ATTACKS[name]
+    with tempfile.TemporaryDirectory() as directory, _children() as children:
+        workers = [Worker(Path(directory), index) for index in range(WORKERS)]
+
+        def total(key: str) -> int:
+            return sum(worker.stats()[key] for worker in workers)
+
+        children.append(child(serve_echo))
+        time.sleep(0.3)
+        before = latencies()
+        slab = _slab_mb()
+        children += [child(attack) for attack in attacks]
+        deadline = time.monotonic() + 60
+        while name == "idle" and total("warm") < CPES * CONNECTIONS and time.monotonic() < deadline:
+            time.sleep(0.2)
+        time.sleep(3.0)
+        p50, p99 = latencies()
+        counted = {
+            k: total(k) for k in ("not_authorised", "slow", "crowded", "shut_out", "strangers", "pending", "warm")
+        }
+        print(
+            f"{name:6} p50 {p50:.2f} ms p99 {p99:.2f} ms (before: {before[0]:.2f}, {before[1]:.2f}); memory"
+            f" {total('memory_kb') / 1024:.0f} MB, kernel +{_slab_mb() - slab:.0f} MB; {counted}",
+            flush=True,
+        )
+        lines = sum(len(log.read_text().splitlines()) for log in Path(directory).glob("log-*"))
+        print(f"       {lines} lines logged", flush=True)
+        for worker in workers:
+            worker.close()
+
+
+@contextlib.contextmanager
+def _children() -> Iterator[list[int]]:
+    children: list[int] = []
+    try:
+        yield children
+    finally:
+        for pid in children:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+
+
+def _slab_mb() -> float:
+    return int(Path("/proc/meminfo").read_text().split("Slab:")[1].split()[0]) / 1024
+
+
+def main(names: list[str]) -> None:
+    """Measure in a fresh namespace whose loopback has all addresses; packets to the dead server vanish."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    network = f"abuse-{os.getpid()}"
+    netns.create(network)
+    try:
+        netns.ip_batch(
+            network,
+            ["link set lo up", f"address add {HAG}/32 dev lo", f"address add {SERVER}/32 dev lo",
+             "route add local 10.0.0.0/8 dev lo", "link add void type veth peer name sink",
+             "link set void arp off up", "link set sink up",
+             f"route add {DEAD}/32 dev void", "route add 192.0.2.0/24 dev void"],
+        )  # fmt: skip
+        with netns.entered(network):
+            Path("/proc/sys/net/ipv4/conf/all/rp_filter").write_text("0")
+            for name in names:
+                measure(name)
+    finally:
+        netns.remove(network)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:] or list(ATTACKS))
