@@ -37,6 +37,7 @@ LOOK_EVERY_S: Final = 1.0
 ACCOUNT_EVERY_S: Final = 2.0
 LINES_MAX: Final = 32  # of a CPE, counted apart in a day
 OTHER_LINES: Final = "others"
+DRAINING: Final = "it is draining"
 MONTH_OVER: Final = "its bytes of this month are used up"
 
 log = structlog.get_logger("hagw.channel")
@@ -190,7 +191,9 @@ class HagSide:
         from hagw.channel.server import Desk
 
         def customers() -> Mapping[str, CustomerIntent]:
-            return {customer.name: customer for customer in self._served}
+            if not self._gateway.is_draining:
+                return {customer.name: customer for customer in self._served}
+            return {each.name: replace(each, blocked=each.blocked or DRAINING) for each in self._served}
 
         async def redeem(secret: bytes, device_key: bytes) -> tuple[str, bytes]:
             enrolled = await (await self._registry()).redeem(secret, device_key)

@@ -316,6 +316,11 @@ class Gateway:
             except HagwError as why:
                 log.error("workers not renewed", reason=str(why))
 
+    @property
+    def is_draining(self) -> bool:
+        """Whether this HAG takes no new flows; its CPEs hear of it by echoes, and by their control channels."""
+        return self._drain_mark.is_set()
+
     def drain(self, wanted: bool | None) -> dict[str, Any]:
         """Take no new flows, or take them again (None = as it is); return how it stands. Raise Refused on a CPE."""
         if isinstance(self._intent, CpeIntent):

@@ -17,7 +17,7 @@ from hagw.model.intent import CustomerIntent, FlowLimits, HagIntent
 from hagw.model.snapshot import HagSnapshot
 from hagw.registry import tables
 from hagw.registry.customers import Registry, Wanted
-from hagw.subscription import MONTH_OVER, HagSide
+from hagw.subscription import DRAINING, MONTH_OVER, HagSide
 from tests.fakes import FAKE_WORKER
 
 INTENT = HagIntent((ip_address("127.0.0.1"),), 5124, 5124, 5125, ())
@@ -32,6 +32,7 @@ class Scene:
         self.state = state
         self.intent = INTENT
         self.served: tuple[CustomerIntent, ...] = ()
+        self.is_draining = False
         plans = tuple(
             SeatPlan(index, path, (sys.executable, str(FAKE_WORKER), str(path), "busy"), state / f"{index}.log")
             for index in range(2)
@@ -130,6 +131,23 @@ def test_nothing_is_lost_while_the_database_is_away(scene: Scene) -> None:
                 await asyncio.sleep(0.1)
 
     scene.play(play)
+
+
+def test_channels_tell_that_the_gateway_drains_and_workers_need_not_know(scene: Scene) -> None:
+    side = HagSide(scene, scene.state)  # type: ignore[arg-type]  # as far as it needs one
+
+    async def blocked() -> list[str]:
+        await side.begin()
+        found = [customer.blocked for customer in side._desk().customers().values()]
+        registry = await side.watch.registry()
+        assert registry is not None
+        await registry.close()
+        return found
+
+    assert asyncio.run(blocked()) == [""]
+    scene.is_draining = True
+    assert asyncio.run(blocked()) == [DRAINING]
+    assert [customer.blocked for customer in scene.served] == [""]
 
 
 def test_who_has_used_up_the_month_is_blocked_until_the_limit_goes(scene: Scene) -> None:
