@@ -85,23 +85,35 @@ def _steering(tree: Tree, rules: list[tuple[Path, dict[str, Plain]]], uplinks: l
             continue
         below = (*path, "steering")
         wanted = list(_entries(below, steering, "uplinks"))
-        yield from _unique(tree, wanted, "this uplink is given twice")
-        for at, name in wanted:
-            if name not in uplinks:
-                yield tree.issue(
-                    at, f"no uplink is called {name!r}{did_you_mean(name, uplinks)}; there are: {', '.join(uplinks)}"
-                )
         if wanted and steering.get("mode") == "block":
             yield tree.issue((*below, "uplinks"), "a blocked flow uses no uplink; leave this out")
-        if "uplinks" in steering and steering["uplinks"] in ([], None):
-            yield tree.issue((*below, "uplinks"), "name at least one uplink, or leave this out for all")
+        yield from _lines(tree, below, steering, uplinks)
         mode = steering.get("mode")
-        if mode in TIERED and len(wanted or uplinks) < 2:
-            at = (*below, "uplinks" if wanted else "mode")
-            yield tree.issue(at, f"{mode} prefers one line to another: it needs at least two")
+        sending = steering.get("sending")
+        if isinstance(sending, dict):
+            yield from _lines(tree, (*below, "sending"), sending, uplinks)
+            if mode in ("direct", "block"):
+                yield tree.issue((*below, "sending"), f"{mode} converts no flow; leave this out")
         if "standby" in steering and mode != "active-standby":
             yield tree.issue((*below, "standby"), f"this is for active-standby, not for {mode}; leave it out")
         yield from _weights(tree, below, steering, len(wanted))
+
+
+def _lines(tree: Tree, below: Path, steering: dict[str, Plain], uplinks: list[str]) -> Iterator[ConfigIssue]:
+    """Yield what is wrong with the lines that a mode is to use."""
+    wanted = list(_entries(below, steering, "uplinks"))
+    yield from _unique(tree, wanted, "this uplink is given twice")
+    for at, name in wanted:
+        if name not in uplinks:
+            yield tree.issue(
+                at, f"no uplink is called {name!r}{did_you_mean(name, uplinks)}; there are: {', '.join(uplinks)}"
+            )
+    if "uplinks" in steering and steering["uplinks"] in ([], None):
+        yield tree.issue((*below, "uplinks"), "name at least one uplink, or leave this out for all")
+    mode = steering.get("mode")
+    if mode in TIERED and len(wanted or uplinks) < 2:
+        at = (*below, "uplinks" if wanted else "mode")
+        yield tree.issue(at, f"{mode} prefers one line to another: it needs at least two")
 
 
 def _weights(tree: Tree, below: Path, steering: dict[str, Plain], uplinks: int) -> Iterator[ConfigIssue]:

@@ -10,7 +10,7 @@ from pydantic_core import ErrorDetails
 from hagw.config.checks import check_cpe, check_hag
 from hagw.config.migrate import MIGRATIONS, Migration, migrate, version_issues
 from hagw.config.rule_checks import check_contradictions
-from hagw.config.schema import ROLES, CpeFile, HagFile, TrafficSection
+from hagw.config.schema import ROLES, CpeFile, HagFile, SendingSection, TrafficSection
 from hagw.config.suggest import did_you_mean
 from hagw.config.tree import Path, Tree, parse
 from hagw.errors import ConfigError, ConfigIssue
@@ -22,6 +22,7 @@ from hagw.model.intent import (
     HagIntent,
     Intent,
     RuleIntent,
+    SendingIntent,
     TrafficDescriptor,
     UplinkIntent,
 )
@@ -202,6 +203,7 @@ def _cpe(file: CpeFile) -> CpeIntent:
                 uplinks=rule.steering.uplinks,
                 standby=rule.steering.standby,
                 weights=rule.steering.weights,
+                sending=_sending(rule.steering.sending),
             )
             for rule in sorted(file.rules, key=lambda rule: rule.precedence)
         ),
@@ -215,6 +217,10 @@ def _cpe(file: CpeFile) -> CpeIntent:
         portal_check=file.portal_check.to_intent(),
         data_caps=tuple(cap.to_intent() for cap in file.data_caps),
     )
+
+
+def _sending(section: SendingSection | None) -> SendingIntent | None:
+    return None if section is None else SendingIntent(section.mode, section.uplinks)
 
 
 def _traffic(traffic: TrafficSection) -> TrafficDescriptor:

@@ -42,6 +42,7 @@ from hagw.model.intent import (
     PoolIntent,
     PortalIntent,
     ProbeStyle,
+    SendingMode,
     ServerMptcp,
     StandbyStyle,
     SteeringMode,
@@ -146,6 +147,13 @@ class TrafficSection(Section):
     time: tuple[Window, ...] = Field(default=(), description="hours and weekdays, local time: mon-fri 08:00-18:00")
 
 
+class SendingSection(Section):
+    """How a rule's flows are carried that mostly send."""
+
+    mode: SendingMode = Field(description="steering mode")
+    uplinks: tuple[Name, ...] = Field(default=(), description="lines to use, as in the rule; all if not given")
+
+
 class SteeringSection(Section):
     """How a rule's flows are carried."""
 
@@ -158,6 +166,9 @@ class SteeringSection(Section):
     )
     weights: tuple[int, ...] = Field(
         default=(), description="load-balancing: percent of the bytes for each of `uplinks`, 100 together"
+    )
+    sending: SendingSection | None = Field(
+        default=None, description="how to carry those that mostly send, if not as the others"
     )
 
 

@@ -37,6 +37,8 @@ CROSSED_SHARE: Final = 0.8  # of the shortest round trip seen; the rest is for s
 HEARD_LATELY_S: Final = 0.5  # two echoes of a gateway in use
 BULK_BYTES: Final = 16 * 1024
 STALLED_LOOKS: Final = 15  # three seconds
+SENDING_BYTES: Final = 256 * 1024  # what has sent that much, and so many times what it received, mostly sends
+SENDING_RATIO: Final = 4
 EARLY_LOOK_S: Final = 0.025  # at a connection that began without some line: should it have it?
 EARLY_LOOKS: Final = 8
 KEEPALIVE: Final = ((socket.TCP_KEEPIDLE, 300), (socket.TCP_KEEPINTVL, 30), (socket.TCP_KEEPCNT, 4))
@@ -456,6 +458,7 @@ class CpeSession:
         if connection is None or self._guard is None:
             return
         connection.paths.resting = False
+        self._turn(connection)
         infos = connection.paths.observe(now)
         self._queue.update(connection.sock, infos, now)
         uplinks = self._worker.uplinks
@@ -465,6 +468,17 @@ class CpeSession:
         if slots != connection.paths.withheld:
             connection.paths.withhold(slots, now, frozenset(slot for slot, held in known if held.jammed))
         connection.reconcile()
+
+    def _turn(self, connection: GatewayConnection) -> None:
+        """Have it carried as its rule says for flows that mostly send, or for the others."""
+        sending = self.decision.sending
+        if sending is None:
+            return
+        down, up = self.moved()
+        plan = sending if up >= max(SENDING_BYTES, SENDING_RATIO * down) else self.decision.plan
+        if plan != connection.plan:
+            connection.follow(plan, plan.slots)
+            self._worker.steering.began(self.id, connection, self.moved)
 
     def _look_early(self, looks: int) -> None:
         """Look more often than every connection is looked at, until this one has shown what it is."""

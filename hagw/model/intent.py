@@ -11,6 +11,7 @@ IPNetwork = IPv4Network | IPv6Network
 IPInterface = IPv4Interface | IPv6Interface
 UplinkKind = Literal["dsl", "ethernet", "pppoe", "wwan", "wifi"]
 SteeringMode = Literal["load-balancing", "active-standby", "smallest-delay", "priority-based", "direct", "block"]
+SendingMode = Literal["load-balancing", "active-standby", "smallest-delay", "priority-based"]
 StandbyStyle = Literal["warm", "cold"]
 Addressing = Literal["dhcp", "static", "ra"]
 ProbeStyle = Literal["normal", "gentle", "fast"]
@@ -102,6 +103,14 @@ class TrafficDescriptor:
 
 
 @dataclass(frozen=True, slots=True)
+class SendingIntent:
+    """How to carry the converted flows of a rule that mostly send; `uplinks` empty = all."""
+
+    mode: SendingMode
+    uplinks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class RuleIntent:
     """An ATSSS rule: lower precedence is evaluated earlier, first match wins. `uplinks` empty = all.
 
@@ -116,6 +125,7 @@ class RuleIntent:
     uplinks: tuple[str, ...] = ()
     standby: StandbyStyle = "warm"
     weights: tuple[int, ...] = ()
+    sending: SendingIntent | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from hagw.model.intent import (
     IPAddress,
     PoolIntent,
     RuleIntent,
+    SendingIntent,
     ServerMptcp,
     TimeWindow,
     TrafficDescriptor,
@@ -226,4 +227,5 @@ def _rule(document: dict[str, Any]) -> RuleIntent:
         uplinks=tuple(document["uplinks"]),
         standby=document.get("standby", "warm"),
         weights=tuple(document.get("weights", ())),
+        sending=None if document.get("sending") is None else _build(SendingIntent, document["sending"]),
     )

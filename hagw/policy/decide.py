@@ -13,7 +13,7 @@ from hagw.model.intent import RuleIntent
 from hagw.model.snapshot import CpeSnapshot, GatewayView, UplinkView
 from hagw.policy.gateways import Gateways, hindrance
 from hagw.policy.index import RuleIndex
-from hagw.policy.modes.plan import BOND, TIERED, SteerPlan, plan
+from hagw.policy.modes.plan import BOND, TIERED, SteerPlan, plan, plan_sending
 
 FlowPath = Literal["converted", "direct", "blocked"]
 DEFAULT_RULE = "default"
@@ -23,7 +23,8 @@ DEFAULT_RULE = "default"
 class Decision:
     """What happens to a flow. `uplinks` are slots, best first: the first carries the initial subflow.
 
-    `plan` says which of them a converted connection uses, and which stand by.
+    `plan` says which of them a converted connection uses, and which stand by; `sending` likewise for one that turns out
+    to send much more than it receives, None = the same.
     """
 
     path: FlowPath
@@ -33,6 +34,7 @@ class Decision:
     mode: str
     why: str
     plan: SteerPlan = BOND
+    sending: SteerPlan | None = None
 
 
 class Rules:
@@ -102,7 +104,10 @@ class Policy:
             reason = "; ".join(dict.fromkeys(hindrance(g) for g in self.gateways)) or "none is configured"
             return Decision("direct", None, allowed, name, mode, f"no gateway is reachable: {reason}")
         why = f"rule {name} {_purpose(wish, {u.slot: u.name for u in able})}"
-        return Decision("converted", gateway, allowed, name, mode, why, wish)
+        sending = plan_sending(rule, self.uplinks)
+        if sending is not None:
+            why += f"; while it mostly sends, it {_purpose(sending, {u.slot: u.name for u in self.uplinks})}"
+        return Decision("converted", gateway, allowed, name, mode, why, wish, sending)
 
     def _forward(self, flow: FlowKey, rule: RuleIntent | None) -> Decision:
         name, mode = (rule.name, rule.mode) if rule else (DEFAULT_RULE, "load-balancing")
@@ -143,13 +148,13 @@ def _purpose(wish: SteerPlan, names: Mapping[int, str]) -> str:
         case "active-standby":
             return f"keeps to {''.join(lists[:1])}; in reserve: {', then '.join(lists[1:])}"
         case "smallest-delay":
-            return f"keeps to the quickest of {', '.join(names.values())}"
+            return f"keeps to the quickest of {', '.join(name for slot, name in names.items() if slot in wish.slots)}"
         case "priority-based":
             return f"fills {', then '.join(lists)}"
         case "load-balancing" if wish.weights:
             return f"splits by bytes: {', '.join(f'{percent} % {names[slot]}' for slot, percent in wish.weights)}"
         case _:
-            return f"bonds {', '.join(names.values())}"
+            return f"bonds {', '.join(name for slot, name in names.items() if slot in wish.slots)}"
 
 
 def _place(uplink: UplinkView, wish: SteerPlan) -> tuple[bool, int, float]:

@@ -1,7 +1,7 @@
 """How a rule wants its connections carried, in slots: the same whatever lines happen to be up."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Final
 
@@ -58,6 +58,13 @@ def plan(rule: RuleIntent | None, uplinks: Sequence[UplinkView]) -> SteerPlan:
         return SteerPlan(mode, tuple((u.slot,) for u in order), cold)
     order = sorted(allowed, key=_price)
     return SteerPlan(mode, tuple(tuple(u.slot for u in tier) for _, tier in groupby(order, key=_price)), cold)
+
+
+def plan_sending(rule: RuleIntent | None, uplinks: Sequence[UplinkView]) -> SteerPlan | None:
+    """Return a rule's plan for flows that mostly send, None where it is the same as for the others."""
+    if rule is None or rule.sending is None:
+        return None
+    return plan(replace(rule, mode=rule.sending.mode, uplinks=rule.sending.uplinks, weights=()), uplinks)
 
 
 def _price(uplink: UplinkView) -> tuple[int, bool]:

@@ -6,7 +6,7 @@ from ipaddress import ip_network
 import pytest
 
 from hagw.model.flow import FlowKey
-from hagw.model.intent import FlowLimits, PoolIntent, RuleIntent, TrafficDescriptor
+from hagw.model.intent import FlowLimits, PoolIntent, RuleIntent, SendingIntent, TrafficDescriptor
 from hagw.model.snapshot import CpeSnapshot, GatewayView, UplinkView
 from hagw.policy.decide import Policy
 
@@ -38,6 +38,18 @@ def test_without_rules_all_lines_are_bonded_over_the_gateway() -> None:
     )
     assert decision.uplinks == (3, 1, 2)
     assert decision.why == "rule default bonds wifi, dsl, lte"
+
+
+def test_a_rule_may_carry_otherwise_what_mostly_sends() -> None:
+    given = replace(
+        rule("r", mode="priority-based", uplinks=("dsl", "lte")), sending=SendingIntent("load-balancing", ("wifi",))
+    )
+    decision = policy(given).decide(FLOW)
+    assert decision.plan.tiers == ((1,), (2,))
+    assert decision.sending is not None
+    assert decision.sending.tiers == ((3,),)
+    assert decision.why == "rule r fills dsl, then lte; while it mostly sends, it bonds wifi"
+    assert policy(replace(given, sending=None)).decide(FLOW).sending is None
 
 
 @pytest.mark.parametrize(
