@@ -389,7 +389,7 @@ class CpeWorker:
             return
         found = read(peek(client) or b"")
         if isinstance(found, Named) or found == OTHER or server[1] in SERVER_FIRST_PORTS:
-            self._begin(client, self._with_name(key, found if isinstance(found, Named) else None))
+            self._begin(client, self.with_name(key, found if isinstance(found, Named) else None))
             return
         self._waiting.add(
             NameWait(self.loop, client, self.limits.first_bytes_s, partial(self._named, client, key)),
@@ -397,9 +397,9 @@ class CpeWorker:
 
     def _named(self, client: socket.socket, key: FlowKey, wait: NameWait, found: Named | None) -> None:
         self._waiting.discard(wait)
-        self._begin(client, self._with_name(key, found))
+        self._begin(client, self.with_name(key, found))
 
-    def _with_name(self, key: FlowKey, found: Named | None) -> FlowKey:
+    def with_name(self, key: FlowKey, found: Named | None) -> FlowKey:
         """Return a flow with the name its first bytes told, else with those that DNS told of its server."""
         if found is not None:
             return replace(key, domain=found.domain, domain_source=found.source)

@@ -1,15 +1,28 @@
 """What workers are told."""
 
+import json
 from dataclasses import replace
 from ipaddress import ip_address
 
 from hagw.control.snapshots import congestion_control, cpe_snapshot, decides_alike, hag_snapshot
 from hagw.model.facts import Facts, UplinkFacts
 from hagw.model.health import GatewayHealth, UplinkHealth
-from hagw.model.snapshot import from_json, to_json
+from hagw.model.intent import RuleIntent, SendingIntent, TrafficDescriptor
+from hagw.model.snapshot import CpeSnapshot, from_json, to_json
 from tests.fakes import ALL_UP, CPE, FACTS, HAG
 
 REACH = {"hag1": GatewayHealth("up", rtt_ms=20.0, clock_offset_s=3.0)}
+
+
+def test_all_of_a_rules_steering_reaches_the_workers() -> None:
+    rule = RuleIntent(
+        "r", 1, TrafficDescriptor(), "load-balancing", ("dsl", "lte"), weights=(30, 70),
+        sending=SendingIntent("priority-based", ("lte", "dsl")),
+    )  # fmt: skip
+    snapshot = cpe_snapshot(replace(CPE, rules=(rule,)), FACTS, ALL_UP, REACH, {})
+    received = from_json(json.loads(json.dumps(to_json(snapshot))))
+    assert isinstance(received, CpeSnapshot)
+    assert received.rules == (rule,)
 
 
 def test_uplinks_carry_facts_and_health() -> None:

@@ -9,9 +9,12 @@ from pathlib import Path
 import pytest
 from plane_rig import tcp_pair, turn_for, until
 
+from hagw.dataplane.cpe import CpeWorker
 from hagw.dataplane.loop import Loop
 from hagw.dataplane.naming import REST_WAIT_S, NameWait
+from hagw.model.flow import FlowKey
 from hagw.policy.first_bytes import Named
+from hagw.policy.names import Learnt
 
 sys.path.append(str(Path(__file__).parents[1] / "policy"))
 from hellos import real
@@ -90,3 +93,18 @@ def test_what_can_tell_no_name_ends_the_wait_at_once(waiting: Waiting, how: str)
         waiting.client.close()
     assert waiting.took_s() < WAIT_S
     assert waiting.told == [None]
+
+
+def test_what_dns_told_stands_in_only_where_the_first_bytes_tell_nothing() -> None:
+    loop = Loop()
+    worker = CpeWorker(loop, None, lambda event: None)  # type: ignore[arg-type]  # no connection is made
+    key = FlowKey("192.168.77.11", 40_000, "203.0.113.10", 443)
+    loop.now = 100.0
+    assert worker.with_name(key, None) == key
+    worker.learn([Learnt("203.0.113.10", name, 200.0) for name in ("a.example", "b.example")])
+    told = worker.with_name(key, None)
+    assert (told.domain, told.domain_source, told.names) == ("b.example", "dns", ("b.example", "a.example"))
+    said = worker.with_name(key, NAME)
+    assert (said.domain, said.domain_source, said.others) == ("www.example.org", "sni", ())
+    loop.now = 201.0
+    assert worker.with_name(key, None) == key
