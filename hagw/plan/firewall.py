@@ -130,7 +130,7 @@ def _from_inside() -> list[Rule]:
     return [
         [within(ct("state"), ["established", "related"]), RETURN],
         [within(ct("status"), "dnat"), RETURN],
-        [equal(meta("l4proto"), "@settling"), differ(tcp_flags(), "syn"), RETURN],
+        [differ(tcp_flags(), "syn"), equal(meta("l4proto"), "@settling"), RETURN],  # nft 1.1 refuses the other order
     ]
 
 
