@@ -72,7 +72,7 @@ def main(role: str, index: int, *, takes_over: bool = False) -> int:
     plane = (
         CpeWorker(loop, PathManager(), control.report, _subflow_events(), IpBytes())
         if role == "cpe"
-        else HagWorker(loop, control.report, ProvenAddresses(runtime / PROVEN_FILE))
+        else HagWorker(loop, control.report, _proven(runtime))
     )
     control.plane = plane
     if inheritance is not None:
@@ -100,6 +100,15 @@ def _keep_last(plane: HagWorker) -> None:
             readings.keep(directory, reading)
         except OSError as why:
             print(f"worker: last usage not kept: {why}", file=sys.stderr, flush=True)
+
+
+def _proven(runtime: Path) -> ProvenAddresses | None:
+    """Return what is known of customers' addresses; where that cannot be had, cookies are good everywhere."""
+    try:
+        return ProvenAddresses(runtime / PROVEN_FILE)
+    except OSError as why:
+        print(f"worker: addresses cannot be proved: {why}", file=sys.stderr, flush=True)
+        return None
 
 
 def _subflow_events() -> SubflowEvents | None:
