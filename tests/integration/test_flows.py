@@ -223,6 +223,7 @@ def test_64_at_once(lab: Lab, ends: Ends, store: Store) -> None:
     ends.assert_nothing_left()
 
 
+@pytest.mark.slow
 @pytest.mark.alone
 def test_half_closed_connections_outlive_a_line_that_is_suspected(lab: Lab, ends: Ends) -> None:
     """Begun on demand and half closed at once they have one subflow, and the HAG's kernel lets no other join."""
@@ -259,6 +260,7 @@ def state_of(lab: Lab, line: str) -> str:
     return next(uplink["state"] for uplink in status["uplinks"] if uplink["name"] == line)
 
 
+@pytest.mark.slow
 @pytest.mark.alone
 @pytest.mark.parametrize("family", [4, 6])
 def test_a_server_that_speaks_first_is_not_kept_waiting(lab: Lab, family: int) -> None:

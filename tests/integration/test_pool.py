@@ -28,7 +28,7 @@ from plane_lab import (
 
 from hagw.lab.lab import Lab
 
-pytestmark = [pytest.mark.netns, pytest.mark.alone]
+pytestmark = [pytest.mark.netns, pytest.mark.slow, pytest.mark.alone]
 
 PORT = 5311
 FLOWS = 1000

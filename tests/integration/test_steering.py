@@ -11,7 +11,7 @@ from plane_lab import INET, own_lab, until
 from hagw.lab.lab import Lab
 from hagw.lab.traffic import Streams
 
-pytestmark = [pytest.mark.netns, pytest.mark.alone]
+pytestmark = [pytest.mark.netns, pytest.mark.slow, pytest.mark.alone]
 
 RULES = """
 rules:

@@ -412,6 +412,7 @@ def test_with_neither_file_nor_generation_there_is_nothing_to_run(box: Box) -> N
 WALK = 1000
 
 
+@pytest.mark.slow
 def test_any_walk_through_configurations_ends_as_a_fresh_start(box: Box) -> None:
     dice = random.Random(7)
 

@@ -65,7 +65,16 @@ def cost(kind: UplinkKind, style: ProbeStyle, misfortune: str) -> float:
 
 @pytest.mark.parametrize("style", get_args(ProbeStyle))
 @pytest.mark.parametrize("kind", get_args(UplinkKind))
-@pytest.mark.parametrize("misfortune", ["quiet", "line_dead", "gateway_dead", "ipv4_dead", "ipv6_dead"])
+@pytest.mark.parametrize(
+    "misfortune",
+    [
+        "quiet",
+        *(
+            pytest.param(each, marks=pytest.mark.slow)
+            for each in ("line_dead", "gateway_dead", "ipv4_dead", "ipv6_dead")
+        ),
+    ],
+)
 def test_an_idle_metered_line_stays_within_its_budget(kind: UplinkKind, style: ProbeStyle, misfortune: str) -> None:
     # A third of it is left for warm connections, which live on a metered line where there is no other.
     assert 0 < cost(kind, style, misfortune) < BUDGET_BYTES * 2 / 3

@@ -133,6 +133,7 @@ def test_pauses_of_an_application_are_not_outages() -> None:
     assert not world.suspicions()
 
 
+@pytest.mark.slow
 def test_a_metered_line_costs_little_while_it_idles_and_while_it_is_dead() -> None:
     world = World(1, dsl=SimLine(kind="dsl"), lte=SimLine(kind="wwan", delay_s=0.025))
     world.configure(metered=("lte",))

@@ -1,5 +1,6 @@
 """Gateways that die, stay away and come back, in simulated time: no line is blamed."""
 
+import pytest
 from fleet_world import SimLine, World, demo
 
 
@@ -51,6 +52,7 @@ def test_without_a_gateway_a_line_that_returns_nothing_is_found_by_its_traffic()
     assert world.state("lte") == world.state("wifi") == "up"
 
 
+@pytest.mark.slow
 def test_a_gateway_that_stays_away_costs_a_metered_line_little() -> None:
     world = World(1, dsl=SimLine(kind="dsl"), lte=SimLine(kind="wwan", delay_s=0.025))
     world.configure(metered=("lte",))
