@@ -143,7 +143,8 @@ def test_fifty_rules_and_three_uplinks_are_applied_in_time_and_a_no_op_writes_no
             assert code == 0, said
         print(f"{what}, the command: {sorted(round(each, 3) for each in whole[what])} s")
     assert statistics.median(whole["rules"]) < APPLY_MAX_S
-    assert statistics.median(whole["an uplink"]) < 2 * APPLY_MAX_S  # two trials through the gateway, and more to change
+    # Two trials through the gateway are in it; 0.21 s where nothing else runs.
+    assert statistics.median(whole["an uplink"]) < 1.5 * APPLY_MAX_S
     post(door, "/config/apply", {"text": variants[1].read_text(), "filename": "x"})
     same = post(door, "/config/apply", {"text": variants[1].read_text(), "filename": "x"})
     assert (same["result"], same["steps"]) == ("unchanged", 0)
