@@ -5,6 +5,7 @@ Every parser raises ValueError whose message says what is allowed; secrets are n
 
 import math
 import re
+from collections.abc import Callable, Mapping
 from ipaddress import (
     IPv4Address,
     IPv4Interface,
@@ -25,7 +26,7 @@ from hagw.model.intent import IPAddress, IPInterface, IPNetwork
 _RATE_UNITS: Final = {"bit/s": 1, "kbit/s": 10**3, "mbit/s": 10**6, "gbit/s": 10**9}
 _RATE_MIN_BPS: Final = 1_000
 _RATE_MAX_BPS: Final = 10**12
-_SIZE_UNITS: Final = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+_SIZE_UNITS: Final = {"b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
 _DURATION_UNITS: Final = {"ms": 0.001, "s": 1.0, "min": 60.0, "h": 3_600.0, "d": 86_400.0}
 _DURATION_MAX_S: Final = 30 * 86_400.0
 _VOLUME_UNITS: Final[dict[str, int]] = {
@@ -51,11 +52,7 @@ _TRUTH: Final = {"true": True, "yes": True, "on": True, "false": False, "no": Fa
 def parse_rate(text: str) -> int:
     """Return bit/s from "16 Mbit/s" or a plain number of bit/s."""
     wanted = 'a rate such as "16 Mbit/s", "512 kbit/s", or a number of bit/s'
-    number, unit = _quantity(text, wanted)
-    factor = _RATE_UNITS.get(unit.lower() or "bit/s")
-    if factor is None:
-        raise ValueError(f"unit {unit!r} is not known; {wanted}")
-    rate = round(number * factor)
+    rate = round(_quantity(text, wanted, _RATE_UNITS, "bit/s"))
     if not _RATE_MIN_BPS <= rate <= _RATE_MAX_BPS:
         raise ValueError("a rate is between 1 kbit/s and 1000 Gbit/s")
     return rate
@@ -64,11 +61,7 @@ def parse_rate(text: str) -> int:
 def parse_size(text: str) -> int:
     """Return bytes from "500 GB" or a plain number of bytes."""
     wanted = 'a size such as "500 GB", "2 TB", or a number of bytes'
-    number, unit = _quantity(text, wanted)
-    factor = _SIZE_UNITS.get(unit.upper() or "B")
-    if factor is None:
-        raise ValueError(f"unit {unit!r} is not known; {wanted}")
-    return round(number * factor)
+    return round(_quantity(text, wanted, _SIZE_UNITS, "b"))
 
 
 def parse_count(text: str) -> int:
@@ -81,11 +74,7 @@ def parse_count(text: str) -> int:
 def parse_duration(text: str) -> float:
     """Return seconds from "900 s", "15 min" or a plain number of seconds."""
     wanted = 'a duration such as "900 s", "500 ms", "15 min" or "2 h"'
-    number, unit = _quantity(text, wanted)
-    factor = _DURATION_UNITS.get(unit or "s")
-    if factor is None:
-        raise ValueError(f"unit {unit!r} is not known; {wanted}")
-    seconds = number * factor
+    seconds = _quantity(text, wanted, _DURATION_UNITS, "s", fold=str)
     if not 0.001 <= seconds <= _DURATION_MAX_S:
         raise ValueError("a duration is between 1 ms and 30 d")
     return seconds
@@ -102,11 +91,7 @@ def parse_volume(text: str) -> int:
 def parse_bytes(text: str) -> int:
     """Return any number of bytes, written like a volume."""
     wanted = 'a volume such as "50 GB", "500 MB", "2 TiB", or a number of bytes'
-    number, unit = _quantity(text, wanted)
-    factor = _VOLUME_UNITS.get(unit.lower() or "b")
-    if factor is None:
-        raise ValueError(f"unit {unit!r} is not known; {wanted}")
-    return round(number * factor)
+    return round(_quantity(text, wanted, _VOLUME_UNITS, "b"))
 
 
 def parse_share(text: str) -> float:
@@ -265,11 +250,17 @@ def parse_truth(text: str) -> bool:
     return value
 
 
-def _quantity(text: str, wanted: str) -> tuple[float, str]:
+def _quantity(
+    text: str, wanted: str, units: Mapping[str, float], usual: str, *, fold: Callable[[str], str] = str.lower
+) -> float:
+    """Return a number times its unit, `usual` where there is none; units are looked for as `fold` makes them."""
     match = _QUANTITY.fullmatch(text.strip())
     if match is None:
         raise ValueError(f"{text!r} is not {wanted}")
-    return float(match[1]), match[2]
+    factor = units.get(fold(match[2]) or usual)
+    if factor is None:
+        raise ValueError(f"unit {match[2]!r} is not known; {wanted}")
+    return float(match[1]) * factor
 
 
 def scalar(parse: Any, pattern: str | None = None, *, number: bool = False) -> tuple[Any, ...]:
