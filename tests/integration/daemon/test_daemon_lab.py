@@ -68,6 +68,7 @@ def test_a_daemons_death_and_restart_lose_no_connection(lab: Lab) -> None:
     assert all(worker["adopted"] for worker in document(lab, "cpe", "status")["workers"])
 
 
+@pytest.mark.slow
 def test_without_a_hag_connections_go_direct_until_it_is_back(lab: Lab) -> None:
     with calling(lab) as calls:
         at = time.monotonic()
@@ -159,6 +160,7 @@ def test_a_foreign_firewall_that_drops_what_is_intercepted_is_no_outage(lab: Lab
     wait_state(lab, "bonded")
 
 
+@pytest.mark.slow
 def test_clear_waits_for_the_daemon_to_be_gone(lab: Lab) -> None:
     done = lab.run("cpe", ["hagw", "clear"], capture_output=True, text=True, timeout=20)
     assert done.returncode == 5

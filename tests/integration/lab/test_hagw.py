@@ -12,7 +12,7 @@ from hagw.lab.gateway import HagwNotReady
 from hagw.lab.lab import Lab
 from hagw.lab.traffic import Streams
 
-pytestmark = [pytest.mark.netns, pytest.mark.beside]
+pytestmark = [pytest.mark.netns, pytest.mark.slow, pytest.mark.beside]
 
 
 @pytest.fixture(scope="module")
