@@ -7,7 +7,8 @@ withholds (backup flag) a line from one connection in that connection's main dir
 - by capacity: the line, known full, carries less than 5.5 % of what the other lines of the connection can carry; two
   windows have to agree, unless it was given so much that it jams the connection: the others stand still by then;
 - by blocking: its round trip is many times the others' while it carries a tiny share, for several samples;
-- by trial, where fullness cannot be seen (download): without it the connection was measurably faster.
+- by trial, where fullness cannot be seen (download): without it the connection was measurably faster than before
+  and after.
 
 Never the last line, never for a connection that is not bulk and one-way. Called by the data plane every 200 ms or so
 for each bulk connection: arithmetic over a handful of lines.
@@ -37,6 +38,7 @@ BLOCKING_SHARE: Final = 0.09  # the others are held down to 13 of 40 meanwhile, 
 TRIAL_MIN_BPS: Final = 3_000_000.0
 TRIAL_WINDOWS: Final = 6
 TRIAL_SETTLE_WINDOWS: Final = 2  # what was queued on the line still arrives
+_TRIAL_ALL: Final = TRIAL_SETTLE_WINDOWS + TRIAL_WINDOWS
 TRIAL_GAIN: Final = 1.08
 TRIAL_AGAIN_S: Final = 120.0
 _MEMORY_S: Final = 2.0  # how fast the judgement of a connection's direction forgets
@@ -117,9 +119,12 @@ class _Line:
 
 @dataclass(slots=True)
 class _Trial:
+    """A connection's rates with a line, then without it, then with it again: it might have got faster by itself."""
+
     uplink: str
     before_bps: float
-    after_bps: list[float] = field(default_factory=list)
+    without_bps: list[float] = field(default_factory=list)
+    again_bps: list[float] = field(default_factory=list)
 
 
 class NoHarmGuard:
@@ -310,26 +315,32 @@ class NoHarmGuard:
         return limit > RELEASE_ABOVE * self._others_bps(uplink, direction, now)
 
     def _advance_trial(self, direction: Direction, total_bps: float, now: float) -> None:
-        """Try for two seconds without the line that carries next to nothing, and compare."""
+        """Try for two seconds without the line that carries next to nothing, then with it again, and compare."""
         trial = self._trial
         if trial is None:
             self._begin_trial(direction, now)
             return
-        if trial.uplink not in self._withheld:
-            self._trial = None
+        is_without = len(trial.without_bps) < _TRIAL_ALL
+        if trial.uplink not in self._lines or (trial.uplink in self._withheld) != is_without:
+            self._trial = None  # it is gone, or judged already
             return
-        trial.after_bps.append(total_bps)
-        if len(trial.after_bps) < TRIAL_SETTLE_WINDOWS + TRIAL_WINDOWS:
+        rates = trial.without_bps if is_without else trial.again_bps
+        rates.append(total_bps)
+        if len(rates) < _TRIAL_ALL:
             return
-        self._trial = None
-        after = sum(trial.after_bps[TRIAL_SETTLE_WINDOWS:]) / TRIAL_WINDOWS
-        if after >= TRIAL_GAIN * trial.before_bps:
-            reason = f"{direction} was {_mbit(trial.before_bps)} with it and {_mbit(after)} without"
+        without_bps = _settled(trial.without_bps)
+        with_bps = trial.before_bps if is_without else max(trial.before_bps, _settled(trial.again_bps))
+        is_gain = without_bps >= TRIAL_GAIN * with_bps
+        if is_without:
+            del self._withheld[trial.uplink]
+            if is_gain:
+                return
+        elif is_gain:
+            reason = f"{direction} was {_mbit(with_bps)} with it and {_mbit(without_bps)} without"
             self._book.mark_harmful(trial.uplink, direction, reason, now)
             self._withheld[trial.uplink] = Withheld(trial.uplink, direction, reason)
-        else:
-            del self._withheld[trial.uplink]
-            self._no_trial_before[trial.uplink] = now + TRIAL_AGAIN_S
+        self._trial = None
+        self._no_trial_before[trial.uplink] = now + TRIAL_AGAIN_S
 
     def _begin_trial(self, direction: Direction, now: float) -> None:
         if len(self._totals_bps) < TRIAL_WINDOWS or len(self._lines.keys() - self._withheld.keys()) < 2:
@@ -340,6 +351,10 @@ class NoHarmGuard:
                 self._trial = _Trial(uplink, sum(self._totals_bps) / len(self._totals_bps))
                 self._withheld[uplink] = Withheld(uplink, direction, "trying whether the connection is faster without")
                 return
+
+
+def _settled(rates_bps: Sequence[float]) -> float:
+    return sum(rates_bps[TRIAL_SETTLE_WINDOWS:]) / TRIAL_WINDOWS
 
 
 def _is_full(sample: SubflowSample) -> bool:

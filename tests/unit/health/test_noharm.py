@@ -225,13 +225,26 @@ def test_a_line_that_blocks_the_head_of_the_queue_is_withheld() -> None:
 
 
 @pytest.mark.parametrize(("without", "kept"), [(30.0, False), (20.0, True)])
-def test_in_a_download_a_tiny_share_is_tried_without(without: float, kept: bool) -> None:
+def test_in_a_download_a_tiny_share_is_tried_without_and_with_again(without: float, kept: bool) -> None:
     script = Script()
-    slow = Line(down=0.5)
-    script.until_withheld(5.0, dsl=slow, lte=Line(down=10), wifi=Line(down=10))
-    names = script.run(5, dsl=slow, lte=Line(down=without / 2), wifi=Line(down=without / 2))
-    assert names == (set() if kept else {"dsl"})
+    states = [set[str]()]
+    for _ in range(80):
+        share = without / 2 if script.names() else 10.0
+        names = script.tick(dsl=Line(down=0.5), lte=Line(down=share), wifi=Line(down=share))
+        if names != states[-1]:
+            states.append(names)
+    assert states == [set(), {"dsl"}, set(), *([] if kept else [{"dsl"}])]
     assert (script.book.harmful("dsl", "down", script.now) is None) is kept
+
+
+def test_a_download_that_gets_faster_by_itself_does_not_speak_against_a_line() -> None:
+    script = Script()
+    rate = 10.0
+    for i in range(80):
+        rate *= 1.03 if i < 25 else 1.0
+        script.tick(dsl=Line(down=0.2), lte=Line(down=rate), wifi=Line(down=rate))
+    assert not script.names()
+    assert script.book.harmful("dsl", "down", script.now) is None
 
 
 def test_withholding_does_not_flap() -> None:
