@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 class Drains(Protocol):
     """What this resource asks of the daemon."""
 
-    def drain(self, wanted: bool | None) -> dict[str, Any]:
+    async def drain(self, wanted: bool | None) -> dict[str, Any]:
         """Take no new flows, or take them again (None = as it is); return how it stands. Raise Refused on a CPE."""
 
 
@@ -43,10 +43,10 @@ def drain_resources(daemon: Daemon) -> APIRouter:
 
     @router.get("/drain")
     async def look() -> Response:
-        return JSONResponse(daemon.drain(None))
+        return JSONResponse(await daemon.drain(None))
 
     @router.post("/drain")
     async def change(wish: Wish) -> Response:
-        return JSONResponse(daemon.drain(wish.draining))
+        return JSONResponse(await daemon.drain(wish.draining))
 
     return router

@@ -321,14 +321,18 @@ class Gateway:
         """Whether this HAG takes no new flows; its CPEs hear of it by echoes, and by their control channels."""
         return self._drain_mark.is_set()
 
-    def drain(self, wanted: bool | None) -> dict[str, Any]:
-        """Take no new flows, or take them again (None = as it is); return how it stands. Raise Refused on a CPE."""
+    async def drain(self, wanted: bool | None) -> dict[str, Any]:
+        """Take no new flows, or take them again (None = as it is); return how it stands. Raise Refused on a CPE.
+
+        Flows are counted now, by workers that know of it: one that began a moment ago would be cut off otherwise.
+        """
         if isinstance(self._intent, CpeIntent):
             raise Refused("A HAG drains; this is a CPE.")
         if wanted is not None and wanted != self._drain_mark.is_set():
             self._drain_mark.put(wanted)
             self._publish()
             log.info("draining" if wanted else "taking new flows again")
+        await self.workers.look()
         workers = (*self.workers.reports(), *self.workers.retired())
         flows = sum(int(w.stats.get("flows_active", 0)) for w in workers)
         return {"schema": 1, "draining": self._drain_mark.is_set(), "flows_active": flows}

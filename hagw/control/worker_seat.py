@@ -13,6 +13,7 @@ from hagw.control.worker_link import WorkerLink, WorkerLost, encode
 from hagw.control.worker_process import WorkerProcess
 
 PING_INTERVAL_S = 0.3
+LOOK_AGAIN_S = 0.01  # whether a worker has applied what it was given
 SILENCE_MAX_S = 1.2
 TICK_MAX_S = 1.5 * PING_INTERVAL_S  # what one tick may count as silence: the rest is our own lateness
 START_GRACE_S = 3.0  # a process we just started may be this late with its first answer
@@ -68,6 +69,7 @@ class Seat:
         self._ids = itertools.count(1)
         self._replies: dict[int, FlowsReply] = {}
         self._trials: dict[int, asyncio.Future[str]] = {}
+        self._looks: dict[int, asyncio.Event] = {}
         self._heard_from = False
         self._unknown: set[str] = set()  # requests that this worker, an older one, does not know
 
@@ -113,6 +115,22 @@ class Seat:
         finally:
             del self._replies[number]
         return reply.entries
+
+    async def look(self, timeout_s: float) -> None:
+        """Have its figures be of now, and of after the newest snapshot, unless it does not answer in time."""
+        number = next(self._ids)
+        answered = self._looks[number] = asyncio.Event()
+        try:
+            async with asyncio.timeout(timeout_s):
+                while self._link is not None and self._wanted is not None and self.applied != self._wanted[0]:
+                    await asyncio.sleep(LOOK_AGAIN_S)
+                if self._link is not None:
+                    self._link.send(encode({"op": "ping", "id": number}))
+                    await answered.wait()
+        except TimeoutError:
+            pass  # what it said last stands
+        finally:
+            del self._looks[number]
 
     async def try_gateway(self, timeout_s: float) -> str:
         """Have it open a connection to the gateway; return why that failed, "" = it did not."""
@@ -226,6 +244,8 @@ class Seat:
                 self._heard_from = True
                 was_listening = self.is_listening
                 self.stats = stats
+                if (look := self._looks.get(message.get("id", 0))) is not None:
+                    look.set()
                 if self.state != "running" or was_listening != self.is_listening:
                     self._set("running", "")
             case {"op": "applied", "generation": int(generation)}:

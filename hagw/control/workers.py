@@ -23,6 +23,7 @@ WORKERS_MIN = 2  # one that dies leaves another to take the connections the kern
 DRAIN_S = 5.0
 SURPLUS_DRAIN_S = 600.0  # nobody waits for these: their flows may as well end by themselves
 FLOWS_TIMEOUT_S = 0.5
+LOOK_TIMEOUT_S = 1.0
 TRIAL_TIMEOUT_S = 2.0
 USAGE_TIMEOUT_S = 2.0
 RENEW_TIMEOUT_S = 5.0
@@ -138,6 +139,10 @@ class Workers:
     def listening_count(self) -> int:
         """Return how many workers accept connections."""
         return sum(seat.is_listening for seat in self._seats)
+
+    async def look(self, timeout_s: float = LOOK_TIMEOUT_S) -> None:
+        """Have the reports tell of now, and of after the newest snapshot, where workers answer in time."""
+        await asyncio.gather(*(seat.look(timeout_s) for seat in (*self._seats, *self._retired.seats())))
 
     def reports(self) -> tuple[WorkerReport, ...]:
         """Return what is known of every worker, in the order of their index."""

@@ -198,6 +198,7 @@ def counter(lab: Lab, name: str) -> int:
     return found
 
 
+@pytest.mark.alone  # the table has to be back before the first reset is: 24 ms
 @pytest.mark.parametrize("family", [4, 6])
 def test_resets_for_packets_that_left_as_they_were_do_not_reach_the_host(
     lab: Lab, streams: Streams, leaky: None, family: int

@@ -197,6 +197,34 @@ def test_only_the_newest_snapshot_reaches_a_slow_worker(runtime_dir: Path) -> No
     asyncio.run(scenario())
 
 
+def test_a_look_tells_of_now_and_of_after_the_newest_snapshot(runtime_dir: Path) -> None:
+    async def scenario() -> None:
+        async with running(runtime_dir, ("slow",)) as crew:
+            crew.workers.publish(SNAPSHOT)
+            await crew.until_listening()
+            for generation in (2, 3):
+                crew.workers.publish(replace(SNAPSHOT, generation=generation))
+            await crew.workers.look(timeout_s=8.0)
+            assert crew.workers.reports()[0].stats["snapshot_generation"] == 3
+            crew.workers.heard("hag1", 7.0)
+            await crew.workers.look(timeout_s=8.0)
+            assert crew.workers.reports()[0].stats["heard"] == ["hag1"]
+
+    asyncio.run(scenario())
+
+
+def test_a_worker_that_never_answers_does_not_stall_a_look(runtime_dir: Path) -> None:
+    async def scenario() -> None:
+        async with running(runtime_dir, (), ("deaf",)) as crew:
+            crew.workers.publish(SNAPSHOT)
+            await crew.until(lambda: all(report.generation == 1 for report in crew.workers.reports()))
+            began = time.monotonic()
+            await crew.workers.look(timeout_s=0.3)
+            assert 0.3 <= time.monotonic() - began < 1.0
+
+    asyncio.run(scenario())
+
+
 def test_a_silent_worker_does_not_stall_flows(runtime_dir: Path) -> None:
     async def scenario() -> None:
         async with running(runtime_dir, ("paged-flows",), ("mute-flows",)) as crew:
