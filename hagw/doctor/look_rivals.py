@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from hagw.doctor.evidence import BaseChain, ForeignRule, Rivals
-from hagw.errors import UnsupportedEnvironment
 from hagw.kernel.rules import SeenRule, read_rules
-from hagw.kernel.ruleset import RulesetReader
+from hagw.kernel.ruleset import read_ruleset
 from hagw.model.ids import (
     MARK_INTERCEPT,
     NFT_TABLE,
@@ -57,15 +56,13 @@ class RivalLooker:
 
     def __init__(self, root: Path = Path("/")) -> None:
         self._root = root
-        self._ruleset: RulesetReader | None = None
 
     def look(self, intent: Intent | None) -> Rivals:
-        """Look everywhere (5 ms); what cannot be read is counted or named, never an error."""
+        """Look everywhere (a tenth of a second); what cannot be read is counted or named, never an error."""
         lan = frozenset(intent.lan_interfaces) if isinstance(intent, CpeIntent) else frozenset()
         try:
-            self._ruleset = self._ruleset or RulesetReader()
-            ruleset, why = self._ruleset.read(), ""
-        except (OSError, UnsupportedEnvironment) as error:
+            ruleset, why = read_ruleset(), ""
+        except OSError as error:
             ruleset, why = (), str(error)
         rules, why_rules = _rules()
         return replace(
