@@ -5,7 +5,7 @@ import pytest
 from hagw.control import gate, gateway, workers
 from hagw.control.worker_seat import PING_INTERVAL_S, SILENCE_MAX_S
 from hagw.convert import cookie
-from hagw.dataplane import cpe, flows, mptcp_socket, servers, session
+from hagw.dataplane import cpe, flows, mptcp_socket, sendqueue, servers, session
 from hagw.health import gateway as gateway_health
 from hagw.health import noharm
 from hagw.health.profile import METERED_RETRY_S, PROFILES
@@ -48,6 +48,7 @@ WORKERS = "docs/adr/0004-worker-control-protocol.md"
         (LIVENESS, f"*down* follows after {WIRED.down_after_s:g} s"),
         (LIVENESS, f"down after {gateway_health.SILENT_S:g} s ({gateway_health.SILENT_BUSY_S:g} s while"),
         ("docs/adr/0006-hag-receive-buffer.md", f"connections get {mptcp_socket.RECEIVE_BYTES >> 20} MiB"),
+        ("docs/adr/0016-short-queues.md", f"{sendqueue.SPAN_MIN_S:g} s, between"),
         (NO_HARM, f"bulk ({noharm.BULK_BYTES >> 10} KiB) and one-way ({noharm.ONE_WAY:g} : 1)"),
         (NO_HARM, f"as soon as {noharm.EARLY_BYTES >> 10} KiB tell"),
         (NO_HARM, f"carries less than {noharm.WITHHOLD_BELOW * 100:g} %"),
