@@ -119,7 +119,7 @@ class CpeWorker:
         """Work by a new snapshot; open the listeners with the first one."""
         changed = self.snapshot is None or self.snapshot.uplinks != snapshot.uplinks
         before_that = () if self.snapshot is None else self.snapshot.gateways
-        was_blocked = {gateway.name for gateway in before_that if gateway.blocked}
+        was_shut = {gateway.name for gateway in before_that if gateway.blocked or gateway.draining}
         self.snapshot = snapshot
         among = sum(gateway.weight > 0 for gateway in snapshot.gateways)
         self.pool_intent = replace(snapshot.pool, size_min=-(-snapshot.pool.size_min // max(among, 1)))
@@ -141,7 +141,7 @@ class CpeWorker:
                 self._heard[gateway.name] = max(gateway.heard_at, self._heard.get(gateway.name, 0.0))
             if gateway.reach == "up":
                 self._trouble.pop(gateway.name, None)
-            if gateway.name in was_blocked and not gateway.blocked:
+            if gateway.name in was_shut and not gateway.blocked and not gateway.draining:
                 self._spared.pop(gateway.name, None)  # that is what it was about
         self._rebuild_policy()
         if changed:
