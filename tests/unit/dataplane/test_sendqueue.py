@@ -3,7 +3,7 @@
 import socket
 
 from hagw.dataplane.mptcp_socket import SubflowInfo
-from hagw.dataplane.sendqueue import FIRST_BYTES, MIN_BYTES, SO_SNDBUFFORCE, SendQueue
+from hagw.dataplane.sendqueue import FIRST_BYTES, MIN_BYTES, SO_SNDBUFFORCE, SPAN_MIN_S, SendQueue
 
 
 class Recorder(socket.socket):
@@ -84,7 +84,7 @@ def test_the_queue_is_held_from_the_start_and_grows_with_the_rate() -> None:
             queue.update(sock, (subflow("192.0.2.1", 5_000_000 * tick, srtt_ms=40),), 100 + tick * 0.2)
         first, grown = sock.sizes
     assert first == FIRST_BYTES
-    assert abs(grown - 25_000_000 * 0.2) < 500_000
+    assert abs(grown - 25_000_000 * SPAN_MIN_S) < 500_000
 
 
 def test_the_share_of_a_line_that_died_goes_with_it() -> None:
@@ -99,4 +99,4 @@ def test_the_share_of_a_line_that_died_goes_with_it() -> None:
                 before = sock.sizes[-1]
             if tick == 7:
                 assert sock.sizes[-1] < 0.7 * before
-        assert abs(sock.sizes[-1] - 5_000_000 * 0.2) < 200_000
+        assert abs(sock.sizes[-1] - 5_000_000 * SPAN_MIN_S) < 200_000
