@@ -52,7 +52,7 @@ def ends(lab: Lab) -> Ends:
     ends = Ends(lab)
     for hag in HAGS:
         lab.hagw_start(hag)
-    print(f"both gateways were in use after {until(lambda: _ready(ends), 60.0):.1f} s")
+    print(f"both gateways were in use after {until(lambda: _ready(ends), 20.0):.1f} s")
     return ends
 
 

@@ -242,7 +242,8 @@ def test_a_client_that_had_finished_before_it_was_served(rig: Rig, said: bytes) 
     until(rig.loop, lambda: not rig.worker.sessions)
 
 
-def test_early_data_that_does_not_fit_the_send_buffer_is_not_lost(rig: Rig) -> None:
+def more_than_fits(rig: Rig) -> tuple[Peer, Peer]:
+    """Have a flow granted whose early data fills the send buffer; return the converter's end and the client."""
     rig.converter.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
     with small_send_buffers():
         conversation = rig.warm()
@@ -251,6 +252,11 @@ def test_early_data_that_does_not_fit_the_send_buffer_is_not_lost(rig: Rig) -> N
     turn_for(rig.loop, 0.05)
     until(rig.loop, lambda: conversation.poll() or len(conversation.received) >= PRELUDE_BYTES + REQUEST_BYTES)
     conversation.send_all(rig.loop, GRANTED)
+    return conversation, client
+
+
+def test_early_data_that_does_not_fit_the_send_buffer_is_not_lost(rig: Rig) -> None:
+    conversation, client = more_than_fits(rig)
     client.send_all(rig.loop, DATA[40_000:], reader=conversation)
     client.sock.shutdown(socket.SHUT_WR)
     until(rig.loop, lambda: conversation.saw("eof"))
@@ -259,14 +265,7 @@ def test_early_data_that_does_not_fit_the_send_buffer_is_not_lost(rig: Rig) -> N
 
 def test_bulk_that_stands_still_is_looked_at_for_a_while(rig: Rig) -> None:
     """One of its lines may be what holds it up: nothing moves, so nothing but a look could tell."""
-    rig.converter.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
-    with small_send_buffers():
-        conversation = rig.warm()
-    rig.fresh()
-    client = rig.open(DATA[:40_000])
-    turn_for(rig.loop, 0.05)
-    until(rig.loop, lambda: conversation.poll() or len(conversation.received) >= PRELUDE_BYTES + REQUEST_BYTES)
-    conversation.send_all(rig.loop, GRANTED)
+    _, client = more_than_fits(rig)
     (session,) = rig.worker.sessions.values()
     client.sock.setblocking(False)
     before = session.moved()[1]

@@ -36,7 +36,7 @@ def test_a_line_that_loses_a_third_each_way_is_found_out_within_two_seconds(name
 def test_a_line_that_loses_a_third_each_way_is_done_without(name: str, seed: int) -> None:
     world = demo("download", seed)
     world.lines[name].loss = 0.3
-    world.until(lambda: world.state(name) == "suspect", 6.0)
+    assert world.until(lambda: world.state(name) == "suspect", 6.0) <= 3.5
     world.run(8.0)
     assert {change[1:] for change in world.changes} == {(name, "suspect")}  # shown as no outage, and not used again
     world.lines[name].loss = 0.0
