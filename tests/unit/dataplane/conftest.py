@@ -1,13 +1,20 @@
-"""A connection of three lines over a scripted kernel."""
+"""A network of their own for tests with sockets; a connection of three lines over a scripted kernel."""
 
 import socket
 from collections.abc import Iterator
 
 import pytest
 from paths_rig import REMOTE, Kernel
+from plane_rig import own_network
 
 from hagw.dataplane.mptcp_socket import IPPROTO_MPTCP
 from hagw.dataplane.paths import Paths
+
+
+@pytest.fixture(scope="module")
+def network() -> Iterator[str]:
+    with own_network() as name:
+        yield name
 
 
 @pytest.fixture

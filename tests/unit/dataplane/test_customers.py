@@ -10,8 +10,8 @@ from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
-from plane_rig import HAG, SERVER, Peer, Server, own_network, turn_for, until
-from test_conversion import KEY, SNAPSHOT, Rig, connect_to, fill_backlog, make_room, message, mint
+from conversion_rig import KEY, SNAPSHOT, Rig, connect_to, fill_backlog, make_room, message, mint
+from plane_rig import HAG, SERVER, Peer, Server, turn_for, until
 
 from hagw.convert import error_value
 from hagw.convert.errors import ErrorCode
@@ -28,12 +28,6 @@ pytestmark = pytest.mark.netns
 OLD_KEY = bytes(range(100, 132))
 HOME, OFFICE = CustomerView("home", KEY.hex()), CustomerView("office", KEY.hex())
 LIMIT = error_value.retry(1)
-
-
-@pytest.fixture(scope="module")
-def network() -> Iterator[str]:
-    with own_network() as name:
-        yield name
 
 
 @pytest.fixture

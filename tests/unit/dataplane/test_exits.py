@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from plane_rig import LINES, SERVER6, own_network, until
-from test_conversion import KEY, SNAPSHOT, Rig, connect_to, mint
+from conversion_rig import KEY, SNAPSHOT, Rig, connect_to, mint
+from plane_rig import LINES, SERVER6, until
 
 from hagw.convert.errors import ErrorCode
 from hagw.model.snapshot import CustomerView, EgressView, from_json, to_json
@@ -13,12 +13,6 @@ from hagw.model.snapshot import CustomerView, EgressView, from_json, to_json
 pytestmark = pytest.mark.netns
 
 HIGH, LOW = EgressView(LINES[0], 40_000, 40_015), EgressView(LINES[1], 2_000, 2_015)
-
-
-@pytest.fixture(scope="module")
-def network() -> Iterator[str]:
-    with own_network() as name:
-        yield name
 
 
 @pytest.fixture

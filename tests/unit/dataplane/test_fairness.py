@@ -5,20 +5,14 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
-from plane_rig import Peer, own_network
-from test_conversion import Rig, connect_to, mint
+from conversion_rig import Rig, connect_to, mint
+from plane_rig import Peer
 from test_customers import HOME, OFFICE, serve
 
 pytestmark = pytest.mark.netns
 
 FLOWS = 60
 CHUNK = bytes(200_000)
-
-
-@pytest.fixture(scope="module")
-def network() -> Iterator[str]:
-    with own_network() as name:
-        yield name
 
 
 @pytest.fixture

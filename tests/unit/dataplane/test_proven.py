@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from plane_rig import HAG, LINES, Peer, own_network
-from test_conversion import PORT, SNAPSHOT, Rig, connect_to
+from conversion_rig import PORT, SNAPSHOT, Rig, connect_to
+from plane_rig import HAG, LINES, Peer
 
 from hagw.convert.errors import ErrorCode
 from hagw.dataplane.hag import HagWorker
@@ -16,12 +16,6 @@ from hagw.dataplane.loop import Loop
 from hagw.dataplane.proven import LIFETIME_S, ProvenAddresses
 
 pytestmark = pytest.mark.netns
-
-
-@pytest.fixture(scope="module")
-def network() -> Iterator[str]:
-    with own_network() as name:
-        yield name
 
 
 class BoundRig(Rig):
