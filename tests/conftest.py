@@ -14,11 +14,19 @@ hypothesis.settings.register_profile("roaming", deadline=None, max_examples=1000
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 
 INTEGRATION: Final = Path(__file__).parent / "integration"
+HOSTS: Final = Path(__file__).parent / "hosts"
+HOSTS_TIMEOUT_S: Final = 400  # the first of a module's tests boots its hosts, and may have to make their file systems
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what runs alone. Without root there are no namespaces, so such tests cannot run; elsewhere they must."""
+    """Mark what runs alone, whole hosts last. Without root there are no namespaces, so such tests cannot run; elsewhere
+    they must."""
+    items.sort(key=lambda item: HOSTS in item.path.parents)
     for item in items:
+        if HOSTS in item.path.parents:
+            for marker in ("alone", "slow", "netns"):
+                item.add_marker(marker)
+            item.add_marker(pytest.mark.timeout(HOSTS_TIMEOUT_S))
         if INTEGRATION in item.path.parents and not item.get_closest_marker("beside"):
             item.add_marker(pytest.mark.alone)
     if os.geteuid() == 0:
