@@ -96,6 +96,8 @@ def _steering(tree: Tree, rules: list[tuple[Path, dict[str, Plain]]], uplinks: l
                 yield tree.issue((*below, "sending"), f"{mode} converts no flow; leave this out")
         if "standby" in steering and mode != "active-standby":
             yield tree.issue((*below, "standby"), f"this is for active-standby, not for {mode}; leave it out")
+        if "quic" in steering and mode == "block":
+            yield tree.issue((*below, "quic"), "block refuses QUIC like everything else; leave this out")
         yield from _weights(tree, below, steering, len(wanted))
 
 

@@ -204,6 +204,7 @@ def _cpe(file: CpeFile) -> CpeIntent:
                 standby=rule.steering.standby,
                 weights=rule.steering.weights,
                 sending=_sending(rule.steering.sending),
+                quic=rule.steering.quic,
             )
             for rule in sorted(file.rules, key=lambda rule: rule.precedence)
         ),

@@ -42,6 +42,7 @@ from hagw.model.intent import (
     PoolIntent,
     PortalIntent,
     ProbeStyle,
+    QuicStyle,
     SendingMode,
     ServerMptcp,
     StandbyStyle,
@@ -169,6 +170,9 @@ class SteeringSection(Section):
     )
     sending: SendingSection | None = Field(
         default=None, description="how to carry those that mostly send, if not as the others"
+    )
+    quic: QuicStyle | None = Field(
+        default=None, description="reject = answer QUIC with an ICMP error; steer = over one line; else by the mode"
     )
 
 

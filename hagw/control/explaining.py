@@ -5,7 +5,7 @@ from typing import Any
 
 from hagw.control.ports import Interception
 from hagw.model.facts import Facts
-from hagw.model.flow import TCP, FlowKey
+from hagw.model.flow import FlowKey
 from hagw.model.intent import CpeIntent
 from hagw.model.snapshot import CpeSnapshot
 from hagw.policy.decide import Policy
@@ -16,12 +16,11 @@ def explanation(
     snapshot: CpeSnapshot, flow: FlowKey, intent: CpeIntent, facts: Facts, interception: Interception
 ) -> dict[str, Any]:
     """Return the document of `hagw explain`."""
-    reason = not_intercepted(flow, intent, facts, interception) if flow.protocol == TCP else None
-    return explain(Policy(snapshot), flow, reason)
+    return explain(Policy(snapshot), flow, not_intercepted(flow, intent, facts, interception))
 
 
 def not_intercepted(flow: FlowKey, intent: CpeIntent, facts: Facts, interception: Interception) -> str | None:
-    """Return why a connection would not be handed to a worker, None when it would."""
+    """Return why a TCP connection to this server would not be handed to a worker, None when it would."""
     server = ip_address(flow.server)
     near = next((prefix for prefix in facts.local_prefixes if server in prefix), None)
     if near is not None:

@@ -24,6 +24,8 @@ OPTIONAL_SYSCTLS: Final = (
     "net/mptcp/blackhole_timeout",
     "net/mptcp/scheduler",
     "net/ipv4/tcp_early_demux",
+    "net/ipv4/icmp_ratelimit",
+    "net/ipv6/icmp/ratelimit",
     "net/ipv4/tcp_migrate_req",
     *BRIDGE_SYSCTLS,
 )

@@ -13,6 +13,7 @@ UplinkKind = Literal["dsl", "ethernet", "pppoe", "wwan", "wifi"]
 SteeringMode = Literal["load-balancing", "active-standby", "smallest-delay", "priority-based", "direct", "block"]
 SendingMode = Literal["load-balancing", "active-standby", "smallest-delay", "priority-based"]
 StandbyStyle = Literal["warm", "cold"]
+QuicStyle = Literal["reject", "steer"]
 Addressing = Literal["dhcp", "static", "ra"]
 ProbeStyle = Literal["normal", "gentle", "fast"]
 ServerMptcp = Literal["off", "auto"]
@@ -116,6 +117,7 @@ class RuleIntent:
 
     Their order counts in the modes that prefer one line to another. `standby` is for active-standby. `weights` are for
     load-balancing: percent of the bytes, in the order of `uplinks`, which then names all; empty = as fast as possible.
+    `quic` None = refused where the rule bonds TCP.
     """
 
     name: str
@@ -126,6 +128,7 @@ class RuleIntent:
     standby: StandbyStyle = "warm"
     weights: tuple[int, ...] = ()
     sending: SendingIntent | None = None
+    quic: QuicStyle | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -227,5 +227,6 @@ def _rule(document: dict[str, Any]) -> RuleIntent:
         uplinks=tuple(document["uplinks"]),
         standby=document.get("standby", "warm"),
         weights=tuple(document.get("weights", ())),
+        quic=document.get("quic"),
         sending=None if document.get("sending") is None else _build(SendingIntent, document["sending"]),
     )

@@ -34,10 +34,12 @@ from hagw.model.resources import (
     state_of,
 )
 from hagw.plan.nft import cpe_table
-from hagw.plan.ranking import routable, usable
+from hagw.plan.ranking import existing, routable, usable
+from hagw.policy import quic
 from hagw.uplinks.interfaces import resolved
 
 BRIDGE_SYSCTLS: Final = ("net/bridge/bridge-nf-call-iptables", "net/bridge/bridge-nf-call-ip6tables")
+ICMP_SYSCTLS: Final = ("net/ipv4/icmp_ratelimit", "net/ipv6/icmp/ratelimit")
 FAMILIES: Final[tuple[Family, ...]] = (4, 6)
 
 
@@ -151,6 +153,10 @@ def _sysctls(intent: CpeIntent, facts: Facts) -> Iterator[Sysctl]:
     yield Sysctl("net/ipv4/ip_forward", "1")
     if facts.ipv6:
         yield Sysctl("net/ipv6/conf/all/forwarding", "1")
+    # A browser opens a page's connections at once: an answer a second to each LAN host would leave most of its QUIC
+    # waiting for a time-out. The kernel's bound for all hosts together (icmp_msgs_per_sec) stays.
+    if quic.refuses(intent.rules, existing(intent, facts)):
+        yield from (Sysctl(name, "0") for name in ICMP_SYSCTLS if name in facts.sysctls)
     for uplink in intent.uplinks:
         if uplink.enabled:
             yield from _uplink_sysctls(uplink, facts)

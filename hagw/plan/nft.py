@@ -38,7 +38,7 @@ from hagw.model.facts import Facts
 from hagw.model.health import UplinkHealth
 from hagw.model.ids import MARK_INTERCEPT, MARK_KEEP, MARK_MASK, PORT_TPROXY, uplink_mark
 from hagw.model.intent import CpeIntent, UplinkIntent
-from hagw.model.resources import NftTable
+from hagw.model.resources import Family, NftTable
 from hagw.plan import capped, firewall, named, own_dns
 from hagw.plan.expressions import (
     ACCEPT,
@@ -66,6 +66,7 @@ from hagw.plan.expressions import (
     tcp_flags,
     within,
 )
+from hagw.plan.ranking import existing
 from hagw.plan.steer import COUNTERS as COUNTERS_OF_STEER
 from hagw.plan.steer import Usable, pin, steer
 from hagw.policy.schedule import awake
@@ -111,9 +112,11 @@ def cpe_table(
     uplinks = [uplink for uplink in intent.uplinks if uplink.enabled]
     lan = interfaces(intent.lan_interfaces)
     guarded = firewall.guarded(intent.uplinks, facts)
+    lines = existing(intent, facts)
+    intercepted: list[Family] = [family for family, is_on in ((4, intercept4), (6, intercept6)) if is_on]
     chains = [
         chain("intercept", _intercept(intercept4, intercept6)),
-        chain("steer", steer(awake(intent.rules, facts.local_time), usable, healthy)),
+        chain("steer", steer(awake(intent.rules, facts.local_time), usable, healthy, lines, intercepted)),
         *firewall.chains(intent.firewall, intent.uplinks),
         hooked("prerouting", "filter", "prerouting", -150, _prerouting(uplinks, lan)),
         hooked("input", "filter", "input", 0, [*_input(), *firewall.input_jumps(guarded)]),

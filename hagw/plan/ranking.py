@@ -33,6 +33,12 @@ def usable(
     return tuple(entry[-1] for entry in sorted(found, key=lambda entry: entry[:-1]))
 
 
+def existing(intent: CpeIntent, facts: Facts) -> tuple[str, ...]:
+    """Return the uplinks that are enabled and have an interface, by name."""
+    known = {name for name, fact in facts.uplinks.items() if fact.ifindex is not None}
+    return tuple(uplink.name for uplink in intent.uplinks if uplink.enabled and uplink.name in known)
+
+
 def routable(fact: UplinkFacts, family: Family) -> bool:
     """Tell whether a default route for `family` through this uplink can exist and lead somewhere."""
     if fact.ifindex is None or not fact.admin_up:

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from ipaddress import collapse_addresses
 from typing import Any, Final
 
-from hagw.model.flow import WITH_PORTS
+from hagw.model.flow import UDP, WITH_PORTS
 from hagw.model.ids import uplink_mark
 from hagw.model.intent import IPNetwork, RuleIntent, UplinkIntent
 from hagw.model.resources import Family
@@ -20,6 +20,7 @@ from hagw.plan.expressions import (
     Expression,
     Rule,
     count,
+    differ,
     element,
     equal,
     meta,
@@ -27,27 +28,43 @@ from hagw.plan.expressions import (
     set_mark,
 )
 from hagw.plan.named import set_of
+from hagw.policy import quic
 from hagw.policy.applications import Signature
 from hagw.policy.cover import merge
 from hagw.policy.index import signatures
 from hagw.policy.modes.plan import TIERED
 
-COUNTERS: Final = ("blocked", "stranded")
+COUNTERS: Final = ("blocked", "stranded", "quic_refused")
 
 Usable = Mapping[Family, Sequence[UplinkIntent]]
 _PROTOCOLS: Final[tuple[tuple[Family, str], ...]] = ((4, "ipv4"), (6, "ipv6"))
 
 
-def steer(rules: Iterable[RuleIntent], usable: Usable, healthy: Collection[str]) -> list[Rule]:
-    """Return the chain's rules. `usable` are the lines that can carry a family, best first; `healthy` ones are up."""
+def steer(
+    rules: Iterable[RuleIntent],
+    usable: Usable,
+    healthy: Collection[str],
+    lines: Collection[str] = (),
+    intercepted: Collection[Family] = (),
+) -> list[Rule]:
+    """Return the chain's rules. `usable` are the lines that can carry a family, best first; `healthy` ones are up.
+
+    What is done with QUIC depends on the `lines` that exist and on the families whose TCP is `intercepted`.
+    """
     chain: list[Rule] = []
     for rule in rules:
+        refusal = quic.refusal(rule, lines)
         for signature in signatures(rule.traffic):
             for family, protocol in _PROTOCOLS:
-                fitting = _matches(rule, signature, family)
-                if fitting is not None:
-                    chain.append([equal(meta("nfproto"), protocol), *fitting, *_verdict(rule, usable[family], healthy)])
+                matches = _matches(rule, signature, family)
+                if matches is None:
+                    continue
+                fitting = [equal(meta("nfproto"), protocol), *matches]
+                if quic.can_fit(rule.traffic, signature):
+                    chain += _refuse(refusal, fitting, family, intercepted)
+                chain.append([*fitting, *_verdict(rule, usable[family], healthy)])
     for family, protocol in _PROTOCOLS:
+        chain += _refuse(quic.refusal(None, lines), [equal(meta("nfproto"), protocol)], family, intercepted)
         if usable[family]:  # else the main table decides, as without us
             chain.append([equal(meta("nfproto"), protocol), *pin(uplink_mark(usable[family][0].slot), "pinned")])
     return chain
@@ -69,6 +86,20 @@ def _verdict(rule: RuleIntent, usable: Sequence[UplinkIntent], healthy: Collecti
     if rule.uplinks:
         return [count("stranded"), _reject("no-route")]
     return [{"return": None}]
+
+
+def _refuse(refusal: quic.Refusal, fitting: Rule, family: Family, intercepted: Collection[Family]) -> list[Rule]:
+    """Return the rule that answers QUIC, of what fits, as a closed port would: a browser gives up on that at once."""
+    of_quic = [*fitting, equal(meta("l4proto"), UDP), equal(payload("th", "dport"), quic.PORT)]
+    verdict = [count("quic_refused"), _reject("port-unreachable")]
+    match refusal:
+        case "always":
+            return [[*of_quic, *verdict]]
+        case "while TCP is intercepted" if family in intercepted:
+            bypassed = differ(payload("ip" if family == 4 else "ip6", "daddr"), f"@bypass{family}")
+            return [[*of_quic, bypassed, *verdict]]
+        case _:
+            return []
 
 
 def _matches(rule: RuleIntent, signature: Signature, family: Family) -> Rule | None:

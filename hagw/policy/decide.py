@@ -11,6 +11,7 @@ from typing import Literal
 from hagw.model.flow import TCP, FlowKey, protocol_name
 from hagw.model.intent import RuleIntent
 from hagw.model.snapshot import CpeSnapshot, GatewayView, UplinkView
+from hagw.policy import quic
 from hagw.policy.gateways import Gateways, hindrance
 from hagw.policy.index import RuleIndex
 from hagw.policy.modes.plan import BOND, TIERED, SteerPlan, plan, plan_sending
@@ -75,10 +76,18 @@ class Policy:
             return steered
         return replace(steered, gateway=self.pool.choose(flow.client, flow.server))
 
-    def forward(self, flow: FlowKey) -> Decision:
-        """Return what the kernel does with a flow that is forwarded: not TCP, or not intercepted."""
+    def forward(self, flow: FlowKey, *, intercepts: bool = True) -> Decision:
+        """Return what the kernel does with a flow that is forwarded: not TCP, or not intercepted.
+
+        `intercepts` says whether TCP to this server would be handed to a worker.
+        """
         number = self.rules.index.first(as_forwarded(flow)) if self.rules.awake else None
-        return self._forward(flow, None if number is None else self.rules.awake[number])
+        rule = None if number is None else self.rules.awake[number]
+        if quic.is_quic(flow):
+            refused = self._refuse(rule, intercepts=intercepts)
+            if refused is not None:
+                return refused
+        return self._forward(flow, rule)
 
     def depends_on_name(self, flow: FlowKey) -> bool:
         """Say whether the server's name could change the decision."""
@@ -108,6 +117,20 @@ class Policy:
         if sending is not None:
             why += f"; while it mostly sends, it {_purpose(sending, {u.slot: u.name for u in self.uplinks})}"
         return Decision("converted", gateway, allowed, name, mode, why, wish, sending)
+
+    def _refuse(self, rule: RuleIntent | None, *, intercepts: bool) -> Decision | None:
+        """Return the decision where a rule has QUIC refused."""
+        name = rule.name if rule else DEFAULT_RULE
+        match quic.refusal(rule, [u.name for u in self.uplinks]):
+            case "always":
+                return Decision(
+                    "blocked", None, (), name, "block", f"rule {name} refuses QUIC, so that the host takes TCP"
+                )
+            case "while TCP is intercepted" if intercepts:
+                why = f"QUIC is refused, so that the host takes TCP, which rule {name} bonds"
+                return Decision("blocked", None, (), name, "block", why)
+            case _:
+                return None
 
     def _forward(self, flow: FlowKey, rule: RuleIntent | None) -> Decision:
         name, mode = (rule.name, rule.mode) if rule else (DEFAULT_RULE, "load-balancing")

@@ -20,9 +20,9 @@ SCHEMA = 1
 
 
 def explain(policy: Policy, flow: FlowKey, not_intercepted: str | None = None) -> Document:
-    """Return the document of `hagw explain`. `not_intercepted` says why TCP is not even looked at, if so."""
+    """Return the document of `hagw explain`. `not_intercepted` says why TCP to it is not even looked at, if so."""
     is_forwarded = flow.protocol != TCP or not_intercepted is not None
-    decision = policy.forward(flow) if is_forwarded else policy.decide(flow)
+    decision = policy.forward(flow, intercepts=not_intercepted is None) if is_forwarded else policy.decide(flow)
     judged = as_forwarded(flow) if is_forwarded else flow
     rule = next((rule for rule in policy.rules.awake if rule.name == decision.rule), None)
     document = {
@@ -35,7 +35,7 @@ def explain(policy: Policy, flow: FlowKey, not_intercepted: str | None = None) -
         "path": decision.path,
         "rule": decision.rule,
         "mode": decision.mode,
-        "why": decision.why if not_intercepted is None else f"{not_intercepted}; {decision.why}",
+        "why": f"{not_intercepted}; {decision.why}" if not_intercepted and flow.protocol == TCP else decision.why,
         "gateway": None if decision.gateway is None else decision.gateway.name,
         "rules": list(_rules(policy, judged, decision)),
         "uplinks": [_uplink(uplink, decision, rule, flow, is_forwarded) for uplink in policy.every_uplink],
@@ -105,7 +105,7 @@ def _use(
     unwell = f"{uplink.state}: {uplink.reason}" if uplink.reason else uplink.state
     if uplink.state == "disabled":
         return "no", "disabled in the configuration"
-    if rule is not None and rule.mode == "block":
+    if decision.mode == "block":
         return "no", "the flow is blocked"
     if rule is not None and rule.uplinks and uplink.name not in rule.uplinks:
         return "no", f"rule {rule.name} allows {', '.join(rule.uplinks)} only"

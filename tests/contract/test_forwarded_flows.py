@@ -2,6 +2,7 @@
 
 import random
 import socket
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from ipaddress import ip_network
@@ -120,9 +121,51 @@ def test_a_line_that_was_cut_carries_again_when_its_cap_is_lifted(site: tuple[To
     port.close()
 
 
+BROWSER = 20  # connections that a page makes it begin at once; the kernel answers 50 in a burst, then 1000 a second
+
+
+def test_a_browser_hears_at_once_that_quic_is_refused(namespace: Callable[[str], Namespace], tmp_path: Path) -> None:
+    """Every one of many; and only while TCP to the same server would be bonded."""
+    topology = build(namespace)
+    port = machine(topology, tmp_path)
+    server = Server("server")
+    for address in (SERVER4, SERVER6):
+        for number in (443, 444):
+            server.listen(bound(topology.server, socket.SOCK_DGRAM, address, number))
+    one_line = RuleIntent("one", 1, TrafficDescriptor(destinations=(ip_network(f"{SERVER6}/128"),)), "direct", ("a",))
+    with server.running():
+        settle(topology, port)
+        for address in (SERVER4, SERVER6):
+            time.sleep(0.1)
+            took = [refused_after_s(topology.host, address, 443) for _ in range(BROWSER)]
+            assert max(took) < 0.1, took
+            assert carries(topology.host, FlowKey(HOST[address], 0, address, 444, UDP))
+        settle(topology, port, intercept=False)
+        assert carries(topology.host, FlowKey(HOST[SERVER4], 0, SERVER4, 443, UDP))
+        settle(topology, port, intent=replace(INTENT, bypass=(ip_network(f"{SERVER4}/32"),), rules=(one_line,)))
+        for address in (SERVER4, SERVER6):
+            assert carries(topology.host, FlowKey(HOST[address], 0, address, 443, UDP)), address
+    port.close()
+
+
+def refused_after_s(host: Namespace, address: str, port: int) -> float:
+    """Send a datagram from a socket of its own; return how long the refusal took."""
+    with host.entered():
+        sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
+    with sock:
+        sock.settimeout(2.0)
+        sock.connect((address, port))
+        began = time.monotonic()
+        sock.send(b"initial")
+        with pytest.raises(ConnectionRefusedError):
+            sock.recv(100)
+        return time.monotonic() - began
+
+
 def carries(host: Namespace, flow: FlowKey) -> bool:
     """Say whether a flow's first packet is answered within half a second."""
-    with host.entered(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+    family = socket.AF_INET6 if ":" in flow.server else socket.AF_INET
+    with host.entered(), socket.socket(family, socket.SOCK_DGRAM) as sock:
         sock.settimeout(0.5)
         sock.connect((flow.server, flow.server_port))
         try:

@@ -19,7 +19,14 @@ from hagw.plan.diff import describe, diff
 STORED = Path(__file__).parent / "plan"
 EXAMPLES = Path(__file__).parents[2] / "config"
 SYSCTLS = frozenset(
-    {"net/mptcp/pm_type", "net/mptcp/blackhole_timeout", "net/ipv4/tcp_early_demux", "net/ipv4/tcp_migrate_req"}
+    {
+        "net/mptcp/pm_type",
+        "net/mptcp/blackhole_timeout",
+        "net/ipv4/tcp_early_demux",
+        "net/ipv4/tcp_migrate_req",
+        "net/ipv4/icmp_ratelimit",
+        "net/ipv6/icmp/ratelimit",
+    }
 )
 DSL = UplinkFacts(
     name="dsl",

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,12 +19,12 @@ from hagw.model.health import UplinkHealth
 from hagw.model.ids import MARK_MASK, MARK_SHIFT
 from hagw.model.intent import CpeIntent, RuleIntent, TrafficDescriptor, UplinkIntent
 from hagw.plan.named import NamedSets, sets
-from hagw.plan.ranking import usable
+from hagw.plan.ranking import existing, usable
 from hagw.plan.steer import steer
 from hagw.policy.decide import Policy
 
 sys.path.append(str(Path(__file__).parents[1] / "policy"))
-from flows import INTERFACES, LINES, MACS, flows, rule_sets
+from flows import INTERFACES, LINES, MACS, SERVERS, flows, rule_sets
 
 INTENT = CpeIntent(
     INTERFACES,
@@ -35,28 +35,43 @@ INTENT = CpeIntent(
     (),
 )
 LINE = UplinkFacts("", 2, True, True, ip_address("192.0.2.2"), ip_address("2001:db8:1::2"), onlink4=True, onlink6=True)
+ABSENT = UplinkFacts("", None)
 facts = st.fixed_dictionaries(
-    {name: st.sampled_from((LINE, replace(LINE, address6=None), replace(LINE, address4=None))) for name in LINES}
+    {
+        name: st.sampled_from((LINE, replace(LINE, address6=None), replace(LINE, address4=None), ABSENT))
+        for name in LINES
+    }
 )
+intercepted = st.lists(st.sampled_from((4, 6)), unique=True)
+bypassed = st.lists(st.sampled_from(SERVERS), unique=True, max_size=2)
 healths = st.fixed_dictionaries({name: st.sampled_from(("up", "suspect", "down")).map(UplinkHealth) for name in LINES})
 
 
 @settings(max_examples=400)
-@given(rule_sets(), st.lists(flows(), min_size=1, max_size=8), facts, healths)
+@given(rule_sets(), st.lists(flows(), min_size=1, max_size=8), facts, healths, intercepted, bypassed)
 def test_the_table_and_the_decision_agree(
-    rules: tuple[RuleIntent, ...], some: list[FlowKey], lines: dict[str, UplinkFacts], health: dict[str, UplinkHealth]
+    rules: tuple[RuleIntent, ...],
+    some: list[FlowKey],
+    lines: dict[str, UplinkFacts],
+    health: dict[str, UplinkHealth],
+    families: list[Literal[4, 6]],
+    bypass: list[str],
 ) -> None:
     intent = replace(INTENT, rules=rules)
     found = Facts(uplinks=lines)
     able = {family: usable(intent, found, health, family) for family in (4, 6)}  # type: ignore[arg-type]  # 4 and 6
     healthy = {name for name, judged in health.items() if judged.state == "up"}
-    chain = json.loads(json.dumps(steer(rules, able, healthy)))  # type: ignore[arg-type]  # likewise
+    there = existing(intent, found)
+    chain = json.loads(json.dumps(steer(rules, able, healthy, there, families)))  # type: ignore[arg-type]  # likewise
     policy = Policy(cpe_snapshot(intent, found, health, {}, {}))
     for flow in some:
         packet = replace(flow, dscp=flow.dscp or 0, mac=flow.mac or MACS[0], interface=flow.interface or INTERFACES[0])
-        decision = policy.forward(packet)
+        is_bypassed = packet.server in bypass
+        intercepts = not is_bypassed and (6 if ":" in packet.server else 4) in families
+        decision = policy.forward(packet, intercepts=intercepts)
         wanted = "reject" if decision.path == "blocked" else decision.uplinks[0] if decision.uplinks else "main"
-        assert verdict(chain, packet, sets_with(rules, packet)) == wanted
+        holding = sets_with(rules, packet) | ({"bypass4", "bypass6"} if is_bypassed else set())
+        assert verdict(chain, packet, holding) == wanted
 
 
 def sets_with(rules: tuple[RuleIntent, ...], packet: FlowKey) -> set[str]:
@@ -107,6 +122,9 @@ def verdict(chain: list[list[dict[str, Any]]], packet: FlowKey, holding: Collect
             match expression:
                 case {"match": {"op": "==", "right": str(name)}} if name.startswith("@"):
                     if name[1:] not in holding:
+                        break
+                case {"match": {"op": "!=", "right": str(name)}} if name.startswith("@"):
+                    if name[1:] in holding:
                         break
                 case {"match": {"op": "==", "left": left, "right": right}}:
                     if not fits(value(left, packet), right):

@@ -67,6 +67,7 @@ COMPONENTS = {
 }
 NAMES = st.lists(st.sampled_from(sorted(COMPONENTS)), unique=True, max_size=3)
 MODE = st.sampled_from(MODES)
+QUIC = st.sampled_from((None, None, "reject", "steer"))
 SOME_LINES = st.lists(st.sampled_from(LINES), unique=True, max_size=2)
 
 
@@ -109,5 +110,6 @@ def rule_sets(draw: st.DrawFn) -> tuple[RuleIntent, ...]:
     for number, traffic in enumerate(draw(DESCRIPTORS)):
         mode = draw(MODE)
         lines = () if mode == "block" else tuple(draw(SOME_LINES))
-        found.append(RuleIntent(f"r{number}", number, traffic, mode, lines))  # type: ignore[arg-type]
+        quic = None if mode == "block" else draw(QUIC)
+        found.append(RuleIntent(f"r{number}", number, traffic, mode, lines, quic=quic))  # type: ignore[arg-type]
     return tuple(found)

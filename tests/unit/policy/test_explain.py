@@ -53,7 +53,7 @@ def test_a_name_that_could_matter_is_asked_for() -> None:
 
 
 def test_a_forwarded_flow_has_no_name_and_no_gateway() -> None:
-    text = told(replace(NAMED, protocol=UDP), RULES[:3])
+    text = told(replace(NAMED, protocol=UDP, server_port=53), RULES[:3])
     assert "direct: udp is forwarded; rule default has it over dsl" in text
     assert "  + dsl: the flow's line" in text
     assert "  + wifi: taken if the one before it fails" in text
