@@ -113,7 +113,7 @@ def cpe_table(
     lan = interfaces(intent.lan_interfaces)
     guarded = firewall.guarded(intent.uplinks, facts)
     lines = existing(intent, facts)
-    intercepted: list[Family] = [family for family, is_on in ((4, intercept4), (6, intercept6)) if is_on]
+    intercepted: frozenset[Family] = frozenset({4} if intercept4 else ()) | frozenset({6} if intercept6 else ())
     chains = [
         chain("intercept", _intercept(intercept4, intercept6)),
         chain("steer", steer(awake(intent.rules, facts.local_time), usable, healthy, lines, intercepted)),
