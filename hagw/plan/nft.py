@@ -71,6 +71,7 @@ from hagw.plan.steer import COUNTERS as COUNTERS_OF_STEER
 from hagw.plan.steer import Usable, pin, steer
 from hagw.policy.schedule import awake
 
+FAMILIES: Final[tuple[Family, Family]] = (4, 6)
 REFUSED_TIMEOUT_S: Final = 30
 REFUSED_MAX: Final = 16_384
 COUNTERS: Final = (
@@ -113,7 +114,7 @@ def cpe_table(
     lan = interfaces(intent.lan_interfaces)
     guarded = firewall.guarded(intent.uplinks, facts)
     lines = existing(intent, facts)
-    intercepted: frozenset[Family] = frozenset({4} if intercept4 else ()) | frozenset({6} if intercept6 else ())
+    intercepted = [family for family, is_on in zip(FAMILIES, (intercept4, intercept6), strict=True) if is_on]
     chains = [
         chain("intercept", _intercept(intercept4, intercept6)),
         chain("steer", steer(awake(intent.rules, facts.local_time), usable, healthy, lines, intercepted)),
