@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse, StreamingResponse
 
 from hagw.api.config import Changed
 from hagw.api.config import resources as config_resources
+from hagw.api.draft import draft_resources
 from hagw.api.drain import Drains, Renews, drain_resources
 from hagw.api.explain import Explains, explain_resources
 from hagw.api.peers import peer_uid
@@ -48,6 +49,7 @@ def build_app(daemon: Observed, changes: Changed, allowed_uids: frozenset[int]) 
     app.include_router(usage_resources(daemon), prefix=PREFIX)
     app.include_router(drain_resources(daemon), prefix=PREFIX)
     app.include_router(config_resources(changes), prefix=f"{PREFIX}/config")
+    app.include_router(draft_resources(changes), prefix=f"{PREFIX}/config")
     return app
 
 

@@ -193,11 +193,11 @@ def _wish(daemon: Changed, body: TextBody) -> Wish:
 def _edit(body: SetBody) -> Callable[[str, str], str]:
     if body.value is None:
         return lambda text, file: remove_value(text, body.path, file)
-    value = _plain(body.value)
+    value = plain(body.value)
     return lambda text, file: set_value(text, body.path, value, file)
 
 
-def _plain(value: JsonValue) -> Plain:
+def plain(value: JsonValue) -> Plain:
     """Return a value as it is written in YAML: what JSON has types for are words there."""
     match value:
         case None | str():
@@ -207,9 +207,9 @@ def _plain(value: JsonValue) -> Plain:
         case int() | float():
             return str(value)
         case list():
-            return [_plain(each) for each in value]
+            return [plain(each) for each in value]
         case dict():
-            return {key: _plain(each) for key, each in value.items()}
+            return {key: plain(each) for key, each in value.items()}
         case _:
             assert_never(value)
 
