@@ -1,9 +1,8 @@
-"""Connections to gateways, and the pools of warm ones (pre-opened, authenticated, all subflows joined).
+"""Connections to gateways, opened ahead of the flows that will use them.
 
 A warm connection has sent the Convert header and its Cookie TLV ahead of time (RFC 8803 section 6 counts them into
 the message that the Connect TLV completes later), so the gateway knows the customer and the kernel has had its
-first acknowledgement, without which no subflow can join. Pools are kept per gateway and set of uplinks: a flow
-that may never use LTE must not sit on a connection with an LTE subflow.
+first acknowledgement, without which no subflow can join. `pool` keeps them.
 """
 
 import errno
@@ -36,9 +35,6 @@ SIOCOUTQ: Final = 0x5411
 SO_BINDTODEVICE: Final = 25
 IP_BIND_ADDRESS_NO_PORT: Final = 24
 OPEN_TIMEOUT_S: Final = 0.6
-OBSERVE_POOL_S: Final = 2.0
-REFILL_BACKOFF_S: Final = 1.0
-RENEWED_SHARE: Final = 4  # of a pool, one part of so many at once begins anew when another line is the best
 BROKE_PROTOCOL: Final = "it broke the Convert protocol"
 
 State = Literal["connecting", "ready", "taken", "dead"]
@@ -205,17 +201,17 @@ class GatewayConnection:
                 self._turned_away(event)
                 return
             if isinstance(event, ProtocolViolation):
-                self._worker.protocol_broken(self, event.reason)
+                self._worker.gateways.protocol_broken(self, event.reason)
                 self._died(BROKE_PROTOCOL, "gateway")
                 return
 
     def _turned_away(self, rejected: Rejected) -> None:
         """It takes nothing more, draining or overloaded; or it does not want us."""
         if rejected.retry_after_s is not None:
-            self._worker.gateway_overloaded(self.gateway.name, rejected.retry_after_s)
+            self._worker.gateways.overloaded(self.gateway.name, rejected.retry_after_s)
             self._died("it takes no new flows", "nobody")
         elif rejected.code == ErrorCode.MISSING_COOKIE:
-            self._worker.address_unproven(self.gateway.name)
+            self._worker.gateways.address_unproven(self.gateway.name)
             self._died("it does not know our address yet", "nobody")
         else:
             self._died(f"refused by the gateway: error {rejected.code}", "gateway")
@@ -233,145 +229,6 @@ class GatewayConnection:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-
-
-class Pool:
-    """Warm connections to one gateway over one set of uplinks.
-
-    The size follows demand: `size_min` at rest, doubled (up to `size_max`) each time a flow finds it empty, halved
-    again after a quiet minute.
-    """
-
-    def __init__(
-        self, worker: "CpeWorker", gateway: GatewayView, uplinks: tuple[int, ...], plan: SteerPlan = BOND
-    ) -> None:
-        self._worker = worker
-        self.gateway = gateway
-        self.uplinks = uplinks
-        self.plan = plan
-        self.target = worker.pool_intent.size_min
-        self.used_at = worker.loop.now
-        self._ready: list[GatewayConnection] = []
-        self._opening: set[GatewayConnection] = set()
-        self._blocked_until = 0.0
-        self._quiet_since = worker.loop.now
-
-    def take(self) -> GatewayConnection | None:
-        """Return a ready connection, best joined first, and open another in its place; None when there is none."""
-        self.used_at = self._worker.loop.now
-        best_line = self._best_line()
-        while self._ready:
-            ready = self._ready
-            best = max(
-                range(len(ready)), key=lambda i: (ready[i].paths.joined(), ready[i].paths.oldest() == best_line, i)
-            )
-            connection = self._ready.pop(best)
-            if connection.state == "ready":
-                connection.take()
-                self._worker.loop.defer(self.refill)
-                return connection
-        self._quiet_since = self._worker.loop.now
-        self.target = min(self.target * 2, self._worker.pool_intent.size_max)
-        self._worker.loop.defer(self.refill)
-        return None
-
-    def refill(self) -> None:
-        """Open connections until the target is met, unless the gateway just failed us."""
-        if self._worker.loop.now < self._blocked_until or not self._worker.may_open(self.gateway):
-            return
-        while len(self._ready) + len(self._opening) < self.target:
-            try:
-                connection = GatewayConnection(self._worker, self.gateway, self.uplinks, self.plan)
-            except OSError:
-                self._blocked_until = self._worker.loop.now + REFILL_BACKOFF_S
-                return
-            connection.on_ready = self._became_ready
-            connection.on_dead = self._died
-            self._opening.add(connection)
-
-    def ready(self) -> int:
-        """Return how many connections a flow could take now."""
-        return len(self._ready)
-
-    def connections(self) -> list[GatewayConnection]:
-        """Return the ready connections, for the path reconciler."""
-        return list(self._ready)
-
-    def tend(self) -> None:
-        """Look after the pool every few seconds: retire the old, watch subflows, shrink, refill."""
-        now = self._worker.loop.now
-        intent = self._worker.pool_intent
-        if now - self._quiet_since > 60.0 and self.target > intent.size_min:
-            self.target = max(self.target // 2, intent.size_min)
-            self._quiet_since = now
-        surplus = len(self._ready) - self.target
-        slower = self._slower()
-        for index, connection in enumerate(list(self._ready)):
-            if (
-                now - connection.opened_at > intent.idle_s
-                or index < surplus
-                or connection in slower
-                or self._is_outdone(connection)
-            ):
-                self._ready.remove(connection)
-                connection.close()
-            else:
-                connection.paths.observe(now)
-                connection.reconcile()
-        self.refill()
-
-    def _slower(self) -> list[GatewayConnection]:
-        """Return the connections to begin anew, a part at a time, since another line is the best now.
-
-        Where nothing is under way the kernel sends over a connection's oldest subflow, whatever its round trip. That
-        is not the best line's any more once it was lost and came back, nor on a connection opened meanwhile.
-        """
-        best = self._best_line()
-        slower = [c for c in self._ready if c.paths.is_multipath and c.paths.oldest() != best]
-        return [] if best is None else slower[: max(1, len(self._ready) // RENEWED_SHARE)]
-
-    def _best_line(self) -> int | None:
-        """Return the slot that a connection would begin with now, None if it could not."""
-        try:
-            return way_to(self._worker, self.gateway, self.uplinks)[1]
-        except OSError:
-            return None
-
-    def _is_outdone(self, connection: GatewayConnection) -> bool:
-        """Say whether it fell back to plain TCP although another line would have let it be Multipath TCP."""
-        book, uplinks = self._worker.mptcp, self._worker.uplinks
-        return (
-            not connection.paths.is_multipath
-            and book.is_stripped(connection.initial)
-            and any(connection.paths.local(s, uplinks) and not book.is_stripped(s) for s in connection.allowed)
-        )
-
-    def close(self) -> None:
-        """Close everything not taken, and open nothing more: a refill may still be due."""
-        self.target = 0
-        for connection in [*self._ready, *self._opening]:
-            connection.close()
-        self._ready.clear()
-        self._opening.clear()
-
-    def _became_ready(self, connection: GatewayConnection) -> None:
-        self._opening.discard(connection)
-        self._ready.append(connection)
-        self._worker.gateway_answered(self.gateway.name)
-        self._worker.loop.call_in(0.1, lambda: self._look(connection))
-
-    def _look(self, connection: GatewayConnection) -> None:
-        """Learn early which subflows were established, so that `take` prefers complete connections."""
-        if connection.state == "ready":
-            connection.paths.observe(self._worker.loop.now)
-
-    def _died(self, connection: GatewayConnection, reason: str, blame: Blame) -> None:
-        self._opening.discard(connection)
-        if connection in self._ready:
-            self._ready.remove(connection)
-        self._blocked_until = self._worker.loop.now + REFILL_BACKOFF_S
-        self._worker.blame(connection, reason, blame)
-        self._worker.loop.call_in(REFILL_BACKOFF_S + 0.05, self.refill)
 
 
 def cookie_for(gateway: GatewayView) -> bytes:

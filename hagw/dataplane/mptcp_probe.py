@@ -13,7 +13,11 @@ _SETTLE_S: Final = 0.2  # until what was sent ahead is acknowledged, or the fall
 def look_at_lines(worker: "CpeWorker") -> None:
     """Open what `hagw.health.stripping` wants opened; what comes of it is noted by the connection itself."""
     snapshot = worker.snapshot
-    gateway = next((g for g in snapshot.gateways if g.reach == "up" and worker.may_open(g)), None) if snapshot else None
+    gateway = (
+        next((g for g in snapshot.gateways if g.reach == "up" and worker.gateways.may_open(g)), None)
+        if snapshot
+        else None
+    )
     if gateway is None:
         return
     for slot in worker.uplinks.by_slot:

@@ -15,13 +15,12 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from hagw.convert.errors import ErrorCode
 from hagw.convert.events import Connected, Data, ProtocolViolation, Rejected
+from hagw.dataplane.bonding import Bonding
 from hagw.dataplane.direct import DirectDial
 from hagw.dataplane.flows import FlowDocument, cpe_flow, timeline
 from hagw.dataplane.gateway import BROKE_PROTOCOL, Blame, GatewayConnection
 from hagw.dataplane.loop import EPOLLIN, EPOLLOUT, Timer
 from hagw.dataplane.relay import Relay, abort
-from hagw.dataplane.sendqueue import SendQueue
-from hagw.health.noharm import EARLY_BYTES, NoHarmGuard
 from hagw.model.flow import FlowKey
 from hagw.model.snapshot import GatewayView
 from hagw.policy.decide import Decision
@@ -35,12 +34,6 @@ ACK_WAIT_S: Final = 0.35
 ACK_WAIT_MAX_S: Final = 3.0
 CROSSED_SHARE: Final = 0.8  # of the shortest round trip seen; the rest is for shorter ones not seen yet
 HEARD_LATELY_S: Final = 0.5  # two echoes of a gateway in use
-BULK_BYTES: Final = 16 * 1024
-STALLED_LOOKS: Final = 15  # three seconds
-SENDING_BYTES: Final = 256 * 1024  # what has sent that much, and so many times what it received, mostly sends
-SENDING_RATIO: Final = 4
-EARLY_LOOK_S: Final = 0.025  # at a connection that began without some line: should it have it?
-EARLY_LOOKS: Final = 8
 KEEPALIVE: Final = ((socket.TCP_KEEPIDLE, 300), (socket.TCP_KEEPINTVL, 30), (socket.TCP_KEEPCNT, 4))
 
 State = Literal["opening", "asking", "dialing", "relaying", "closed"]
@@ -50,10 +43,9 @@ class CpeSession:
     """One flow. Created by the accept loop, which then calls `start`."""
 
     __slots__ = (
-        "_asked_at", "_connection", "_counted", "_dial", "_early", "_early_passed",
-        "_early_sent", "_eof", "_guard", "_idle_since", "_queue", "_relay", "_seen", "_stalled_looks", "_started",
-        "_timer", "_tried", "_unsent", "_watched", "_worker",
-        "client", "decision", "id", "key", "path", "recent", "state", "why",
+        "_asked_at", "_bonding", "_connection", "_counted", "_dial", "_early", "_early_passed", "_early_sent", "_eof",
+        "_idle_since", "_relay", "_started", "_timer", "_tried", "_unsent", "_watched", "_worker",
+        "client", "decision", "id", "key", "path", "state", "why",
     )  # fmt: skip
 
     def __init__(
@@ -67,13 +59,11 @@ class CpeSession:
         self.path = decision.path
         self.why = decision.why
         self.state: State = "opening"
-        self.recent = 0
         self._started = worker.loop.now
         self._idle_since = worker.loop.now
         self._connection: GatewayConnection | None = None
         self._relay: Relay | None = None
-        self._guard: NoHarmGuard | None = None
-        self._queue = SendQueue()
+        self._bonding: Bonding | None = None
         self._dial: DirectDial | None = None
         self._tried: tuple[str, ...] = ()
         self._early = bytearray()
@@ -83,9 +73,7 @@ class CpeSession:
         self._eof = False
         self._watched = False
         self._asked_at = 0.0
-        self._stalled_looks = 0
         self._timer: Timer | None = None
-        self._seen = 0
         self._counted = (0, 0)
 
     def start(self) -> None:
@@ -105,7 +93,7 @@ class CpeSession:
 
     def _convert(self, gateway: GatewayView) -> None:
         self._tried = (*self._tried, gateway.name)
-        connection = self._worker.pool(gateway, self.decision.uplinks, self.decision.plan).take()
+        connection = self._worker.pools.of(gateway, self.decision.uplinks, self.decision.plan).take()
         if connection is not None:
             self._connection = connection
             self._ask(connection)
@@ -125,7 +113,7 @@ class CpeSession:
         self._ask(connection)
 
     def _not_opened(self, connection: GatewayConnection, reason: str, blame: Blame) -> None:
-        self._worker.blame(connection, reason, blame)
+        self._worker.gateways.blame(connection, reason, blame)
         self._connection = None
         self._go_elsewhere(f"{connection.gateway.name}: {reason}")
 
@@ -146,7 +134,7 @@ class CpeSession:
         worker = self._worker
         self._asked_at = time.monotonic()
         request = connection.machine.connect(ip_address(self.key.server), self.key.server_port)
-        fresh = worker.is_fresh(connection.gateway.name)
+        fresh = worker.gateways.is_fresh(connection.gateway.name)
         if fresh and not self._watched:
             self._read_at_once()
         try:
@@ -184,7 +172,7 @@ class CpeSession:
             return
         now = self._worker.loop.now
         if connection.unacknowledged() == 0:
-            self._worker.heard(connection.gateway.name, now)
+            self._worker.gateways.heard(connection.gateway.name, now)
             self._watch_client(EPOLLIN)
             self._timer = self._worker.loop.call_in(ACK_WAIT_S, self._check_acknowledged)
         elif now - self._asked_at < ACK_WAIT_S:
@@ -206,7 +194,7 @@ class CpeSession:
                 self._refuse("the gateway does not answer")
                 return
             self._timer = self._worker.loop.call_in(1.0, self._check_acknowledged)
-        elif waited < ACK_WAIT_MAX_S and self._worker.heard_since(connection.gateway.name, lately):
+        elif waited < ACK_WAIT_MAX_S and self._worker.gateways.heard_since(connection.gateway.name, lately):
             # The gateway lives, the line does not: its subflow is being withdrawn, the kernel repeats elsewhere.
             self._timer = self._worker.loop.call_in(ACK_WAIT_S, self._check_acknowledged)
         elif waited < ACK_WAIT_S * 1.6 and self._early_sent:
@@ -216,8 +204,8 @@ class CpeSession:
             self._gateway_lost("it did not acknowledge the request")
 
     def _blame_gateway(self, connection: GatewayConnection) -> None:
-        if not self._worker.heard_since(connection.gateway.name, self._asked_at):
-            self._worker.gateway_trouble(connection.gateway.name, "it does not acknowledge requests")
+        if not self._worker.gateways.heard_since(connection.gateway.name, self._asked_at):
+            self._worker.gateways.trouble(connection.gateway.name, "it does not acknowledge requests")
 
     def _on_gateway(self, _mask: int) -> None:
         connection = self._connection
@@ -244,27 +232,23 @@ class CpeSession:
                 self._rejected(connection, rejected)
             case other:
                 reason = other.reason if isinstance(other, ProtocolViolation) else f"unexpected {type(other).__name__}"
-                self._worker.protocol_broken(connection, reason)
-                self._worker.gateway_trouble(connection.gateway.name, BROKE_PROTOCOL)
+                self._worker.gateways.protocol_broken(connection, reason)
+                self._worker.gateways.trouble(connection.gateway.name, BROKE_PROTOCOL)
                 self._gateway_lost(BROKE_PROTOCOL)
 
     def _connected(self, connection: GatewayConnection, first: bytes) -> None:
-        now = self._worker.loop.now
-        self._worker.heard(connection.gateway.name, now)
-        self._worker.gateway_answered(connection.gateway.name)
+        self._worker.gateways.heard(connection.gateway.name, self._worker.loop.now)
+        self._worker.gateways.answered(connection.gateway.name)
         for option, value in KEEPALIVE:
             connection.sock.setsockopt(socket.IPPROTO_TCP, option, value)
         connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        self._queue.begin(connection.sock)
-        self._guard = NoHarmGuard(self._worker.capacities, now, connection.presumed)
-        if connection.presumed:
-            self._worker.loop.call_in(EARLY_LOOK_S, lambda: self._look_early(EARLY_LOOKS))
+        self._bonding = Bonding(self._worker, self.id, connection, self.moved)
+        self._bonding.look_early(lambda: self.decision if self.state == "relaying" else None)
         self._relay_with(connection.sock, EPOLLIN, to_far=self._unsent, to_near=first)
-        self._worker.steering.began(self.id, connection, self.moved)
 
     def _rejected(self, connection: GatewayConnection, rejected: Rejected) -> None:
         """An Error TLV means that nothing reached the server: the same TCP event for the client, or the direct way."""
-        self._worker.heard(connection.gateway.name, self._worker.loop.now)
+        self._worker.gateways.heard(connection.gateway.name, self._worker.loop.now)
         key = self.key
         match rejected.code:
             case ErrorCode.CONNECTION_RESET:
@@ -275,9 +259,9 @@ class CpeSession:
                 self._refuse("the server is unreachable")
             case _:
                 if rejected.retry_after_s is not None:
-                    self._worker.gateway_overloaded(connection.gateway.name, rejected.retry_after_s)
+                    self._worker.gateways.overloaded(connection.gateway.name, rejected.retry_after_s)
                 if rejected.code == ErrorCode.MISSING_COOKIE:
-                    self._worker.address_unproven(connection.gateway.name)
+                    self._worker.gateways.address_unproven(connection.gateway.name)
                 self._early_sent = False
                 self._gateway_lost(f"error {rejected.code}")
 
@@ -433,73 +417,29 @@ class CpeSession:
         relay = self._relay
         return (0, 0) if relay is None else (relay.far.received, relay.near.received)
 
-    def progress(self) -> int:
-        """Return the bytes carried since the last call, 0 if too few to matter.
+    @property
+    def recent(self) -> int:
+        """Bytes carried between the last two looks."""
+        return 0 if self._bonding is None else self._bonding.recent
 
-        Bulk that stands still, as its lines take no more, matters for a while: one of them may be what holds it up.
-        """
-        relay = self._relay
-        if relay is None or self._connection is None:
-            return 0
-        total = relay.near.received + relay.far.received
-        self.recent = total - self._seen
-        self._seen = total
-        if self.recent >= BULK_BYTES:
-            self._stalled_looks = STALLED_LOOKS
-            return self.recent
-        if relay.far.pending is None or not self._stalled_looks:
-            return 0
-        self._stalled_looks -= 1
-        return max(self.recent, 1)
+    def progress(self) -> int:
+        """Return the bytes carried since the last call, 0 if too few to matter."""
+        return 0 if self._bonding is None or self._relay is None else self._bonding.progress(self._relay)
 
     def look(self, now: float) -> None:
         """Look at this connection's subflows, and at whether one of them holds the others back."""
-        connection = self._connection
-        if connection is None or self._guard is None:
-            return
-        connection.paths.resting = False
-        self._turn(connection)
-        infos = connection.paths.observe(now)
-        self._queue.update(connection.sock, infos, now)
-        uplinks = self._worker.uplinks
-        withheld = self._guard.update(connection.paths.samples(infos, uplinks), now)
-        known = [(uplinks.slot_by_name[h.uplink], h) for h in withheld if h.uplink in uplinks.slot_by_name]
-        slots = uplinks.spared() | {slot: held.reason for slot, held in known}
-        if slots != connection.paths.withheld:
-            connection.paths.withhold(slots, now, frozenset(slot for slot, held in known if held.jammed))
-        connection.reconcile()
-
-    def _turn(self, connection: GatewayConnection) -> None:
-        """Have it carried as its rule says for flows that mostly send, or for the others."""
-        sending = self.decision.sending
-        if sending is None:
-            return
-        down, up = self.moved()
-        plan = sending if up >= max(SENDING_BYTES, SENDING_RATIO * down) else self.decision.plan
-        if plan != connection.plan:
-            connection.follow(plan, plan.slots)
-            self._worker.steering.began(self.id, connection, self.moved)
-
-    def _look_early(self, looks: int) -> None:
-        """Look more often than every connection is looked at, until this one has shown what it is."""
-        relay = self._relay
-        if relay is None or self.state != "relaying":
-            return
-        if relay.near.received + relay.far.received >= EARLY_BYTES:
-            self.look(self._worker.loop.now)
-        elif looks > 1:
-            self._worker.loop.call_in(EARLY_LOOK_S, lambda: self._look_early(looks - 1))
+        if self._bonding is not None:
+            self._bonding.look(self.decision, now)
 
     def resteer(self) -> None:
         """Follow the rules of now, where they still have this connection converted."""
-        connection, policy = self._connection, self._worker.policy
-        if connection is None or policy is None or self.state != "relaying":
+        bonding, policy = self._bonding, self._worker.policy
+        if bonding is None or policy is None or self.state != "relaying":
             return
         decision = policy.decide(self.key)
         if decision.path == "converted":
-            self.decision, self.why = replace(decision, gateway=connection.gateway), decision.why
-            connection.follow(decision.plan, decision.uplinks)
-            self._worker.steering.began(self.id, connection, self.moved)
+            self.decision, self.why = replace(decision, gateway=bonding.connection.gateway), decision.why
+            bonding.follow(decision.plan, decision.uplinks)
 
     def reconcile(self) -> None:
         """Bring the subflows to what the uplinks allow now."""

@@ -5,7 +5,7 @@ import pytest
 from hagw.control import gate, gateway, workers
 from hagw.control.worker_seat import PING_INTERVAL_S, SILENCE_MAX_S
 from hagw.convert import cookie
-from hagw.dataplane import cpe, flows, mptcp_socket, sendqueue, servers, session
+from hagw.dataplane import flows, gateway_book, mptcp_socket, sendqueue, servers, session
 from hagw.health import gateway as gateway_health
 from hagw.health import noharm
 from hagw.health.profile import METERED_RETRY_S, PROFILES
@@ -23,10 +23,10 @@ WORKERS = "docs/adr/0004-worker-control-protocol.md"
 @pytest.mark.parametrize(
     ("document", "sentence"),
     [
-        ("README.md", f"was silent for more than {cpe.FRESH_S:g} s"),
+        ("README.md", f"was silent for more than {gateway_book.FRESH_S:g} s"),
         ("README.md", f"replaced after {SILENCE_MAX_S:g} s"),
         ("README.md", f"remembers such a server and port for {gateway.REFUSED_S:g} s"),
-        ("docs/glossary.md", f"proof of life in the last {cpe.FRESH_S:g} s"),
+        ("docs/glossary.md", f"proof of life in the last {gateway_book.FRESH_S:g} s"),
         ("docs/glossary.md", f"left unintercepted for {gateway.REFUSED_S:g} s"),
         ("docs/cli.md", f"finish for {workers.DRAIN_S:g} s"),
         ("docs/cli.md", f"reached {demo_report.PERCENT_MIN:g} % of the lines' sum"),
@@ -36,7 +36,7 @@ WORKERS = "docs/adr/0004-worker-control-protocol.md"
         ("docs/runbook.md", f"suspect for {WIRED.down_after_s:g} s"),
         ("docs/runbook.md", f"servers that refused in the last {nft.REFUSED_TIMEOUT_S:g} s"),
         (WORKERS, f"Ping every {PING_INTERVAL_S * 1000:g} ms; silence of {SILENCE_MAX_S:g} s"),
-        (EARLY_DATA, f"in the last {cpe.FRESH_S:g} s"),
+        (EARLY_DATA, f"in the last {gateway_book.FRESH_S:g} s"),
         (EARLY_DATA, f"{session.ACK_WAIT_S * 1000:g} ms at most"),
         (EARLY_DATA, f"than {session.CROSSED_SHARE:g} of the shortest round trip"),
         (EARLY_DATA, f"echoes come every {WIRED.echo_s * 1000:g} ms"),

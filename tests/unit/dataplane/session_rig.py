@@ -15,9 +15,9 @@ from plane_rig import HAG, LINES, SERVER, Peer, Server, tcp_pair, turn_for, unti
 from hagw.convert.message import Message, decode, encode
 from hagw.convert.tlv import Connect, ExtendedTcpHeader
 from hagw.dataplane.cpe import CpeWorker
-from hagw.dataplane.gateway import Pool
 from hagw.dataplane.loop import Loop
 from hagw.dataplane.mptcp_socket import IPPROTO_MPTCP
+from hagw.dataplane.pool import Pool
 from hagw.dataplane.session import CpeSession
 from hagw.lab import netns
 from hagw.model.flow import FlowKey
@@ -100,7 +100,7 @@ class Rig:
         assert self.worker.policy is not None
         decision = self.worker.policy.steered()[-1]
         assert decision.gateway is not None
-        return self.worker.pool(decision.gateway, decision.uplinks, decision.plan)
+        return self.worker.pools.of(decision.gateway, decision.uplinks, decision.plan)
 
     def fresh(self) -> None:
         self.worker.heard("hag", time.monotonic())

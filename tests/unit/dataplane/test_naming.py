@@ -100,11 +100,11 @@ def test_what_dns_told_stands_in_only_where_the_first_bytes_tell_nothing() -> No
     worker = CpeWorker(loop, None, lambda event: None)  # type: ignore[arg-type]  # no connection is made
     key = FlowKey("192.168.77.11", 40_000, "203.0.113.10", 443)
     loop.now = 100.0
-    assert worker.with_name(key, None) == key
+    assert worker.intake.with_name(key, None) == key
     worker.learn([Learnt("203.0.113.10", name, 200.0) for name in ("a.example", "b.example")])
-    told = worker.with_name(key, None)
+    told = worker.intake.with_name(key, None)
     assert (told.domain, told.domain_source, told.names) == ("b.example", "dns", ("b.example", "a.example"))
-    said = worker.with_name(key, NAME)
+    said = worker.intake.with_name(key, NAME)
     assert (said.domain, said.domain_source, said.others) == ("www.example.org", "sni", ())
     loop.now = 201.0
-    assert worker.with_name(key, None) == key
+    assert worker.intake.with_name(key, None) == key

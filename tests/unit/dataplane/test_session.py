@@ -13,7 +13,8 @@ from session_rig import DATA, GRANTED, PRELUDE_BYTES, REQUEST_BYTES, Rig, more_t
 from hagw.convert.errors import ErrorCode
 from hagw.convert.message import encode
 from hagw.convert.tlv import Connect, Cookie, Error
-from hagw.dataplane.session import BULK_BYTES, STALLED_LOOKS, CpeSession
+from hagw.dataplane.bonding import BULK_BYTES, STALLED_LOOKS
+from hagw.dataplane.session import CpeSession
 from hagw.model.flow import FlowKey
 from hagw.model.intent import RuleIntent, TrafficDescriptor
 

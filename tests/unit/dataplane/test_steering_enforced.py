@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 
 from hagw.dataplane.account import Carried
-from hagw.dataplane.session import CpeSession
+from hagw.dataplane.bonding import plan_of
 from hagw.dataplane.steering import Steering
 from hagw.dataplane.uplink_table import UplinkTable
 from hagw.health.capacity import CapacityBook
@@ -230,37 +230,11 @@ def test_the_quickest_line_is_used_and_left_when_it_stays_slow() -> None:
     assert home.steering.kept_off == {}
 
 
-class Turning:
-    """A session's rule, what it has moved, and its connection's plan."""
-
-    def __init__(self) -> None:
-        self.id = 1
-        self.down, self.up = 0, 0
-        self.decision = Decision("converted", None, (1, 2), "r", "priority-based", "", CHEAP, SENDING)
-        self.plan = CHEAP
-        self.followed: list[tuple[int, ...]] = []
-        self._worker = Home()
-
-    def moved(self) -> tuple[int, int]:
-        return self.down, self.up
-
-    def follow(self, plan: SteerPlan, uplinks: tuple[int, ...]) -> None:
-        self.plan = plan
-        self.followed.append(uplinks)
-
-    def look(self, down: int, up: int) -> SteerPlan:
-        self.down, self.up = down, up
-        CpeSession._turn(self, self)  # type: ignore[arg-type]  # a script of both
-        return self.plan
-
-
 def test_what_turns_out_to_mostly_send_follows_its_own_plan_and_back() -> None:
-    session = Turning()
-    assert session.look(1_000, 200_000) == CHEAP, "too little to tell"
-    assert session.look(100_000, 300_000) == CHEAP, "it receives as well"
-    assert session.look(100_000, 500_000) == SENDING
-    assert session.look(100_000, 900_000) == SENDING
-    assert session.look(900_000, 900_000) == CHEAP
-    assert session.followed == [(2,), (1, 2)]
-    session.decision = replace(session.decision, sending=None)
-    assert session.look(0, 10**7) == CHEAP
+    decision = Decision("converted", None, (1, 2), "r", "priority-based", "", CHEAP, SENDING)
+    assert plan_of(decision, 1_000, 200_000) == CHEAP, "too little to tell"
+    assert plan_of(decision, 100_000, 300_000) == CHEAP, "it receives as well"
+    assert plan_of(decision, 100_000, 500_000) == SENDING
+    assert plan_of(decision, 100_000, 900_000) == SENDING
+    assert plan_of(decision, 900_000, 900_000) == CHEAP
+    assert plan_of(replace(decision, sending=None), 0, 10**7) == CHEAP
