@@ -5,7 +5,7 @@ import pytest
 from hagw.control import gate, gateway, workers
 from hagw.control.worker_seat import PING_INTERVAL_S, SILENCE_MAX_S
 from hagw.convert import cookie
-from hagw.dataplane import flows, gateway_book, mptcp_socket, sendqueue, servers, session
+from hagw.dataplane import flows, gateway_book, mptcp_socket, request, sendqueue, servers
 from hagw.health import gateway as gateway_health
 from hagw.health import noharm
 from hagw.health.profile import METERED_RETRY_S, PROFILES
@@ -37,8 +37,8 @@ WORKERS = "docs/adr/0004-worker-control-protocol.md"
         ("docs/runbook.md", f"servers that refused in the last {nft.REFUSED_TIMEOUT_S:g} s"),
         (WORKERS, f"Ping every {PING_INTERVAL_S * 1000:g} ms; silence of {SILENCE_MAX_S:g} s"),
         (EARLY_DATA, f"in the last {gateway_book.FRESH_S:g} s"),
-        (EARLY_DATA, f"{session.ACK_WAIT_S * 1000:g} ms at most"),
-        (EARLY_DATA, f"than {session.CROSSED_SHARE:g} of the shortest round trip"),
+        (EARLY_DATA, f"{request.ACK_WAIT_S * 1000:g} ms at most"),
+        (EARLY_DATA, f"than {request.CROSSED_SHARE:g} of the shortest round trip"),
         (EARLY_DATA, f"echoes come every {WIRED.echo_s * 1000:g} ms"),
         ("docs/adr/0007-interception.md", f"every HAG is down for {gate.CLOSE_AFTER_S:g} s"),
         (LIVENESS, f"stopped for {WIRED.silence_s * 1000:g} ms"),

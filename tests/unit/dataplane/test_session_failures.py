@@ -8,7 +8,7 @@ import pytest
 from plane_rig import HAG, Peer, turn_for, until
 from session_rig import FAILURES, GRANTED, Rig
 
-from hagw.dataplane.session import has_crossed
+from hagw.dataplane.request import has_crossed
 from hagw.model.intent import FlowLimits
 
 pytestmark = pytest.mark.netns
