@@ -12,8 +12,20 @@ def daemon(
     config: Annotated[
         Path | None, typer.Option("--config", help="The configuration; HAGW_CONFIG or /etc/hagw/hagw.yaml if left out.")
     ] = None,
+    fake_kernel: Annotated[
+        bool, typer.Option("--fake-kernel", help="Pretend machine, lines and traffic; touches nothing, needs no root.")
+    ] = False,
+    pretend_flows: Annotated[
+        int, typer.Option("--pretend-flows", min=1, max=20_000, help="With --fake-kernel: flows at a time.")
+    ] = 60,
+    pretend_outages: Annotated[bool, typer.Option(help="With --fake-kernel: lines are lost now and then.")] = True,
 ) -> None:
     """Run the daemon until SIGTERM; workers and kernel state stay, `hagw clear` removes them."""
+    if fake_kernel:
+        from hagw.pretend import daemon as pretended
+
+        pretended.run(config, pretended.Pretence(pretend_flows, pretend_outages))
+        return
     from hagw.daemon import run
 
     run(config or config_file())

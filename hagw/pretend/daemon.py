@@ -1,0 +1,137 @@
+"""`hagw daemon --fake-kernel`: the daemon itself, over a machine, lines and workers that are only pretended.
+
+Configuration, transactions, API, data caps and histories are the real ones; what is changed is kept in the state
+directory like everywhere. Nothing of this machine is touched, and no rights are needed.
+"""
+
+import asyncio
+import os
+import sys
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from hagw import __version__
+from hagw.control.capped import CappedHealth, true_time
+from hagw.control.data_caps import DataCaps
+from hagw.control.door import answers
+from hagw.control.durable import Disk
+from hagw.control.gateway import Gateway
+from hagw.control.inforce import Archive, InForce, take_up
+from hagw.control.instance import only_instance
+from hagw.control.logs import set_up_logs
+from hagw.control.places import runtime_dir, state_dir
+from hagw.control.reconcile import Reconciler
+from hagw.control.transaction import Transactions
+from hagw.control.usage_file import UsageFile
+from hagw.control.worker_seat import SeatPlan
+from hagw.control.workers import WORKERS_MIN, stop_all
+from hagw.daemon import API_SOCKET, serve
+from hagw.errors import ConfigError, ConfigIssue, HagwError
+from hagw.model.health import UplinkHealth
+from hagw.model.intent import CpeIntent, Intent
+from hagw.pretend.machine import PretendMachine
+from hagw.pretend.observer import Observer, Volumes
+from hagw.subscription import CpeSide, HagSide
+
+FLOWS: Final = 60
+_PLACES: Final = ("HAGW_RUNTIME_DIR", "HAGW_STATE_DIR")
+
+log = structlog.get_logger("hagw.pretend")
+
+
+@dataclass(frozen=True, slots=True)
+class Pretence:
+    """How much is pretended: flows at a time, and whether lines are lost now and then."""
+
+    flows: int = FLOWS
+    outages: bool = True
+
+
+def run(config: Path | None, pretence: Pretence) -> None:
+    """Run until told to end. Without a configuration there is an example, kept in the state directory.
+
+    Raise HagwError when it cannot.
+    """
+    set_up_logs()
+    if missing := [name for name in _PLACES if not os.environ.get(name)]:
+        words = "say where a pretended gateway keeps its files: that of a real one is not to be mixed with it"
+        raise ConfigError(tuple(ConfigIssue("environment", None, name, words) for name in missing))
+    with only_instance(runtime_dir()):
+        archive = Archive(state_dir(), config or _example())
+        in_force = take_up(archive)
+        try:
+            asyncio.run(_main(archive, in_force, pretence))
+        except ExceptionGroup as crash:
+            log.error("daemon crashed", exc_info=crash)
+            raise HagwError("The daemon crashed; its log says where.") from crash
+
+
+async def _main(archive: Archive, in_force: InForce, pretence: Pretence) -> None:
+    intent = in_force.intent
+    await stop_all(runtime_dir(), drain_s=0.0)  # what an earlier one left: its kernel went with it
+    kernel = Reconciler(intent, PretendMachine)
+    observer = Observer(
+        on_uplink_change=lambda name, health: uplink_changed(name, health),
+        on_gateway_change=lambda name, health: gateway.gateway_changed(name, health),
+        told=lambda: [report.stats for report in gateway.workers.reports()],
+        outages=pretence.outages,
+    )
+    caps = DataCaps(
+        Volumes(observer.rates),
+        UsageFile(state_dir(), Disk()),
+        intent=lambda: gateway.intent,
+        clock=lambda: true_time(observer.gateways()),
+    )
+    gateway = Gateway(intent, __version__, kernel, CappedHealth(observer, caps), lambda i: _seats(i, pretence))
+    caps.on_change = gateway.caps_changed
+    if isinstance(intent, CpeIntent):
+        gateway.caps = caps
+
+    def uplink_changed(name: str, health: UplinkHealth) -> None:
+        gateway.uplink_changed(name, health)
+        subscription.lines_changed()
+
+    transactions = Transactions(gateway, archive, in_force, lambda: answers(runtime_dir() / API_SOCKET))
+    gateway.standing = transactions.standing
+    subscription = CpeSide(gateway, state_dir()) if isinstance(intent, CpeIntent) else HagSide(gateway, state_dir())
+    await subscription.begin()
+    await gateway.prepare()
+    observers = [subscription.run(), observer.run()]
+    if isinstance(intent, CpeIntent):
+        observers.append(caps.run())
+    try:
+        await serve(gateway, transactions, observers, runtime_dir())
+    finally:
+        await stop_all(runtime_dir(), drain_s=0.0)
+
+
+def _seats(intent: Intent, pretence: Pretence) -> tuple[SeatPlan, ...]:
+    count = max(WORKERS_MIN, intent.workers)
+    role = "cpe" if isinstance(intent, CpeIntent) else "hag"
+    isolated = ("-P",) if sys.flags.safe_path else ()
+    return tuple(
+        SeatPlan(
+            index=index,
+            socket=(socket := runtime_dir() / f"worker-{index}.sock"),
+            command=(
+                *(sys.executable, *isolated, "-m", "hagw.pretend.worker"),
+                *("--role", role, "--index", str(index), "--socket", str(socket)),
+                *("--workers", str(count), "--flows", str(pretence.flows)),
+            ),
+            log=runtime_dir() / f"worker-{index}.log",
+        )
+        for index in range(count)
+    )
+
+
+def _example() -> Path:
+    """Return the example's own copy in the state directory, which may be edited."""
+    path = state_dir() / "pretend.yaml"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(files("hagw.pretend").joinpath("cpe.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+    return path
