@@ -14,6 +14,7 @@ from typing import Any
 import structlog
 
 from hagw import __version__
+from hagw.access.desk import Desk
 from hagw.control.capped import CappedHealth, true_time
 from hagw.control.clear import close_gate, restore
 from hagw.control.data_caps import DataCaps
@@ -44,6 +45,7 @@ from hagw.kernel import preflight
 from hagw.kernel.machine import Machine
 from hagw.model.health import UplinkHealth
 from hagw.model.intent import CpeIntent, Intent
+from hagw.model.web import WEB_SOCKET
 from hagw.probe.advertisement import Advertiser
 from hagw.probe.dns_tap import DnsTap
 from hagw.probe.monitor import Monitor
@@ -149,11 +151,15 @@ async def _main(archive: Archive, in_force: InForce) -> None:
         gateway.lines.resume(volume.load())
         observers += [guard.run(), prober.run(), advertiser.run(), keep_volume(gateway.lines, volume)]
         observers += [caps.run(), names.run()]
-    await serve(gateway, transactions, observers, runtime_dir())
+    await serve(gateway, transactions, Desk(state_dir(), Disk()), observers, runtime_dir())
 
 
 async def serve(
-    gateway: Gateway, transactions: Transactions, observers: Iterable[Coroutine[Any, Any, None]], runtime_dir: Path
+    gateway: Gateway,
+    transactions: Transactions,
+    desk: Desk,
+    observers: Iterable[Coroutine[Any, Any, None]],
+    runtime_dir: Path,
 ) -> None:
     """Run a prepared gateway and everything around it until SIGTERM or SIGINT."""
     told_to_end = asyncio.Event()
@@ -165,7 +171,7 @@ async def serve(
         tasks.append(group.create_task(gateway.run()))
         tasks.append(group.create_task(transactions.run()))
         tasks.append(group.create_task(keep_watchdog_calm()))
-        tasks.append(group.create_task(_serve_api(gateway, transactions, runtime_dir / API_SOCKET)))
+        tasks.append(group.create_task(_serve_api(gateway, transactions, desk, runtime_dir)))
         await told_to_end.wait()
         notify("STOPPING=1")
         log.info("daemon ends, workers and kernel state stay")
@@ -182,14 +188,15 @@ async def _watch_rivals(gateway: Gateway) -> None:
     ).run()
 
 
-async def _serve_api(gateway: Gateway, transactions: Transactions, path: Path) -> None:
+async def _serve_api(gateway: Gateway, transactions: Transactions, desk: Desk, runtime_dir: Path) -> None:
     """Serve the API; imported in a thread, as that takes most of a second and failover must not wait for it."""
     await gateway.settled()
     server = await asyncio.to_thread(_import_server)
+    await asyncio.to_thread(desk.begin)
     gc.freeze()  # it stays: looking through it took 60 ms of the loop each time, and 0.3 s at the end
     log.info("daemon ready")
     notify("READY=1")
-    await server.serve(gateway, transactions, path)
+    await server.serve(gateway, transactions, desk, runtime_dir / API_SOCKET, runtime_dir / WEB_SOCKET)
 
 
 def _import_server() -> Any:

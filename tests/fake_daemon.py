@@ -4,7 +4,9 @@ import asyncio
 import sys
 from pathlib import Path
 
+from hagw.access.desk import Desk
 from hagw.control.door import answers
+from hagw.control.durable import Disk
 from hagw.control.gateway import Gateway
 from hagw.control.inforce import Archive, InForce
 from hagw.control.instance import only_instance
@@ -30,7 +32,7 @@ async def main(runtime_dir: Path) -> None:
     archive = Archive(runtime_dir / "state", runtime_dir / "hagw.yaml")
     transactions = Transactions(gateway, archive, InForce(1, "", CPE), lambda: answers(runtime_dir / "hagw.sock"))
     await gateway.prepare()
-    await serve(gateway, transactions, (), runtime_dir)
+    await serve(gateway, transactions, Desk(runtime_dir / "state", Disk()), (), runtime_dir)
 
 
 if __name__ == "__main__":

@@ -2,23 +2,24 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from typing import Annotated, Any, Protocol
 
-from fastapi import APIRouter, FastAPI, Query, Request, Response
+from fastapi import APIRouter, FastAPI, Query, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
+from hagw.access.desk import Desk
+from hagw.api.access import access_resources
 from hagw.api.config import Changed
 from hagw.api.config import resources as config_resources
 from hagw.api.draft import draft_resources
 from hagw.api.drain import Drains, Renews, drain_resources
 from hagw.api.explain import Explains, explain_resources
-from hagw.api.peers import peer_uid
-from hagw.api.problems import add_handlers, problem
+from hagw.api.problems import add_handlers
+from hagw.api.roles import PREFIX
 from hagw.api.usage import Metered, usage_resources
 from hagw.control.status import FlowsDocument, StatusDocument
 
-PREFIX = "/api/v1"
 FLOWS_A_CHUNK = 100  # about 1 ms of encoding between two looks at everything else the loop has to do
 RECENT_MAX_S = 3600.0
 
@@ -33,16 +34,10 @@ class Observed(Explains, Drains, Renews, Metered, Protocol):
         """Return the flows document, with flows closed up to `recent_s` ago."""
 
 
-def build_app(daemon: Observed, changes: Changed, allowed_uids: frozenset[int]) -> FastAPI:
-    """Return the application; requests of other uids are answered 403."""
+def build_app(daemon: Observed, changes: Changed, desk: Desk) -> FastAPI:
+    """Return the application; who may ask it for what is the guard's business, and each route is in its list."""
     app = FastAPI(title="hagw", openapi_url=f"{PREFIX}/openapi.json", docs_url=None, redoc_url=None)
     add_handlers(app)
-
-    @app.middleware("http")
-    async def admit(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-        if peer_uid(request.scope) not in allowed_uids:
-            return problem(403, "Only root and the daemon's own user may ask.")
-        return await call_next(request)
 
     app.include_router(_resources(daemon), prefix=PREFIX)
     app.include_router(explain_resources(daemon), prefix=PREFIX)
@@ -50,6 +45,7 @@ def build_app(daemon: Observed, changes: Changed, allowed_uids: frozenset[int]) 
     app.include_router(drain_resources(daemon), prefix=PREFIX)
     app.include_router(config_resources(changes), prefix=f"{PREFIX}/config")
     app.include_router(draft_resources(changes), prefix=f"{PREFIX}/config")
+    app.include_router(access_resources(desk, lambda: daemon.status()["role"]), prefix=PREFIX)
     return app
 
 

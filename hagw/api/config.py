@@ -2,15 +2,17 @@
 
 import asyncio
 import difflib
+import re
 from collections.abc import Callable
 from dataclasses import asdict
 from ipaddress import ip_address
 from typing import Annotated, Any, Final, Protocol, assert_never
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, HTTPException, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, IPvAnyAddress, JsonValue
 
+from hagw.api.access import login_of
 from hagw.config.load import load
 from hagw.config.secrets import masked
 from hagw.config.tree import Plain
@@ -25,6 +27,8 @@ SCHEMA: Final = 1
 TEXT_MAX: Final = 1 << 20
 CONFIRM_MAX_S: Final = 86_400.0
 PATH_MAX: Final = 1024
+# What an operator may change alone: rules, and whether and how a line is used; the rest is admins'.
+OPERATORS_PATHS: Final = re.compile(r"rules([.\[].*)?|uplinks(\.|\[)[^.\[\]]+\]?\.(enabled|cost|metered)")
 FILE: Final = "file"  # a side of a diff that is no generation
 
 
@@ -112,8 +116,10 @@ def resources(daemon: Changed) -> APIRouter:
     router = APIRouter()
 
     @router.get("")
-    async def config() -> Response:
-        return _answer({**_standing(daemon.standing()), "text": daemon.text(None)})
+    async def config(request: Request) -> Response:
+        text = daemon.text(None)
+        shown = text if login_of(request).reaches("admin") else masked(text)
+        return _answer({**_standing(daemon.standing()), "text": shown})
 
     @router.post("/check")
     async def check(body: TextBody) -> Response:
@@ -135,14 +141,17 @@ def resources(daemon: Changed) -> APIRouter:
         )
 
     @router.post("/apply")
-    async def apply(body: ApplyBody) -> Response:
-        wish = _wish(daemon, body)
+    async def apply(body: ApplyBody, request: Request) -> Response:
+        wish = _wish(daemon, body, _by(request, body.by))
         return _answer(_outcome(await daemon.apply(wish)))
 
     @router.post("/set")
-    async def set_(body: SetBody) -> Response:
+    async def set_(body: SetBody, request: Request) -> Response:
+        request.state.detail = f"{body.path}{'' if body.note == '' else f': {body.note}'}"
+        if not login_of(request).reaches("admin") and not OPERATORS_PATHS.fullmatch(body.path):
+            raise HTTPException(403, f"Changing {body.path} takes the role admin.")
         caller = None if body.caller is None else body.caller.to_caller()
-        wish = Wish("", "", body.by, body.note, body.confirm_within_s, caller=caller)
+        wish = Wish("", "", _by(request, body.by), body.note, body.confirm_within_s, caller=caller)
         before, after, outcome = await daemon.change(_edit(body), wish)
         return _answer({**_outcome(outcome), "lines": _changed_lines(before, after)})
 
@@ -151,9 +160,9 @@ def resources(daemon: Changed) -> APIRouter:
         return _answer(_outcome(await daemon.confirm()))
 
     @router.post("/rollback")
-    async def rollback(body: RollbackBody) -> Response:
+    async def rollback(body: RollbackBody, request: Request) -> Response:
         caller = None if body.caller is None else body.caller.to_caller()
-        return _answer(_outcome(await daemon.rollback(body.generation, body.by or "somebody", caller)))
+        return _answer(_outcome(await daemon.rollback(body.generation, _by(request, body.by) or "somebody", caller)))
 
     @router.get("/history")
     async def history() -> Response:
@@ -175,14 +184,20 @@ def _answer(values: dict[str, Any]) -> JSONResponse:
     return JSONResponse({"schema": SCHEMA, **values})
 
 
-def _wish(daemon: Changed, body: TextBody) -> Wish:
+def _by(request: Request, said: str) -> str:
+    """Return who wants a change: who has logged in, or whom the caller on this machine names."""
+    login = login_of(request)
+    return said if login.via == "local" else login.user
+
+
+def _wish(daemon: Changed, body: TextBody, by: str = "") -> Wish:
     caller = None if body.caller is None else body.caller.to_caller()
     if not isinstance(body, ApplyBody):
         return Wish(_text(daemon, body), body.filename, caller=caller)
     return Wish(
         _text(daemon, body),
         body.filename,
-        by=body.by,
+        by=by,
         note=body.note,
         confirm_within_s=body.confirm_within_s,
         write_file=body.write_file and body.text is not None,

@@ -8,6 +8,7 @@ from typing import Any
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 PEER = "uid"  # the host part of the scope's client; the port part is the uid
+WEB = "web"  # likewise, of connections to the web process' socket, where no uid has rights
 NOBODY = 65534
 
 
@@ -18,6 +19,15 @@ class PeerProtocol(H11Protocol):
         """Note the uid that connected (SO_PEERCRED)."""
         super().connection_made(transport)
         self.client = (PEER, _peer_uid(transport.get_extra_info("socket")))
+
+
+class WebProtocol(H11Protocol):
+    """The same for the web process' socket: who connects there is nobody but by the login it carries."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
+        """Mark the connection."""
+        super().connection_made(transport)
+        self.client = (WEB, NOBODY)
 
 
 def peer_uid(scope: Any) -> int:

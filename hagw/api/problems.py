@@ -1,5 +1,6 @@
 """Errors as application/problem+json (RFC 9457)."""
 
+import math
 from dataclasses import asdict
 from http import HTTPStatus
 from typing import Any
@@ -9,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from hagw.access.faults import Denied, NotKept, TooMany, Unknown, Unwanted
 from hagw.errors import ConfigError, HagwError
 
 MEDIA_TYPE = "application/problem+json"
@@ -25,6 +27,11 @@ def add_handlers(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(ConfigError, _unusable)
+    app.add_exception_handler(Denied, _denied)
+    app.add_exception_handler(TooMany, _too_many)
+    app.add_exception_handler(Unknown, _unknown)
+    app.add_exception_handler(Unwanted, _unwanted)
+    app.add_exception_handler(NotKept, _not_kept)
     app.add_exception_handler(HagwError, _refused)
     app.add_exception_handler(Exception, _unexpected)
 
@@ -52,3 +59,30 @@ def _unusable(request: Request, error: Exception) -> JSONResponse:
 
 def _unexpected(request: Request, error: Exception) -> JSONResponse:
     return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "The daemon failed to answer; its log says why.")
+
+
+def _denied(request: Request, error: Exception) -> JSONResponse:
+    return problem(HTTPStatus.UNAUTHORIZED, str(error))
+
+
+def _too_many(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, TooMany)
+    wait_s = math.ceil(error.wait_s)
+    answer = problem(HTTPStatus.TOO_MANY_REQUESTS, str(error), retry_after_s=wait_s)
+    answer.headers["Retry-After"] = str(wait_s)
+    return answer
+
+
+def _unknown(request: Request, error: Exception) -> JSONResponse:
+    return problem(HTTPStatus.NOT_FOUND, str(error))
+
+
+def _unwanted(request: Request, error: Exception) -> JSONResponse:
+    """Name the field that is to blame."""
+    assert isinstance(error, Unwanted)
+    faults = [{"path": error.field, "message": str(error)}]
+    return problem(HTTPStatus.UNPROCESSABLE_ENTITY, str(error), errors=faults)
+
+
+def _not_kept(request: Request, error: Exception) -> JSONResponse:
+    return problem(HTTPStatus.INSUFFICIENT_STORAGE, str(error))

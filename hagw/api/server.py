@@ -1,19 +1,27 @@
 """Serve the API on its Unix socket, as one task of the daemon."""
 
+import asyncio
 import contextlib
+import grp
 import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from hagw.access.desk import Desk
 from hagw.api.app import Observed, build_app
 from hagw.api.config import Changed
-from hagw.api.peers import PeerProtocol
+from hagw.api.guard import Guard
+from hagw.api.peers import PeerProtocol, WebProtocol
+from hagw.model.web import NOGROUP, WEB_GROUP
 
 GRACE_S = 2
 SOCKET_MODE = 0o600
+WEB_SOCKET_MODE = 0o660
+WEB_DIRECTORY_MODE = 0o710  # the group passes through, and sees nothing else
 
 
 class Server(uvicorn.Server):
@@ -25,21 +33,31 @@ class Server(uvicorn.Server):
         yield
 
 
-async def serve(daemon: Observed, changes: Changed, path: Path) -> None:
-    """Serve until cancelled. The caller holds the runtime directory: a socket left at `path` is nobody's."""
-    app = build_app(daemon, changes, frozenset({0, os.geteuid()}))
+async def serve(daemon: Observed, changes: Changed, desk: Desk, path: Path, web_path: Path) -> None:
+    """Serve until cancelled: `path` to who may do everything, `web_path` to the web process.
+
+    The caller holds the runtime directory: sockets left there are nobody's.
+    """
+    app = Guard(build_app(daemon, changes, desk), desk, frozenset({0, os.geteuid()}))
+    with contextlib.closing(_bind(path)) as sock, contextlib.closing(_bind_for_web(web_path)) as web_sock:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(_serve(app, PeerProtocol, sock))
+            group.create_task(_serve(app, WebProtocol, web_sock))
+
+
+async def _serve(app: Guard, protocol: type[H11Protocol], sock: socket.socket) -> None:
     config = uvicorn.Config(
         app,
-        http=PeerProtocol,
+        http=protocol,
         lifespan="off",
         ws="none",
         log_config=None,
         log_level="warning",
         access_log=False,
+        proxy_headers=False,
         timeout_graceful_shutdown=GRACE_S,
     )
-    with contextlib.closing(_bind(path)) as sock:
-        await Server(config).serve(sockets=[sock])
+    await Server(config).serve(sockets=[sock])
 
 
 def _bind(path: Path) -> socket.socket:
@@ -52,3 +70,22 @@ def _bind(path: Path) -> socket.socket:
         sock.close()
         raise
     return sock
+
+
+def _bind_for_web(path: Path) -> socket.socket:
+    """Return a socket that the web process' group can connect to, and lead it there."""
+    sock = _bind(path)
+    with contextlib.suppress(PermissionError):  # not root, or one without rights: then whoever we are may connect
+        group = _web_group()
+        os.chown(path, -1, group)
+        path.chmod(WEB_SOCKET_MODE)
+        os.chown(path.parent, -1, group)
+        path.parent.chmod(WEB_DIRECTORY_MODE)
+    return sock
+
+
+def _web_group() -> int:
+    try:
+        return grp.getgrnam(WEB_GROUP).gr_gid
+    except KeyError:
+        return NOGROUP

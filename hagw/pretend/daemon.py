@@ -15,6 +15,7 @@ from typing import Final
 import structlog
 
 from hagw import __version__
+from hagw.access.desk import Desk
 from hagw.control.capped import CappedHealth, true_time
 from hagw.control.data_caps import DataCaps
 from hagw.control.door import answers
@@ -104,7 +105,7 @@ async def _main(archive: Archive, in_force: InForce, pretence: Pretence) -> None
     if isinstance(intent, CpeIntent):
         observers.append(caps.run())
     try:
-        await serve(gateway, transactions, observers, runtime_dir())
+        await serve(gateway, transactions, Desk(state_dir(), Disk()), observers, runtime_dir())
     finally:
         await stop_all(runtime_dir(), drain_s=0.0)
 

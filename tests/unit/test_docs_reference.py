@@ -107,7 +107,7 @@ def test_every_exit_code_is_explained() -> None:
 
 
 def test_every_route_is_described() -> None:
-    schema = build_app(_Nobody(), _Nobody(), frozenset()).openapi()
+    schema = build_app(_Nobody(), _Nobody(), _Nobody()).openapi()
     routes = {f"{method.upper()} {path}" for path, methods in schema["paths"].items() for method in methods}
     listed = docs.table(docs.sections("docs/cli.md", 2)["HTTP"])
     assert set(listed) - {"route", "---"} == routes | {"GET /api/v1/openapi.json"}

@@ -12,9 +12,11 @@ from typing import Any
 
 import pytest
 
+from hagw.access.desk import Desk
 from hagw.api import server
-from hagw.api.app import build_app
+from hagw.api.guard import Guard
 from hagw.cli.client import get
+from hagw.control.durable import Disk
 from hagw.control.status import FlowsDocument, StatusDocument, flows_document, status_document
 from hagw.errors import HagwError, Refused
 from hagw.model.flow import FlowKey
@@ -53,7 +55,9 @@ class Unchanged:
 @asynccontextmanager
 async def serving(path: Path, daemon: Daemon) -> AsyncIterator[None]:
     async with asyncio.TaskGroup() as group:
-        task = group.create_task(server.serve(daemon, Unchanged(), path))
+        task = group.create_task(
+            server.serve(daemon, Unchanged(), Desk(path.parent, Disk()), path, path.with_name("web.sock"))
+        )
         while not path.exists() or not _answers(path):
             await asyncio.sleep(0.01)
         yield
@@ -134,7 +138,7 @@ def test_errors_are_problem_documents(tmp_path: Path) -> None:
 
 
 def test_other_users_are_refused(tmp_path: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr(server, "build_app", lambda one, other, uids: build_app(one, other, frozenset({64000})))
+    monkeypatch.setattr(server, "Guard", lambda app, desk, uids: Guard(app, desk, frozenset({64000})))
 
     async def scenario() -> None:
         path = tmp_path / "hagw.sock"

@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
+from hagw.access.desk import Desk
 from hagw.api import server
 from hagw.cli.app import run
 from hagw.cli.client import get, post
 from hagw.control.door import answers
+from hagw.control.durable import Disk
 from hagw.errors import ConfigError, HagwError, Refused
 from tests.unit.control.transactions import Box, config
 
@@ -38,7 +40,9 @@ def serve(tmp_path: Path, story: Callable[[Client, Box], Awaitable[None]]) -> No
 
     async def scenario() -> None:
         async with box.running() as running, asyncio.TaskGroup() as group:
-            task = group.create_task(server.serve(running.gateway, running.transactions, path))
+            task = group.create_task(
+                server.serve(running.gateway, running.transactions, Desk(tmp_path, Disk()), path, tmp_path / "web.sock")
+            )
             while not await answers(path):
                 await asyncio.sleep(0.01)
             await story(Client(path), box)
