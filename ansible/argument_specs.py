@@ -27,8 +27,13 @@ TYPES: Final = {
     "object": "dict",
 }
 GIVEN: Final = ("version", "role")  # the role fills them in
-SECRET: Final = (("key", True), ("url", False))  # keys have a pattern; a database's address may hold a password, a page's has a pattern
-HEAD: Final = "---\n# Made by ansible/argument_specs.py from the configuration's schema and own_options.yml; do not edit.\n"
+SECRET: Final = (
+    ("key", True),
+    ("url", False),
+)  # keys have a pattern; a database's address may hold a password, a page's has a pattern
+HEAD: Final = (
+    "---\n# Made by ansible/argument_specs.py from the configuration's schema and own_options.yml; do not edit.\n"
+)
 SHORT: Final = {"cpe": "A CPE, which bonds its lines towards a HAG", "hag": "A HAG, where connections are converted"}
 DOCUMENT: Final = {
     "cpe": "The CPE's configuration as docs/configuration.md has it, without `version` and `role`.",

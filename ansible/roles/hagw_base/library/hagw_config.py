@@ -57,8 +57,8 @@ EXAMPLES = r"""
 RETURN = r"""
 result:
   description: >-
-    C(unchanged); C(pending), waits for C(hagw confirm); C(written), no daemon runs yet; C(in force), only the file had to
-    follow; C(expected), in check mode.
+    C(unchanged); C(pending), waits for C(hagw confirm); C(written), no daemon runs yet; C(in force), only the file
+    had to follow; C(expected), in check mode.
   type: str
   returned: success
 changes:
@@ -100,7 +100,9 @@ class Hagw:
 
     def __init__(self, module):
         self._module = module
-        self.command = shutil.which("hagw", path=os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/opt/hagw/bin")
+        self.command = shutil.which(
+            "hagw", path=os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/opt/hagw/bin"
+        )
 
     def run(self, *words):
         """Return the exit code and both outputs."""

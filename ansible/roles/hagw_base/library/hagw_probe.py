@@ -125,7 +125,7 @@ def has_userspace_pm():
 
 
 def tproxy_works():
-    """Return whether nftables can do TPROXY: tried in a network namespace of its own; None where nft is not there yet."""
+    """Try TPROXY of nftables in a network namespace of its own; return None where nft is not there yet."""
     nft = shutil.which("nft", path=os.defpath + ":/usr/sbin:/sbin")
     if nft is None:
         return None
