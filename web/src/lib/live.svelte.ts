@@ -1,0 +1,138 @@
+/** What is true now: the status document, rates of the last minutes, events. One stream feeds every page. */
+
+import { get, Problem } from "./api";
+import { addSample, emptySamples, type Samples } from "./ring";
+import { session } from "./session.svelte";
+import { Stream } from "./stream";
+import type { HagEvent, History, Status } from "./types";
+import { unix } from "./units";
+
+export const KEEP_S = 300;
+const EVENTS_KEPT = 200;
+const FRESH_S = 5;
+const TOPICS = ["status", "events", "changes"] as const;
+
+class Live {
+  status = $state.raw<Status | null>(null);
+  events = $state.raw<readonly HagEvent[]>([]);
+  connected = $state(false);
+  heard_s = $state(0);
+  pendingUntil_s = $state<number | null>(null);
+  changes = $state(0); // grows with every change of the configuration: look again
+  samples = $state.raw<{ readonly of: Samples }>({ of: emptySamples() });
+  #stream: Stream | null = null;
+  #listeners = new Set<(topic: string, data: unknown) => void>();
+
+  start(): void {
+    if (this.#stream) return;
+    this.#stream = new Stream(TOPICS, (topic, data) => this.#hear(topic, data), (is) => this.#connect(is));
+    void this.#fill();
+  }
+
+  stop(): void {
+    this.#stream?.stop();
+    this.#stream = null;
+    this.connected = false;
+  }
+
+  /** Names of the lines in the order of the configuration, which is that of their colours. */
+  get lines(): string[] {
+    return this.status?.uplinks.map((each) => each.name) ?? [];
+  }
+
+  /** Hear a topic as it comes; returns what ends it. */
+  on(listener: (topic: string, data: unknown) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  take(status: Status): void {
+    const now_s = Date.now() / 1000;
+    this.status = status;
+    this.heard_s = now_s;
+    const until = status.pending_confirm_s === null ? null : now_s + status.pending_confirm_s;
+    if (until === null || this.pendingUntil_s === null || Math.abs(until - this.pendingUntil_s) > 1.5) this.pendingUntil_s = until;
+    const values: Record<string, number | null> = {};
+    for (const each of status.uplinks) {
+      values[`${each.name}.down`] = each.down_bps;
+      values[`${each.name}.up`] = each.up_bps;
+    }
+    addSample(this.samples.of, now_s, values, KEEP_S);
+    this.samples = { of: this.samples.of };
+  }
+
+  async refresh(): Promise<void> {
+    this.take(await get<Status>("status"));
+  }
+
+  #connect(is: boolean): void {
+    if (is && !this.connected) {
+      void this.#fill();
+      this.changes += 1;
+    }
+    this.connected = is;
+  }
+
+  #hear(topic: string, data: unknown): void {
+    if (topic === "login-lost") {
+      this.stop();
+      void session.look();
+    } else if (topic === "status") this.take(data as Status);
+    else if (topic === "events") this.#note(data as HagEvent | { events: HagEvent[] });
+    else if (topic === "changes") this.changes += 1;
+    for (const each of this.#listeners) each(topic, data);
+  }
+
+  #note(data: HagEvent | { events: HagEvent[] }): void {
+    const news = "events" in data ? data.events : [data];
+    const known = new Map(this.events.map((each) => [each.id, each]));
+    for (const each of news) known.set(each.id, each);
+    this.events = [...known.values()].sort((a, b) => b.id - a.id).slice(0, EVENTS_KEPT);
+  }
+
+  async #fill(): Promise<void> {
+    try {
+      await this.refresh();
+      const [past, events] = await Promise.all([
+        get<History>("history", { range: "1h" }),
+        get<{ events: HagEvent[] }>("events", { limit: EVENTS_KEPT }),
+      ]);
+      this.#note(events);
+      this.#fillSamples(past);
+    } catch (error) {
+      if (!(error instanceof Problem)) throw error; // the stream goes on trying
+    }
+  }
+
+  /** Put the stored last minutes before what was heard since. */
+  #fillSamples(past: History): void {
+    const heard = this.samples.of;
+    const filled = emptySamples(1);
+    const now_s = Date.now() / 1000;
+    const lines = this.lines;
+    const steps = Math.max(0, ...lines.map((name) => past.series[`uplink.${name}.down_bps`]?.length ?? 0));
+    for (let at = 0; at < steps; at += 1) {
+      const t = past.begin_unix_s + at * past.step_s;
+      if (t < now_s - KEEP_S || t >= (heard.times[0] ?? Infinity)) continue;
+      const values: Record<string, number | null> = {};
+      for (const name of lines) {
+        values[`${name}.down`] = past.series[`uplink.${name}.down_bps`]?.[at] ?? null;
+        values[`${name}.up`] = past.series[`uplink.${name}.up_bps`]?.[at] ?? null;
+      }
+      addSample(filled, t, values, KEEP_S);
+    }
+    heard.times.forEach((t, at) => {
+      addSample(filled, t, Object.fromEntries([...heard.series].map(([name, each]) => [name, each[at] ?? null])), KEEP_S);
+    });
+    this.samples = { of: filled };
+  }
+
+  isFresh(now_s: number): boolean {
+    return now_s - this.heard_s < FRESH_S;
+  }
+}
+
+export const live = new Live();
+
+/** When an event happened, in seconds since 1970. */
+export const eventTime = (event: HagEvent): number => unix(event.at) ?? 0;

@@ -1,0 +1,79 @@
+import { describe, expect, it } from "vitest";
+import { endpoint, grouped, inOrderOf, matches, rowsOf, shares, sorted, spansOf, type Row } from "../src/lib/flows";
+import type { Flow } from "../src/lib/types";
+
+function flow(id: string, more: Partial<Flow> = {}): Flow {
+  return {
+    id, client: "192.168.77.2", client_port: 40000, server: "203.0.113.10", server_port: 443, domain: null, path: "converted", gateway: "hag",
+    rule: "default", mode: "load-balancing", why: "", state: "active", bytes_down: 0, bytes_up: 0, by_uplink: {}, subflows: [], started_s: 0, ...more,
+  };
+}
+const row = (id: string, down_bps: number, more: Partial<Flow> = {}): Row => ({ flow: flow(id, more), down_bps, up_bps: 0 });
+const ids = (rows: readonly Row[]): string => rows.map((each) => each.flow.id).join();
+
+describe("rates", () => {
+  it("come from two looks", () => {
+    const first = rowsOf([flow("a", { bytes_down: 1000 })], new Map(), 0);
+    expect(first[0]?.down_bps).toBeNull();
+    const second = rowsOf([flow("a", { bytes_down: 3000 }), flow("b")], new Map(first.map((each) => [each.flow.id, each])), 2);
+    expect(second.map((each) => each.down_bps)).toEqual([8000, null]);
+  });
+});
+
+describe("order", () => {
+  const rows = [row("a", 1), row("b", 3), row("c", 2)];
+  it("sorts either way, equal ones by id", () => {
+    expect(ids(sorted(rows, "down_bps", true))).toBe("b,c,a");
+    expect(ids(sorted(rows, "down_bps", false))).toBe("a,c,b");
+    expect(ids(sorted([row("z", 1), row("y", 1)], "down_bps", true))).toBe("y,z");
+  });
+  it("stands still under the pointer, new ones come behind", () => {
+    expect(ids(inOrderOf([...rows, row("d", 9)], ["c", "gone", "a"]))).toBe("c,a,b,d");
+  });
+});
+
+describe("filter", () => {
+  const one = flow("a", { domain: "films.example", by_uplink: { dsl: { down: 1, up: 0 } }, rule: "films" });
+  it.each([
+    [{}, true],
+    [{ q: "FILMS" }, true],
+    [{ q: "443" }, true],
+    [{ q: "nothing" }, false],
+    [{ uplink: "dsl" }, true],
+    [{ uplink: "lte" }, false],
+    [{ rule: "films", client: "192.168.77.2", path: "converted" }, true],
+    [{ path: "direct" }, false],
+    [{ domain: "films.example" }, true],
+    [{ state: "live" }, true],
+    [{ state: "over" }, false],
+  ])("%j: %s", (filter, expected) => expect(matches(one, filter)).toBe(expected));
+});
+
+it("groups add up and stand where their first row stands", () => {
+  const groups = grouped([row("a", 5, { rule: "x", bytes_down: 10 }), row("b", 4, { rule: "y" }), row("c", 3, { rule: "x", bytes_down: 5 })], "rule");
+  expect(groups.map((each) => [each.name, each.rows.length, each.down_bps, each.bytes_down])).toEqual([["x", 2, 8, 15], ["y", 1, 4, 0]]);
+});
+
+it("shares of lines add up, the largest first", () => {
+  expect(shares(flow("a", { by_uplink: { dsl: { down: 1, up: 0 }, lte: { down: 2, up: 1 } } }))).toEqual([{ name: "lte", percent: 75 }, { name: "dsl", percent: 25 }]);
+  expect(shares(flow("a"))).toEqual([]);
+});
+
+it("writes IPv6 endpoints in brackets", () => {
+  expect(endpoint("fd77::2", 80)).toBe("[fd77::2]:80");
+  expect(endpoint("192.0.2.1", 80)).toBe("192.0.2.1:80");
+});
+
+it("a timeline is spans by line, the last one up to now", () => {
+  const spans = spansOf(
+    [
+      { at_s: -3, uplink: "dsl", event: "asked", reason: "" },
+      { at_s: -2.9, uplink: "dsl", event: "established", reason: "" },
+      { at_s: 1, uplink: "lte", event: "withheld", reason: "slow" },
+      { at_s: 4, uplink: "dsl", event: "withdrawn", reason: "suspect" },
+    ],
+    10,
+  );
+  expect(spans.get("dsl")?.map((each) => [each.from_s, each.to_s, each.state])).toEqual([[-3, -2.9, "asked"], [-2.9, 4, "carries"], [4, 10, "gone"]]);
+  expect(spans.get("lte")?.[0]).toMatchObject({ to_s: 10, state: "waits", reason: "slow" });
+});
