@@ -212,8 +212,9 @@ class Paths:
 
     def _leave_forbidden(self, now: float) -> None:
         """Withdraw what is over lines that another rule keeps the connection off, once it has another one."""
-        if any(path.info is not None for slot, path in self.paths.items() if slot in self.allowed):
-            for slot in self.paths.keys() - self.allowed:
+        forbidden = self.paths.keys() - self.allowed
+        if forbidden and self._stands(now, {slot: path for slot, path in self.paths.items() if slot in self.allowed}):
+            for slot in forbidden:
                 self._withdraw(slot, self.paths[slot])
                 self.events.append(PathEvent(now, "withdrawn", slot, "the rule does not allow it any more"))
 
@@ -365,12 +366,12 @@ class Paths:
         join counts once the peer has had a round trip to refuse it.
         """
         self.observe(now)
-        return any(
-            path.info is not None
-            and self.local(slot, uplinks) == path.local
-            and now - path.joined_at >= path.info.srtt_us / 1e6
-            for slot, path in self.paths.items()
-        )
+        able = {slot: path for slot, path in self.paths.items() if self.local(slot, uplinks) == path.local}
+        return self._stands(now, able)
+
+    def _stands(self, now: float, paths: dict[int, Path]) -> bool:
+        """Say whether one of these subflows stands, as its peer knows too."""
+        return any(path.info is not None and now - path.joined_at >= path.info.srtt_us / 1e6 for path in paths.values())
 
     def _replaced_look_s(self, now: float) -> float:
         """Return when to look again for a replacement: soon at first, rarely if none ever comes."""
@@ -440,7 +441,7 @@ class Paths:
         for info in gone:
             path.info = info
             try:
-                self._control.sf_destroy(token, *_ends(info))
+                self._control.sf_destroy(token, *_ends(info), path.ifindex)
             except OSError:
                 pass  # it ended by itself meanwhile
 

@@ -12,10 +12,9 @@ from ipaddress import IPv4Address
 from types import TracebackType
 from typing import Final, Self
 
+from hagw.kernel.breaker import Breaker, Endpoint
 from hagw.kernel.netlink import NLM_F_ACK, NetlinkSocket, attribute, attributes, nested
 from hagw.model.intent import IPAddress
-
-Endpoint = tuple[IPAddress, int]  # address and port
 
 _NETLINK_GENERIC: Final = 16
 _GENL_ID_CTRL: Final = 16
@@ -87,6 +86,7 @@ class PathManager:
         except OSError:
             self._netlink.close()
             raise
+        self._breaker = Breaker()
 
     def sf_create(
         self,
@@ -113,8 +113,13 @@ class PathManager:
             + nested(_ATTR_ADDR_REMOTE, _address(remote_ip), _port(remote_port)),
         )
 
-    def sf_destroy(self, token: int, local: Endpoint, remote: Endpoint) -> None:
-        """Close a subflow. The peer goes on sending into it until told by `remove`: do both on a lost line."""
+    def sf_destroy(self, token: int, local: Endpoint, remote: Endpoint, ifindex: int = 0) -> None:
+        """End a subflow, bound to an interface if to any, and what it holds: that is sent again over the others.
+
+        The peer goes on sending into it until told by `remove`: do both on a lost line.
+        """
+        # First: a socket that was closed already cannot be ended everywhere, and lives on with all it holds.
+        self._breaker.end(local, remote, ifindex)
         self._command(_CMD_SUBFLOW_DESTROY, _token(token) + _ends(local, remote))
 
     def remove(self, token: int, loc_id: int) -> None:
@@ -158,8 +163,9 @@ class PathManager:
         raise OSError(errno.ENOENT, f"the kernel's path manager has no group {name.decode()}")
 
     def close(self) -> None:
-        """Close the socket; harmless when it is closed already."""
+        """Close the sockets; harmless when they are closed already."""
         self._netlink.close()
+        self._breaker.close()
 
     def __enter__(self) -> Self:
         return self

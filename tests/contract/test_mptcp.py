@@ -20,6 +20,7 @@ from hagw.dataplane.subflow_watch import SubflowWatch
 from hagw.dataplane.uplink_table import UplinkTable
 from hagw.kernel.mptcp import PathLimits, PathManager
 from hagw.kernel.mptcp_events import SubflowEvent, SubflowEvents
+from hagw.model.intent import IPAddress
 from hagw.model.snapshot import UplinkView
 
 pytestmark = pytest.mark.netns
@@ -39,6 +40,7 @@ class Pair:
     ifindexes: tuple[int, int]
     events: SubflowEvents
     server_side: Namespace
+    client_side: Namespace
 
     @property
     def token(self) -> int:
@@ -105,7 +107,7 @@ def pair(namespace: Callable[[str], Namespace]) -> Iterator[Pair]:
     client.connect(("10.1.0.1", PORT))
     server, _ = listener.accept()
     with listener, client, server, manager:
-        yield Pair(client, server, manager, ifindexes, events, server_side)
+        yield Pair(client, server, manager, ifindexes, events, server_side, client_side)
     events.close()
 
 
@@ -162,6 +164,39 @@ def test_subflows_that_stand_and_subflows_that_end_are_told(pair: Pair) -> None:
     ended = told()
     assert (ended.token, ended.local, ended.has_ended) == (pair.token, stands.local, True)
     assert pair.events.read() == []
+
+
+def test_a_subflow_that_is_ended_sends_nothing_more_and_nothing_is_lost(pair: Pair) -> None:
+    """What it holds goes over the others only, not over its own line, too: that may be a slow one."""
+    pair.exchange()
+    create(pair)
+    pair.wait_subflows(1)
+    port = pair.client.getsockname()[1]
+    pair.manager.set_backup(pair.token, *joined_ends(pair), True)
+    pair.server_side.run("nft", "add table inet t; add chain inet t c { type filter hook input priority 0; }")
+    pair.server_side.run("nft", 'add rule inet t c iifname "down1" drop')
+    pair.client.setblocking(False)
+    sent = pair.client.send(bytes(400_000))
+    assert queued(pair, port) > 0
+    pair.manager.remove(pair.token, 0)
+    pair.manager.sf_destroy(pair.token, (ip_address("10.1.0.2"), port), (ip_address("10.1.0.1"), PORT))
+    assert queued(pair, port) == 0
+    pair.server.settimeout(5.0)
+    arrived = 0
+    while arrived < sent:
+        arrived += len(pair.server.recv(1 << 20))
+
+
+def joined_ends(pair: Pair) -> tuple[tuple[IPAddress, int], tuple[IPAddress, int]]:
+    """Return both ends of the subflow over the second link."""
+    local = established(pair)[0].local
+    return (ip_address(local[0]), local[1]), (ip_address("10.2.0.1"), PORT)
+
+
+def queued(pair: Pair, port: int) -> int:
+    """Return what the client's TCP socket of that port has still to send, in whatever state."""
+    lines = pair.client_side.run("ss", "-Htan", "sport", "=", f":{port}").splitlines()
+    return sum(int(line.split()[2]) for line in lines)
 
 
 def established(pair: Pair) -> list[SubflowInfo]:

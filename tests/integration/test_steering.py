@@ -18,7 +18,7 @@ rules:
   - name: cheap-first
     precedence: 1
     traffic: {destination: [203.0.113.10]}
-    steering: {mode: MODE, uplinks: [dsl, lte]}
+    steering: {mode: MODE, uplinks: LINES}
 """
 
 
@@ -28,17 +28,17 @@ def lab() -> Iterator[Lab]:
         yield made
 
 
-def steer(lab: Lab, base: str, mode: str) -> None:
+def steer(lab: Lab, base: str, mode: str, lines: str = "[dsl, lte]") -> None:
     """Put the rule in force; `mode` may be followed by more of the steering."""
     base = base.partition("\nrules:\n  - name: cheap-first")[0]
     file = lab.directory / "steered.yaml"
-    file.write_text(base + RULES.replace("MODE", mode), encoding="utf-8")
+    file.write_text(base + RULES.replace("MODE", mode).replace("LINES", lines), encoding="utf-8")
     lab.apply("cpe", file)
 
 
-def carried(lab: Lab) -> dict[str, int]:
-    """Return the IP bytes each line has carried towards the CPE."""
-    return {name: int(link["bytes_down"]) for name, link in lab.status()["links"].items()}
+def carried(lab: Lab, direction: str = "down") -> dict[str, int]:
+    """Return the IP bytes each line has carried."""
+    return {name: int(link[f"bytes_{direction}"]) for name, link in lab.status()["links"].items()}
 
 
 def status(lab: Lab) -> dict[str, Any]:
@@ -78,3 +78,26 @@ def test_a_rule_moves_a_living_download_and_bulk_overflows(lab: Lab) -> None:
     assert filled["lte"] > 2.5, filled
     assert filled["wifi"] < 0.1, "the rule does not name it"
     until(lambda: next(u for u in status(lab)["uplinks"] if u["name"] == "lte")["kept_off_bytes"] > 2e6, 5.0)
+
+
+def test_a_flow_that_mostly_sends_moves_to_the_lines_its_rule_names_for_these(lab: Lab) -> None:
+    base = lab.config("cpe")
+    with Streams(lab) as streams:
+        steer(lab, base, "load-balancing, sending: {mode: load-balancing, uplinks: [lte]}", "[dsl]")
+        download = streams.download("lan2", INET[4])
+        upload = streams.upload("lan1", INET[4])
+        until(lambda: rate(lab, "up")["lte"] > 8.0, 12.0)
+        down, up = rate(lab, "down", 2.0), rate(lab, "up", 1.0)
+        download.stop()
+        upload.stop()
+    assert up["dsl"] < 0.6, f"acknowledgements of the download, and no more: {up}"
+    assert down["dsl"] > 12.0, down
+    assert down["lte"] < 2.0, f"acknowledgements of the upload, and no more: {down}"
+
+
+def rate(lab: Lab, direction: str, span_s: float = 0.5) -> dict[str, float]:
+    """Return what the lines carry now, in Mbit/s."""
+    before, began = carried(lab, direction), time.monotonic()
+    time.sleep(span_s)
+    after, span = carried(lab, direction), time.monotonic() - began
+    return {name: (after[name] - before[name]) * 8e-6 / span for name in before}

@@ -56,7 +56,7 @@ class Kernel:
         if str(local_ip) in self.failing:
             raise OSError(self.failing[str(local_ip)], "scripted")
 
-    def sf_destroy(self, token: int, local: Endpoint, remote: Endpoint) -> None:
+    def sf_destroy(self, token: int, local: Endpoint, remote: Endpoint, ifindex: int = 0) -> None:
         self.calls.append(("destroy", str(local[0]), local[1]))
         self._withdraw()
 
