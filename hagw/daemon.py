@@ -36,6 +36,7 @@ from hagw.control.table_guard import TableGuard
 from hagw.control.transaction import Transactions
 from hagw.control.usage_file import UsageFile
 from hagw.control.volume import VolumeFile, keep_volume
+from hagw.control.web_front import keep_web_told
 from hagw.control.worker_seat import SeatPlan
 from hagw.control.workers import Role, retire_surplus, seat_plan, stop_all, worker_count
 from hagw.doctor.check_rivals import interferences
@@ -171,6 +172,7 @@ async def serve(
         tasks.append(group.create_task(gateway.run()))
         tasks.append(group.create_task(transactions.run()))
         tasks.append(group.create_task(keep_watchdog_calm()))
+        tasks.append(group.create_task(keep_web_told(lambda: gateway.intent, runtime_dir)))
         tasks.append(group.create_task(_serve_api(gateway, transactions, desk, runtime_dir)))
         await told_to_end.wait()
         notify("STOPPING=1")

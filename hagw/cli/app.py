@@ -21,8 +21,11 @@ from hagw.cli.quick import ended
 from hagw.cli.reload import reload_workers
 from hagw.cli.settings import get, set_
 from hagw.cli.status import status
+from hagw.cli.token import token
 from hagw.cli.usage import usage
+from hagw.cli.user import user, web_password
 from hagw.cli.version import version
+from hagw.cli.web import web
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -33,10 +36,13 @@ app = typer.Typer(
 )
 LOOKING = (status, flows, usage, explain, doctor, history, diff, get)
 CHANGING = (check, plan, apply, confirm, rollback, drain, reload_workers, enrol, clear)
-for verb in (daemon, *LOOKING, *CHANGING, lab.lab, version):
+for verb in (daemon, web, *LOOKING, *CHANGING, lab.lab, version):
     app.command()(verb)
 app.command("set")(set_)
 app.add_typer(customer, name="customer")
+app.add_typer(user, name="user")
+app.add_typer(token, name="token")
+app.command("web-password")(web_password)
 
 
 def run(argv: Sequence[str]) -> int:

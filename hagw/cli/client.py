@@ -34,6 +34,16 @@ def post(path: Path, resource: str, body: dict[str, Any], timeout_s: float = CHA
     return _ask(path, "POST", resource, json.dumps(body), timeout_s)
 
 
+def patch(path: Path, resource: str, body: dict[str, Any]) -> dict[str, Any]:
+    """Change a resource, return the answer's document. Raise as `get`."""
+    return _ask(path, "PATCH", resource, json.dumps(body), CHANGE_TIMEOUT_S)
+
+
+def delete(path: Path, resource: str) -> dict[str, Any]:
+    """Remove a resource, return the answer's document. Raise as `get`."""
+    return _ask(path, "DELETE", resource, None, CHANGE_TIMEOUT_S)
+
+
 def _ask(path: Path, method: str, resource: str, body: str | None, timeout_s: float) -> dict[str, Any]:
     connection = _UnixConnection(path, timeout_s)
     headers = {} if body is None else {"Content-Type": "application/json"}

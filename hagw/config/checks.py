@@ -40,6 +40,7 @@ def check_cpe(tree: Tree) -> Iterator[ConfigIssue]:
     )
     yield from _unique(tree, _texts(_items(tree.root, "data_caps"), "name"), "another data cap has this name")
     yield from _pool(tree)
+    yield from _web(tree)
 
 
 def check_hag(tree: Tree) -> Iterator[ConfigIssue]:
@@ -57,6 +58,14 @@ def check_hag(tree: Tree) -> Iterator[ConfigIssue]:
         if port == control:
             path = ("listen", "control_port" if "control_port" in listen else "port")
             yield tree.issue(path, "the converter and the control channel cannot share a TCP port")
+    yield from _web(tree)
+
+
+def _web(tree: Tree) -> Iterator[ConfigIssue]:
+    web = tree.root.get("web")
+    if isinstance(web, dict) and ("certificate" in web) != ("key" in web):
+        there, missing = ("certificate", "key") if "certificate" in web else ("key", "certificate")
+        yield tree.issue(("web", there), f"give {missing} too, or leave both out for a certificate of its own")
 
 
 def _interfaces(tree: Tree, uplinks: list[tuple[Path, dict[str, Plain]]]) -> Iterator[ConfigIssue]:

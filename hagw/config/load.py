@@ -217,6 +217,7 @@ def _cpe(file: CpeFile) -> CpeIntent:
         limits=file.limits.to_intent(),
         portal_check=file.portal_check.to_intent(),
         data_caps=tuple(cap.to_intent() for cap in file.data_caps),
+        web=file.web.to_intent(),
     )
 
 
@@ -269,4 +270,5 @@ def _hag(file: HagFile) -> HagIntent:
         registry_url=file.registry.url or "",
         egress=file.egress.to_intent(),
         bind_cookies=file.cookies.bind,
+        web=file.web.to_intent(),
     )

@@ -48,7 +48,9 @@ from hagw.model.intent import (
     StandbyStyle,
     SteeringMode,
     UplinkKind,
+    WebIntent,
 )
+from hagw.model.web import PORT_WEB
 from hagw.policy.applications import Application
 
 Version = Annotated[int, Field(description="version of the format")]
@@ -62,6 +64,8 @@ Scheduler = Annotated[
     str | None,
     Field(pattern=r"^[A-Za-z0-9_-]{1,15}$", description="packet scheduler of the kernel; its own choice if not given"),
 ]
+HostName = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$")]
+File = Annotated[str, Field(pattern=r"^/[^\x00-\x1f]{1,1000}$")]
 _POOL = PoolIntent()
 _LIMITS = FlowLimits()
 _PORTAL = PortalIntent()
@@ -304,6 +308,26 @@ class LimitsSection(Section):
         )
 
 
+class WebSection(Section):
+    """The admin page: where `hagw web` listens, and its certificate."""
+
+    enabled: Truth = True
+    port: Port = PORT_WEB
+    listen: tuple[Address, ...] = Field(
+        default=(),
+        max_length=16,
+        description="own addresses; else the LAN's interfaces (CPE), or loopback (HAG)",
+    )
+    names: tuple[HostName, ...] = Field(default=(), max_length=16, description="names that browsers may use for it")
+    certificate: File | None = Field(default=None, description="PEM file; one of its own if not given")
+    key: File | None = Field(default=None, description="PEM file of the certificate's key")
+
+    def to_intent(self) -> WebIntent:
+        """Return the trusted value."""
+        listen = tuple(dict.fromkeys(self.listen))
+        return WebIntent(self.enabled, self.port, listen, self.names, self.certificate or "", self.key or "")
+
+
 class MptcpSection(Section):
     """How the kernel's Multipath TCP works, beyond what is necessary."""
 
@@ -328,6 +352,7 @@ class CpeFile(Section):
     limits: LimitsSection = LimitsSection()
     portal_check: PortalSection = PortalSection()
     data_caps: tuple[DataCapSection, ...] = Field(default=(), max_length=64, description="volumes of contracts")
+    web: WebSection = WebSection()
 
 
 class ListenSection(Section):
@@ -409,6 +434,7 @@ class HagFile(Section):
     destinations: DestinationsSection = DestinationsSection()
     egress: EgressSection = EgressSection()
     cookies: CookiesSection = CookiesSection()
+    web: WebSection = WebSection()
     workers: Workers = 0
     congestion_control: CongestionControl = None
     mptcp: MptcpSection = MptcpSection()

@@ -5,6 +5,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6
 from typing import Literal
 
 from hagw.model.ids import PORT_CONTROL
+from hagw.model.web import PORT_WEB
 
 IPAddress = IPv4Address | IPv6Address
 IPNetwork = IPv4Network | IPv6Network
@@ -199,6 +200,21 @@ class PortalIntent:
 
 
 @dataclass(frozen=True, slots=True)
+class WebIntent:
+    """Where `hagw web` listens besides loopback: `addresses`, else on the LAN interfaces (a CPE) or nowhere (a HAG).
+
+    `names` are what browsers may call this machine. `certificate` and `key` are files of the owner's, "" = our own.
+    """
+
+    enabled: bool = True
+    port: int = PORT_WEB
+    addresses: tuple[IPAddress, ...] = ()
+    names: tuple[str, ...] = ()
+    certificate: str = ""
+    key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class FlowLimits:
     """Bounds on what LAN hosts (CPE) or customers (HAG) can make us hold."""
 
@@ -230,6 +246,7 @@ class CpeIntent:
     limits: FlowLimits = FlowLimits()
     portal_check: PortalIntent = PortalIntent()
     data_caps: tuple[DataCapIntent, ...] = ()
+    web: WebIntent = WebIntent()
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,6 +314,7 @@ class HagIntent:
     registry_url: str = ""  # "" = a SQLite file in the state directory
     egress: EgressIntent = EgressIntent()
     bind_cookies: bool = False  # to the addresses that a customer's CPE has proved to be at
+    web: WebIntent = WebIntent()
 
 
 Intent = CpeIntent | HagIntent
