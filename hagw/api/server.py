@@ -57,7 +57,14 @@ async def _serve(app: Guard, protocol: type[H11Protocol], sock: socket.socket) -
         proxy_headers=False,
         timeout_graceful_shutdown=GRACE_S,
     )
-    await Server(config).serve(sockets=[sock])
+    server = Server(config)
+    try:
+        await server.serve(sockets=[sock])
+    finally:  # cancelled, it would leave all of them open
+        for listening in server.servers:
+            listening.close()
+        for connection in list(server.server_state.connections):
+            connection.transport.abort()
 
 
 def _bind(path: Path) -> socket.socket:

@@ -142,7 +142,7 @@ class Server:
         for task in tasks:
             task.cancel()
         for connection in list(self._state.connections):
-            if connection.transport is not None:
+            if not connection.transport.is_closing():
                 connection.transport.abort()
 
 
