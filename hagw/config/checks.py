@@ -63,8 +63,9 @@ def check_hag(tree: Tree) -> Iterator[ConfigIssue]:
 
 def _web(tree: Tree) -> Iterator[ConfigIssue]:
     web = tree.root.get("web")
-    if isinstance(web, dict) and ("certificate" in web) != ("key" in web):
-        there, missing = ("certificate", "key") if "certificate" in web else ("key", "certificate")
+    if isinstance(web, dict) and ("certificate" in web) != ("certificate_key" in web):
+        both = ("certificate", "certificate_key")
+        there, missing = both if "certificate" in web else both[::-1]
         yield tree.issue(("web", there), f"give {missing} too, or leave both out for a certificate of its own")
 
 

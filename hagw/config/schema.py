@@ -320,12 +320,14 @@ class WebSection(Section):
     )
     names: tuple[HostName, ...] = Field(default=(), max_length=16, description="names that browsers may use for it")
     certificate: File | None = Field(default=None, description="PEM file; one of its own if not given")
-    key: File | None = Field(default=None, description="PEM file of the certificate's key")
+    certificate_key: File | None = Field(default=None, description="PEM file of the certificate's key")
 
     def to_intent(self) -> WebIntent:
         """Return the trusted value."""
         listen = tuple(dict.fromkeys(self.listen))
-        return WebIntent(self.enabled, self.port, listen, self.names, self.certificate or "", self.key or "")
+        return WebIntent(
+            self.enabled, self.port, listen, self.names, self.certificate or "", self.certificate_key or ""
+        )
 
 
 class MptcpSection(Section):
