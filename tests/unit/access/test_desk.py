@@ -11,7 +11,7 @@ import pytest
 from hagw.access import desk as desk_module
 from hagw.access.faults import Denied, NotKept, TooMany, Unknown, Unwanted
 from hagw.access.store import first_password
-from tests.unit.access.rig import PASSWORD, Rig
+from tests.unit.access.desk_rig import PASSWORD, Rig
 
 HOME = "192.168.77.11"
 

@@ -7,7 +7,7 @@ from typing import Any
 from hagw.api import guard
 from hagw.api.roles import Route
 from hagw.model.web import SESSION_HEADER, csrf_token
-from tests.unit.access.rig import PASSWORD
+from tests.unit.access.desk_rig import PASSWORD
 from tests.unit.api.web_rig import HOME, Web, play
 
 NEW = "another horse battery"

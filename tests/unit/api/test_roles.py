@@ -8,7 +8,7 @@ import pytest
 
 from hagw.access.model import RANKS
 from hagw.api.roles import PREFIX, ROUTES, Route, refusal, route_of
-from tests.unit.access.rig import PASSWORD
+from tests.unit.access.desk_rig import PASSWORD
 from tests.unit.api.web_rig import ROLES, Web, play
 
 each_route = pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")

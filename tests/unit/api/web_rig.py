@@ -12,7 +12,7 @@ from hagw.api.app import build_app
 from hagw.api.guard import Guard
 from hagw.api.peers import PEER, WEB
 from hagw.model.web import CLIENT_HEADER, SESSION_HEADER
-from tests.unit.access.rig import PASSWORD, Rig
+from tests.unit.access.desk_rig import PASSWORD, Rig
 
 HOME = "192.168.77.11"
 ROLES: tuple[Role, ...] = ("viewer", "operator", "admin")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hagw.web import serve
-from tests.unit.web.rig import SCRIPT, Site, play
+from tests.unit.web.site_rig import SCRIPT, Site, play
 
 
 def test_the_page_is_served_compressed_and_kept(tmp_path: Path) -> None:

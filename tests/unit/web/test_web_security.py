@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.access.rig import PASSWORD
-from tests.unit.web.rig import Site, play
+from tests.unit.access.desk_rig import PASSWORD
+from tests.unit.web.site_rig import Site, play
 
 NEW_USER = {"name": "mallory", "role": "admin"}
 

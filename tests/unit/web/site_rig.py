@@ -19,7 +19,7 @@ from hagw.web.serve import Server
 from hagw.web.settings import Settings
 from hagw.web.static import Files
 from hagw.web.upstream import Upstream
-from tests.unit.access.rig import PASSWORD, Rig
+from tests.unit.access.desk_rig import PASSWORD, Rig
 
 NOW = datetime.datetime.now(datetime.UTC)
 SCRIPT = "/assets/app-1a2b3c4d.js"
