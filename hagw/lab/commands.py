@@ -175,8 +175,17 @@ def demo(
         str | None, typer.Option(help="The lines' rates and delays: demo, adsl …  [default: demo]", show_default=False)
     ] = None,
     as_json: AsJson = False,
+    ui: Annotated[
+        bool, typer.Option("--ui", help="Serve the CPE's admin page on 127.0.0.1 instead, until Ctrl-C.")
+    ] = False,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="With --ui: where; 0 = any.")] = 8443,
 ) -> None:
     """Show the main job: files over each line alone, over all at once, and through a line's silent death."""
+    if ui:
+        from hagw.lab import demo_ui
+
+        demo_ui.show(_lab(context), preset, port, _say)
+        return
     from rich.console import Console  # here with the demo, because other verbs need neither
 
     from hagw.lab import demo as demonstration

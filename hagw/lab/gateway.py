@@ -59,6 +59,7 @@ def environment(lab_directory: Path, node: str) -> dict[str, str]:
         "HAGW_CONFIG": str(own / "hagw.yaml"),
         "HAGW_RUNTIME_DIR": str(own / "run"),
         "HAGW_STATE_DIR": str(own / "state"),
+        "HAGW_WEB_STATE_DIR": str(own / "web"),
         "PATH": f"{lab_directory / 'bin'}:{os.environ.get('PATH', '/usr/sbin:/usr/bin:/sbin:/bin')}",
     }
 
