@@ -1,7 +1,7 @@
 """`lab demo --ui`: the admin page of the lab's CPE for a browser outside the lab.
 
-A browser connects to 127.0.0.1 here; each connection goes on from a socket opened in the namespace of the CPE. Routes and
-interfaces of the machine itself stay as they are.
+A browser connects to 127.0.0.1 here; each connection goes on from a socket opened in the namespace of the CPE. Routes
+and interfaces of the machine itself stay as they are.
 """
 
 import asyncio
