@@ -23,7 +23,7 @@ from hagw.errors import HagwError, RegistryUnavailable
 from hagw.model.intent import CpeIntent, CustomerIntent, GatewayIntent, HagIntent
 from hagw.model.snapshot import CpeSnapshot, UplinkView
 from hagw.registry.roll import Roll
-from hagw.registry.usage import Batch, Spool, Used, fresh_name
+from hagw.registry.usage import OTHER_LINES, Batch, Spool, Used, fresh_name
 from hagw.registry.watch import RollWatch
 
 if TYPE_CHECKING:
@@ -36,7 +36,6 @@ ROLL_FILE: Final = "customers.json"
 LOOK_EVERY_S: Final = 1.0
 ACCOUNT_EVERY_S: Final = 2.0
 LINES_MAX: Final = 32  # of a CPE, counted apart in a day
-OTHER_LINES: Final = "others"
 DRAINING: Final = "it is draining"
 MONTH_OVER: Final = "its bytes of this month are used up"
 
@@ -68,6 +67,7 @@ class HagSide:
         self._month: tuple[str, Mapping[str, int]] = ("", {})
         self._lines_day = ""
         self._line_names: dict[str, set[str]] = {}
+        self._said: dict[tuple[str, str, str], tuple[int, int]] = {}
         self.watch = RollWatch(
             lambda: self._intent().registry_url,
             lambda url: open_registry(url, state_dir),
@@ -95,19 +95,24 @@ class HagSide:
         """Read what customers use, queue it on the disk, and have the registry add it up, for ever."""
         while True:
             await asyncio.sleep(ACCOUNT_EVERY_S)
-            try:
-                await self._gateway.workers.read_usage(self._keep_reading)
-                registry = await self.watch.registry()
-                if registry is not None:
-                    while await self._spool.flush(registry):
-                        pass
-                    month = time.strftime("%Y-%m", time.gmtime())
-                    self._month = month, await registry.month_bytes(month)
-                    self._roll_changed(self.watch.roll)
-            except HagwError:
-                pass  # the registry is away: the watch says so, and what was read waits on the disk
-            except OSError as why:
-                log.warning("usage not kept on disk", reason=str(why))
+            await self.account()
+
+    async def account(self) -> None:
+        """Do so once."""
+        try:
+            await self._gateway.workers.read_usage(self._keep_reading)
+            await self._keep_said()
+            registry = await self.watch.registry()
+            if registry is not None:
+                while await self._spool.flush(registry):
+                    pass
+                month = time.strftime("%Y-%m", time.gmtime())
+                self._month = month, await registry.month_bytes(month)
+                self._roll_changed(self.watch.roll)
+        except HagwError:
+            pass  # the registry is away: the watch says so, and what was read waits on the disk
+        except OSError as why:
+            log.warning("usage not kept on disk", reason=str(why))
 
     async def _keep_reading(self, batch: str, day: str, used: list[list[Any]]) -> None:
         """Have a reading on the disk before its worker forgets it; of configured customers nobody wants to know."""
@@ -117,24 +122,31 @@ class HagSide:
             await asyncio.to_thread(self._spool.put, Batch(batch, counted))
 
     def _told(self, name: str, uplinks: Mapping[str, tuple[int, int]]) -> None:
-        """Queue what a CPE says of its lines; it names so many a day, what is beyond counts as one."""
+        """Take what a CPE says of its lines; it names so many a day, what is beyond counts as one."""
         day = time.strftime("%Y-%m-%d", time.gmtime())
         if day != self._lines_day:
             self._lines_day, self._line_names = day, {}
         known = self._line_names.setdefault(name, set())
-        sums: dict[str, tuple[int, int]] = {}
         for uplink, (down, up) in uplinks.items():
             if uplink in known or len(known) < LINES_MAX:
                 known.add(uplink)
             else:
                 uplink = OTHER_LINES
-            so_far = sums.get(uplink, (0, 0))
-            sums[uplink] = so_far[0] + down, so_far[1] + up
-        used = tuple(Used(name, day, uplink, down, up, 0) for uplink, (down, up) in sums.items())
+            so_far = self._said.get((name, day, uplink), (0, 0))
+            self._said[name, day, uplink] = so_far[0] + down, so_far[1] + up
+
+    async def _keep_said(self) -> None:
+        """Queue what CPEs have said of their lines since the last time."""
+        said, self._said = self._said, {}
+        used = tuple(Used(name, day, uplink, down, up, 0) for (name, day, uplink), (down, up) in said.items())
         try:
-            self._spool.put(Batch(fresh_name(), used))
-        except OSError as why:
-            log.warning("usage not kept on disk", reason=str(why))
+            if used:
+                await asyncio.to_thread(self._spool.put, Batch(fresh_name(), used))
+        except OSError:
+            for key, (down, up) in said.items():
+                since = self._said.get(key, (0, 0))
+                self._said[key] = since[0] + down, since[1] + up
+            raise
 
     def _customers(self, roll: Roll) -> tuple[CustomerIntent, ...]:
         """Return the roll's customers, with those blocked who have used up their month."""
