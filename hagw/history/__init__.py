@@ -1,0 +1,1 @@
+"""What was: time series of the lines and events, on disk, in bounded space."""

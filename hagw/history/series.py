@@ -1,0 +1,224 @@
+"""Time series of lines: a second for an hour, a minute for 30 days, an hour for a year; and what is told of them.
+
+    STATE/history/UPLINK.1s, .1m, .1h     rings, see `ring`
+
+Seconds are gathered in memory and written once a minute; a loss of power costs the last minute at most, and is a gap.
+Minutes are made of seconds, hours of minutes, when they are over.
+"""
+
+import re
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Final, Literal
+
+import structlog
+
+from hagw.history.ring import Ring, Values
+
+FIELDS: Final = ("down_bps", "up_bps", "rtt_ms", "loss", "state", "kept_off_bytes")
+STATES: Final = {"up": 0.0, "suspect": 1.0, "down": 2.0, "disabled": 3.0}
+SECONDS: Final = (1, 3_600, "1s")
+MINUTES: Final = (60, 43_200, "1m")
+HOURS: Final = (3_600, 8_784, "1h")
+FILES_MAX: Final = 96  # lines that come and go: the files of those not seen for longest go first
+FLUSH_S: Final = 60
+NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+
+Range = Literal["1h", "24h", "30d", "1y"]
+# How far back, how far apart, and of what.
+RANGES: Final[dict[Range, tuple[int, int, tuple[int, int, str]]]] = {
+    "1h": (3_600, 1, SECONDS),
+    "24h": (86_400, 60, MINUTES),
+    "30d": (2_592_000, 1_800, MINUTES),
+    "1y": (31_536_000, 21_600, HOURS),
+}
+
+log = structlog.get_logger("hagw.history")
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What a line did in a second. `kept_off_bytes`: what others carried for it in that second."""
+
+    down_bps: float | None
+    up_bps: float | None
+    rtt_ms: float | None
+    loss: float | None
+    state: str
+    kept_off_bytes: float | None = None
+
+    def values(self) -> Values:
+        """Return it as a record's numbers."""
+        figures = (self.down_bps, self.up_bps, self.rtt_ms, self.loss)
+        return (*figures, STATES.get(self.state), self.kept_off_bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A stretch of history: each series has a value for every step, None where nothing is known."""
+
+    begin_unix_s: int
+    step_s: int
+    series: dict[str, list[float | None]]
+
+
+class Series:
+    """All lines' series. `clock` is the wall clock. A disk that refuses costs what could not be written."""
+
+    def __init__(self, directory: Path, clock: Callable[[], float] = time.time) -> None:
+        self._directory = directory
+        self._clock = clock
+        self._recent: dict[str, deque[tuple[int, Values]]] = {}
+        self._minute_at = 0
+        self._written = 0  # the second up to which everything is on disk
+        self._trouble = ""
+
+    def begin(self) -> None:
+        """Take up what an earlier daemon has left: the last hour's seconds."""
+        now = int(self._clock())
+        self._written = now
+        self._minute_at = now // 60
+        for name in self._names():
+            found = self._read(name, SECONDS, now - 3_600, now + 1)
+            self._recent[name] = deque(sorted(found.items()), maxlen=3_600)
+
+    def add(self, samples: Mapping[str, Sample]) -> dict[str, float | None]:
+        """Take a second's samples, by line; return them as the stream tells them."""
+        now = int(self._clock())
+        told: dict[str, float | None] = {}
+        for name, sample in samples.items():
+            known = self._recent.setdefault(name, deque(maxlen=3_600))
+            if known and known[-1][0] > now:  # the clock went back: what was is not what was known of it
+                known.clear()
+            if not known or known[-1][0] < now:
+                known.append((now, sample.values()))
+            told |= {f"uplink.{name}.{field}": each for field, each in zip(FIELDS, sample.values(), strict=True)}
+        return told
+
+    def is_due(self) -> bool:
+        """Say whether it is time to `flush`."""
+        return int(self._clock()) // 60 != self._minute_at or self._clock() < self._written
+
+    def flush(self) -> None:
+        """Write what is gathered; in whatever thread, but one at a time."""
+        now = int(self._clock())
+        since = self._written if self._written <= now else now - FLUSH_S
+        try:
+            self._directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+            for name, known in list(self._recent.items()):
+                if NAME.fullmatch(name):
+                    self._write(name, list(known), since, now)
+            self._drop_old()
+        except OSError as why:
+            if str(why) != self._trouble:
+                log.warning("history not written", reason=str(why))
+            self._trouble = str(why)
+        else:
+            self._trouble = ""
+        self._written, self._minute_at = now, now // 60
+
+    def tell(self, wanted: Range, patterns: Iterable[str] = ()) -> Told:
+        """Return the series of a range, those that a pattern fits (none = all)."""
+        length, step_s, source = RANGES[wanted]
+        end = int(self._clock()) // step_s * step_s + step_s
+        begin = end - length
+        chosen = tuple(patterns)
+        series: dict[str, list[float | None]] = {}
+        for name in self._names() | self._recent.keys():
+            fields = [
+                (number, f"uplink.{name}.{field}")
+                for number, field in enumerate(FIELDS)
+                if not chosen or any(fnmatchcase(f"uplink.{name}.{field}", pattern) for pattern in chosen)
+            ]
+            if fields:
+                stepped = _stepped(self._records(name, source, begin, end), begin, end, step_s)
+                series |= {title: [None if s is None else s[number] for s in stepped] for number, title in fields}
+        return Told(begin, step_s, series)
+
+    def _records(self, name: str, source: tuple[int, int, str], begin: int, end: int) -> dict[int, Values]:
+        if source == SECONDS:
+            return dict(self._recent.get(name, ()))
+        found = self._read(name, source, begin, end)
+        if source == MINUTES:
+            found |= self._minutes(name, begin)
+        return found
+
+    def _minutes(self, name: str, begin: int) -> dict[int, Values]:
+        """Return the minutes of which only seconds are known so far: the present one."""
+        known = self._recent.get(name, ())
+        first = max(begin, self._written // 60 * 60)
+        return _grouped({at: values for at, values in known if at >= first}, 60)
+
+    def _write(self, name: str, known: list[tuple[int, Values]], since: int, now: int) -> None:
+        fresh = {at: values for at, values in known if since <= at <= now}
+        if fresh:
+            self._ring(name, SECONDS).write(fresh)
+        begin, end = since // 60 * 60, now // 60 * 60
+        minutes = _grouped({at: values for at, values in known if begin <= at < end}, 60)
+        if minutes:
+            ring = self._ring(name, MINUTES)
+            ring.write(minutes)
+            first, last = begin // 3_600 * 3_600, now // 3_600 * 3_600
+            hours = _grouped(ring.read(first, last), 3_600) if first < last else {}
+            if hours:
+                self._ring(name, HOURS).write(hours)
+
+    def _read(self, name: str, source: tuple[int, int, str], begin: int, end: int) -> dict[int, Values]:
+        try:
+            return self._ring(name, source).read(begin, end)
+        except OSError as why:
+            log.warning("history not read", reason=str(why))
+            return {}
+
+    def _ring(self, name: str, source: tuple[int, int, str]) -> Ring:
+        step_s, slots, suffix = source
+        return Ring(self._directory / f"{name}.{suffix}", step_s, slots, len(FIELDS))
+
+    def _names(self) -> set[str]:
+        return {path.name.removesuffix(".1m") for path in self._directory.glob("*.1m")}
+
+    def _drop_old(self) -> None:
+        files = sorted(self._directory.glob("*.1?"), key=lambda path: path.stat().st_mtime)
+        for path in files[: max(0, len(files) - FILES_MAX)]:
+            path.unlink(missing_ok=True)
+
+
+def _grouped(records: Mapping[int, Values], step_s: int) -> dict[int, Values]:
+    """Return one record for each stretch of `step_s` that anything is known of."""
+    groups: dict[int, list[Values]] = {}
+    for at, values in records.items():
+        groups.setdefault(at // step_s * step_s, []).append(values)
+    return {at: _summary(group) for at, group in groups.items()}
+
+
+def _summary(group: list[Values]) -> Values:
+    """Return the means; of states the worst, of bytes the sum."""
+    columns = dict(zip(FIELDS, zip(*group, strict=True), strict=True))
+    found: list[float | None] = []
+    for field, column in columns.items():
+        known = [value for value in column if value is not None]
+        if not known:
+            found.append(None)
+        elif field == "state":
+            found.append(max(known))
+        elif field == "kept_off_bytes":
+            found.append(sum(known))
+        else:
+            found.append(sum(known) / len(known))
+    return tuple(found)
+
+
+def _stepped(records: Mapping[int, Values], begin: int, end: int, step_s: int) -> list[Values | None]:
+    grouped = _grouped({at: values for at, values in records.items() if begin <= at < end}, step_s)
+    return [_rounded(grouped[at]) if at in grouped else None for at in range(begin, end, step_s)]
+
+
+def _rounded(values: Values) -> Values:
+    return tuple(
+        None if value is None else round(value, 4 if field == "loss" else 1)
+        for field, value in zip(FIELDS, values, strict=True)
+    )
