@@ -31,6 +31,7 @@ from hagw.control.notify import keep_watchdog_calm, notify
 from hagw.control.places import runtime_dir, state_dir
 from hagw.control.reconcile import Reconciler
 from hagw.control.rivals import RivalWatch
+from hagw.control.status import UplinkStatus
 from hagw.control.store import Store, namespace_identity
 from hagw.control.table_guard import TableGuard
 from hagw.control.transaction import Transactions
@@ -39,9 +40,12 @@ from hagw.control.volume import VolumeFile, keep_volume
 from hagw.control.web_front import keep_web_told
 from hagw.control.worker_seat import SeatPlan
 from hagw.control.workers import Role, retire_surplus, seat_plan, stop_all, worker_count
+from hagw.doctor.apart import examine_apart
 from hagw.doctor.check_rivals import interferences
 from hagw.doctor.look_rivals import RivalLooker
 from hagw.errors import HagwError
+from hagw.history.keeper import Keeper, Tap
+from hagw.history.series import Sample
 from hagw.kernel import preflight
 from hagw.kernel.machine import Machine
 from hagw.model.health import UplinkHealth
@@ -64,13 +68,14 @@ def run(config: Path) -> None:
 
     Raise HagwError when it cannot.
     """
-    set_up_logs()
+    tap = Tap()
+    set_up_logs(tap)
     with only_instance(runtime_dir()):
         archive = Archive(state_dir(), config)
         in_force = take_up(archive)
         preflight.check(in_force.intent)
         try:
-            asyncio.run(_main(archive, in_force))
+            asyncio.run(_main(archive, in_force, Keeper(state_dir(), tap)))
         except ExceptionGroup as crash:
             log.error("daemon crashed", exc_info=crash)
             raise HagwError("The daemon crashed; its log says where.") from crash
@@ -102,7 +107,7 @@ def _seats(intent: Intent) -> tuple[SeatPlan, ...]:
     return tuple(seat_plan(_role(intent), index, runtime_dir()) for index in range(worker_count(intent.workers)))
 
 
-async def _main(archive: Archive, in_force: InForce) -> None:
+async def _main(archive: Archive, in_force: InForce, keeper: Keeper) -> None:
     intent = in_force.intent
     role = _role(intent)
     count = worker_count(intent.workers)
@@ -136,6 +141,7 @@ async def _main(archive: Archive, in_force: InForce) -> None:
     subscription = HagSide(gateway, state_dir()) if role == "hag" else CpeSide(gateway, state_dir())
     await subscription.begin()
     gateway.lan_trial = try_the_lans_way
+    gateway.examine = lambda: examine_apart(archive.file)
     names = ServerNames(kernel, lambda: gateway.intent, gateway.workers.named, DnsTap)
     if role == "cpe":
         gateway.names_of, gateway.on_pass = names.of, names.refill
@@ -152,17 +158,20 @@ async def _main(archive: Archive, in_force: InForce) -> None:
         gateway.lines.resume(volume.load())
         observers += [guard.run(), prober.run(), advertiser.run(), keep_volume(gateway.lines, volume)]
         observers += [caps.run(), names.run()]
-    await serve(gateway, transactions, Desk(state_dir(), Disk()), observers, runtime_dir())
+    await serve(gateway, transactions, Desk(state_dir(), Disk()), keeper, observers, runtime_dir())
 
 
 async def serve(
     gateway: Gateway,
     transactions: Transactions,
     desk: Desk,
+    keeper: Keeper,
     observers: Iterable[Coroutine[Any, Any, None]],
     runtime_dir: Path,
 ) -> None:
     """Run a prepared gateway and everything around it until SIGTERM or SIGINT."""
+    keeper.look = Sampler(gateway).look
+    keeper.events_s = lambda: gateway.intent.history.events_s
     told_to_end = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -173,12 +182,33 @@ async def serve(
         tasks.append(group.create_task(transactions.run()))
         tasks.append(group.create_task(keep_watchdog_calm()))
         tasks.append(group.create_task(keep_web_told(lambda: gateway.intent, runtime_dir)))
-        tasks.append(group.create_task(_serve_api(gateway, transactions, desk, runtime_dir)))
+        tasks.append(group.create_task(_serve_api(gateway, transactions, desk, keeper, runtime_dir)))
+        tasks.append(group.create_task(keeper.run()))
         await told_to_end.wait()
         notify("STOPPING=1")
         log.info("daemon ends, workers and kernel state stay")
         for task in tasks:
             task.cancel()
+
+
+class Sampler:
+    """Samples of what lines do, and of all together, for history."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+        self._kept_off: dict[str, int] = {}
+
+    def look(self) -> dict[str, Sample]:
+        """Return a sample of each line."""
+        status = self._gateway.status()
+        keeping = self._gateway.intent.history
+        return {line["name"]: self._sample(line) for line in status["uplinks"]} if keeping.enabled else {}
+
+    def _sample(self, line: UplinkStatus) -> Sample:
+        before = self._kept_off.get(line["name"], line["kept_off_bytes"])
+        self._kept_off[line["name"]] = line["kept_off_bytes"]
+        kept_off = max(0, line["kept_off_bytes"] - before)
+        return Sample(line["down_bps"], line["up_bps"], line["rtt_ms"], line["loss"], line["state"], kept_off)
 
 
 async def _watch_rivals(gateway: Gateway) -> None:
@@ -190,7 +220,9 @@ async def _watch_rivals(gateway: Gateway) -> None:
     ).run()
 
 
-async def _serve_api(gateway: Gateway, transactions: Transactions, desk: Desk, runtime_dir: Path) -> None:
+async def _serve_api(
+    gateway: Gateway, transactions: Transactions, desk: Desk, keeper: Keeper, runtime_dir: Path
+) -> None:
     """Serve the API; imported in a thread, as that takes most of a second and failover must not wait for it."""
     await gateway.settled()
     server = await asyncio.to_thread(_import_server)
@@ -198,7 +230,7 @@ async def _serve_api(gateway: Gateway, transactions: Transactions, desk: Desk, r
     gc.freeze()  # it stays: looking through it took 60 ms of the loop each time, and 0.3 s at the end
     log.info("daemon ready")
     notify("READY=1")
-    await server.serve(gateway, transactions, desk, runtime_dir / API_SOCKET, runtime_dir / WEB_SOCKET)
+    await server.serve(gateway, transactions, desk, keeper, runtime_dir / API_SOCKET, runtime_dir / WEB_SOCKET)
 
 
 def _import_server() -> Any:

@@ -52,6 +52,14 @@ class Refused(HagwError):
     exit_code = 5
 
 
+class StaleEdit(Refused):
+    """A change was made of another configuration than the one that is in force by now."""
+
+    def __init__(self, generation: int, base: int | None) -> None:
+        self.generation = generation
+        super().__init__(f"Generation {generation} is in force by now, the change was made of {base}: look again.")
+
+
 class KernelRefused(HagwError):
     """The kernel did not take a step; what was done before it stays until the next pass."""
 

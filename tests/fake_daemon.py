@@ -14,6 +14,7 @@ from hagw.control.logs import set_up_logs
 from hagw.control.transaction import Transactions
 from hagw.control.worker_seat import SeatPlan
 from hagw.daemon import serve
+from hagw.history.keeper import Keeper, Tap
 from tests.fakes import CPE, FAKE_WORKER, FakeHealth, FakeKernel
 
 
@@ -32,7 +33,14 @@ async def main(runtime_dir: Path) -> None:
     archive = Archive(runtime_dir / "state", runtime_dir / "hagw.yaml")
     transactions = Transactions(gateway, archive, InForce(1, "", CPE), lambda: answers(runtime_dir / "hagw.sock"))
     await gateway.prepare()
-    await serve(gateway, transactions, Desk(runtime_dir / "state", Disk()), (), runtime_dir)
+    await serve(
+        gateway,
+        transactions,
+        Desk(runtime_dir / "state", Disk()),
+        Keeper(runtime_dir / "state", Tap()),
+        (),
+        runtime_dir,
+    )
 
 
 if __name__ == "__main__":

@@ -1,48 +1,51 @@
-"""The API's resources: what `hagw status` and `hagw flows` read; the configuration's are in `config`."""
+"""The API: its resources put together; those of status are here, all others have a file each."""
 
-import asyncio
-import json
-from collections.abc import AsyncIterator
-from typing import Annotated, Any, Protocol
+from typing import Protocol
 
-from fastapi import APIRouter, FastAPI, Query, Response
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi import APIRouter, FastAPI, Response
+from fastapi.responses import JSONResponse
 
 from hagw.access.desk import Desk
 from hagw.api.access import access_resources
 from hagw.api.config import Changed
 from hagw.api.config import resources as config_resources
+from hagw.api.doctor import Examined, doctor_resources
+from hagw.api.documents import HealthDocument
 from hagw.api.draft import draft_resources
 from hagw.api.drain import Drains, Renews, drain_resources
 from hagw.api.explain import Explains, explain_resources
+from hagw.api.flows import Flowing, flows_resources
+from hagw.api.hub import Hub
+from hagw.api.lines import Seen, line_resources
+from hagw.api.openapi import describe
 from hagw.api.problems import add_handlers
+from hagw.api.records import record_resources
 from hagw.api.roles import PREFIX
+from hagw.api.stream import stream_resources
 from hagw.api.usage import Metered, usage_resources
-from hagw.control.status import FlowsDocument, StatusDocument
-
-FLOWS_A_CHUNK = 100  # about 1 ms of encoding between two looks at everything else the loop has to do
-RECENT_MAX_S = 3600.0
+from hagw.control.status import StatusDocument
+from hagw.history.keeper import Keeper
 
 
-class Observed(Explains, Drains, Renews, Metered, Protocol):
+class Observed(Explains, Drains, Renews, Metered, Flowing, Seen, Examined, Protocol):
     """What the API asks of the daemon."""
 
-    def status(self) -> StatusDocument:
-        """Return the status document."""
 
-    async def flows(self, recent_s: float) -> FlowsDocument:
-        """Return the flows document, with flows closed up to `recent_s` ago."""
-
-
-def build_app(daemon: Observed, changes: Changed, desk: Desk) -> FastAPI:
+def build_app(daemon: Observed, changes: Changed, desk: Desk, keeper: Keeper, hub: Hub) -> FastAPI:
     """Return the application; who may ask it for what is the guard's business, and each route is in its list."""
     app = FastAPI(title="hagw", openapi_url=f"{PREFIX}/openapi.json", docs_url=None, redoc_url=None)
+    app.openapi = lambda: describe(app)  # type: ignore[method-assign]  # FastAPI's own way to have it otherwise
     add_handlers(app)
 
     app.include_router(_resources(daemon), prefix=PREFIX)
+    app.include_router(flows_resources(daemon), prefix=PREFIX)
     app.include_router(explain_resources(daemon), prefix=PREFIX)
+    app.include_router(line_resources(daemon, changes), prefix=PREFIX)
     app.include_router(usage_resources(daemon), prefix=PREFIX)
     app.include_router(drain_resources(daemon), prefix=PREFIX)
+    app.include_router(record_resources(keeper), prefix=PREFIX)
+    app.include_router(doctor_resources(daemon), prefix=PREFIX)
+    app.include_router(stream_resources(hub), prefix=PREFIX)
     app.include_router(config_resources(changes), prefix=f"{PREFIX}/config")
     app.include_router(draft_resources(changes), prefix=f"{PREFIX}/config")
     app.include_router(access_resources(desk, lambda: daemon.status()["role"]), prefix=PREFIX)
@@ -57,25 +60,9 @@ def _resources(daemon: Observed) -> APIRouter:
     async def status() -> Response:
         return JSONResponse(daemon.status())
 
-    @router.get("/flows", responses={200: {"model": FlowsDocument}})
-    async def flows(recent: Annotated[float, Query(ge=0, le=RECENT_MAX_S)] = 60.0) -> Response:
-        return StreamingResponse(_encode(await daemon.flows(recent)), media_type="application/json")
-
-    @router.get("/health")
+    @router.get("/health", responses={200: {"model": HealthDocument}})
     async def health() -> Response:
         document = daemon.status()
         return JSONResponse({"schema": document["schema"], "state": document["state"], "reason": document["reason"]})
 
     return router
-
-
-async def _encode(document: FlowsDocument) -> AsyncIterator[bytes]:
-    """Yield the document's JSON in chunks, letting the loop turn in between."""
-    head: dict[str, Any] = {key: value for key, value in document.items() if key != "flows"}
-    yield json.dumps(head)[:-1].encode() + b', "flows": ['
-    flows = document["flows"]
-    for begin in range(0, len(flows), FLOWS_A_CHUNK):
-        text = json.dumps(flows[begin : begin + FLOWS_A_CHUNK], separators=(",", ":"))
-        yield (b"," if begin else b"") + text[1:-1].encode()
-        await asyncio.sleep(0)
-    yield b"]}"

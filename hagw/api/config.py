@@ -13,6 +13,15 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, IPvAnyAddress, JsonValue
 
 from hagw.api.access import login_of
+from hagw.api.documents import (
+    CheckDocument,
+    ConfigDocument,
+    DiffDocument,
+    GenerationsDocument,
+    OutcomeDocument,
+    PlanDocument,
+    SetDocument,
+)
 from hagw.config.load import load
 from hagw.config.secrets import masked
 from hagw.config.tree import Plain
@@ -80,16 +89,21 @@ class TextBody(_Body):
 
 Confirm = Annotated[float, Field(gt=0, le=CONFIRM_MAX_S)] | None
 By = Annotated[str, Field(max_length=64)]
+Base = Annotated[int, Field(ge=0)] | None
 Note = Annotated[str, Field(max_length=256)]
 
 
 class ApplyBody(TextBody):
-    """`write_file`: the text is not the configuration file's, which shall get it once it is committed."""
+    """`write_file`: the text is not the configuration file's, which shall get it once it is committed.
+
+    `base_generation` is what the text was made of: where another one is in force by now, nothing is changed.
+    """
 
     confirm_within_s: Confirm = None
     by: By = ""
     note: Note = ""
     write_file: bool = True
+    base_generation: Base = None
 
 
 class SetBody(_Body):
@@ -101,6 +115,7 @@ class SetBody(_Body):
     by: By = ""
     note: Note = ""
     caller: CallerBody | None = None
+    base_generation: Base = None
 
 
 class RollbackBody(_Body):
@@ -115,13 +130,13 @@ def resources(daemon: Changed) -> APIRouter:
     """Return the resources; who may ask is the application's business."""
     router = APIRouter()
 
-    @router.get("")
+    @router.get("", responses={200: {"model": ConfigDocument}})
     async def config(request: Request) -> Response:
         text = daemon.text(None)
         shown = text if login_of(request).reaches("admin") else masked(text)
         return _answer({**_standing(daemon.standing()), "text": shown})
 
-    @router.post("/check")
+    @router.post("/check", responses={200: {"model": CheckDocument}})
     async def check(body: TextBody) -> Response:
         try:
             await asyncio.to_thread(load, _text(daemon, body), body.filename)
@@ -129,7 +144,7 @@ def resources(daemon: Changed) -> APIRouter:
             return _answer({"ok": False, "issues": [asdict(issue) for issue in why.issues]})
         return _answer({"ok": True, "issues": []})
 
-    @router.post("/plan")
+    @router.post("/plan", responses={200: {"model": PlanDocument}})
     async def plan(body: TextBody) -> Response:
         planned = await daemon.plan(_wish(daemon, body))
         return _answer(
@@ -140,36 +155,44 @@ def resources(daemon: Changed) -> APIRouter:
             }
         )
 
-    @router.post("/apply")
+    @router.post("/apply", responses={200: {"model": OutcomeDocument}})
     async def apply(body: ApplyBody, request: Request) -> Response:
         wish = _wish(daemon, body, _by(request, body.by))
         return _answer(_outcome(await daemon.apply(wish)))
 
-    @router.post("/set")
+    @router.post("/set", responses={200: {"model": SetDocument}})
     async def set_(body: SetBody, request: Request) -> Response:
         request.state.detail = f"{body.path}{'' if body.note == '' else f': {body.note}'}"
         if not login_of(request).reaches("admin") and not OPERATORS_PATHS.fullmatch(body.path):
             raise HTTPException(403, f"Changing {body.path} takes the role admin.")
         caller = None if body.caller is None else body.caller.to_caller()
-        wish = Wish("", "", _by(request, body.by), body.note, body.confirm_within_s, caller=caller)
+        wish = Wish(
+            "",
+            "",
+            _by(request, body.by),
+            body.note,
+            body.confirm_within_s,
+            caller=caller,
+            base_generation=body.base_generation,
+        )
         before, after, outcome = await daemon.change(_edit(body), wish)
         return _answer({**_outcome(outcome), "lines": _changed_lines(before, after)})
 
-    @router.post("/confirm")
+    @router.post("/confirm", responses={200: {"model": OutcomeDocument}})
     async def confirm() -> Response:
         return _answer(_outcome(await daemon.confirm()))
 
-    @router.post("/rollback")
+    @router.post("/rollback", responses={200: {"model": OutcomeDocument}})
     async def rollback(body: RollbackBody, request: Request) -> Response:
         caller = None if body.caller is None else body.caller.to_caller()
         return _answer(_outcome(await daemon.rollback(body.generation, _by(request, body.by) or "somebody", caller)))
 
-    @router.get("/history")
+    @router.get("/history", responses={200: {"model": GenerationsDocument}})
     async def history() -> Response:
         known = await asyncio.to_thread(daemon.history)
         return _answer({**_standing(daemon.standing()), "generations": [_generation(each) for each in known]})
 
-    @router.get("/diff")
+    @router.get("/diff", responses={200: {"model": DiffDocument}})
     async def diff(a: Annotated[str, Query()] = "", b: Annotated[str, Query()] = FILE) -> Response:
         (name_a, text_a), (name_b, text_b) = _side(daemon, a), _side(daemon, b)
         shown_a, shown_b = masked(text_a).splitlines(), masked(text_b).splitlines()
@@ -202,6 +225,7 @@ def _wish(daemon: Changed, body: TextBody, by: str = "") -> Wish:
         confirm_within_s=body.confirm_within_s,
         write_file=body.write_file and body.text is not None,
         caller=caller,
+        base_generation=body.base_generation,
     )
 
 

@@ -6,6 +6,8 @@ from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict
 
+from hagw.api.documents import DrainDocument, RenewDocument
+
 
 class Drains(Protocol):
     """What this resource asks of the daemon."""
@@ -37,15 +39,15 @@ def drain_resources(daemon: Daemon) -> APIRouter:
     """Return the routes."""
     router = APIRouter()
 
-    @router.post("/workers/renew")
+    @router.post("/workers/renew", responses={200: {"model": RenewDocument}})
     async def renew() -> Response:
         return JSONResponse(await daemon.renew_workers())
 
-    @router.get("/drain")
+    @router.get("/drain", responses={200: {"model": DrainDocument}})
     async def look() -> Response:
         return JSONResponse(await daemon.drain(None))
 
-    @router.post("/drain")
+    @router.post("/drain", responses={200: {"model": DrainDocument}})
     async def change(wish: Wish) -> Response:
         return JSONResponse(await daemon.drain(wish.draining))
 

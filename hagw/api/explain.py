@@ -7,6 +7,7 @@ from fastapi import APIRouter, HTTPException, Query, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, IPvAnyAddress
 
+from hagw.api.documents import ExplainDocument, FlowDocument
 from hagw.model.flow import TCP, FlowKey
 from hagw.policy.explain import flow_document
 from hagw.policy.first_bytes import domain_name
@@ -64,11 +65,11 @@ def explain_resources(daemon: Explains) -> APIRouter:
     """Return the routes."""
     router = APIRouter()
 
-    @router.get("/explain")
+    @router.get("/explain", responses={200: {"model": ExplainDocument}})
     async def explain(question: Annotated[Question, Query()]) -> Response:
         return JSONResponse(daemon.explain(question.to_flow()))
 
-    @router.get("/flows/{flow_id}")
+    @router.get("/flows/{flow_id}", responses={200: {"model": FlowDocument}})
     async def flow(flow_id: str) -> Response:
         found = await daemon.flow(flow_id)
         if found is None:

@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from hagw.access.faults import Denied, NotKept, TooMany, Unknown, Unwanted
-from hagw.errors import ConfigError, HagwError
+from hagw.errors import ConfigError, HagwError, StaleEdit
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -32,6 +32,7 @@ def add_handlers(app: FastAPI) -> None:
     app.add_exception_handler(Unknown, _unknown)
     app.add_exception_handler(Unwanted, _unwanted)
     app.add_exception_handler(NotKept, _not_kept)
+    app.add_exception_handler(StaleEdit, _stale)
     app.add_exception_handler(HagwError, _refused)
     app.add_exception_handler(Exception, _unexpected)
 
@@ -43,18 +44,27 @@ def _http(request: Request, error: Exception) -> JSONResponse:
 
 def _invalid(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
-    faults = [f"{'.'.join(str(p) for p in fault['loc'])}: {fault['msg']}" for fault in error.errors()]
-    return problem(HTTPStatus.UNPROCESSABLE_ENTITY, "; ".join(faults))
+    faults = [{"path": ".".join(str(part) for part in each["loc"]), "message": each["msg"]} for each in error.errors()]
+    words = "; ".join(f"{fault['path']}: {fault['message']}" for fault in faults)
+    errors = [{**fault, "path": fault["path"].partition(".")[2] or fault["path"]} for fault in faults]
+    return problem(HTTPStatus.UNPROCESSABLE_ENTITY, words, errors=errors)
 
 
 def _refused(request: Request, error: Exception) -> JSONResponse:
     return problem(HTTPStatus.CONFLICT, str(error))
 
 
+def _stale(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, StaleEdit)
+    return problem(HTTPStatus.CONFLICT, str(error), stale=True, generation=error.generation)
+
+
 def _unusable(request: Request, error: Exception) -> JSONResponse:
     """Name every mistake in a configuration, with its line."""
     assert isinstance(error, ConfigError)
-    return problem(HTTPStatus.UNPROCESSABLE_ENTITY, str(error), issues=[asdict(issue) for issue in error.issues])
+    errors = [{"path": issue.path, "message": issue.message, "line": issue.line} for issue in error.issues]
+    issues = [asdict(issue) for issue in error.issues]
+    return problem(HTTPStatus.UNPROCESSABLE_ENTITY, str(error), issues=issues, errors=errors)
 
 
 def _unexpected(request: Request, error: Exception) -> JSONResponse:

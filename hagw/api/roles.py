@@ -66,6 +66,14 @@ ROUTES: Final = (
     _reads("/health"),
     _reads("/flows"),
     _reads("/flows/{flow_id}"),
+    _reads("/uplinks"),
+    _reads("/uplinks/{name}"),
+    _reads("/gateways"),
+    _reads("/rules"),
+    _reads("/history"),
+    _reads("/events"),
+    _reads("/doctor"),
+    Route("GET", "/stream", "viewer", "read", lasts=True),
     _reads("/explain"),
     _reads("/usage"),
     _changes("POST", "/usage", "operator"),
@@ -80,6 +88,7 @@ ROUTES: Final = (
     _changes("POST", "/config/set", "operator"),  # some paths are admins' only
     _changes("POST", "/config/confirm", "operator"),
     _changes("POST", "/config/rollback", "operator"),
+    _reads("/config/schema"),
     _reads("/config/history"),
     _reads("/config/diff"),
 )

@@ -14,11 +14,17 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from hagw.access.desk import Desk
 from hagw.api.app import Observed, build_app
 from hagw.api.config import Changed
+from hagw.api.flows import shown_flows
 from hagw.api.guard import Guard
+from hagw.api.hub import Hub
 from hagw.api.peers import PeerProtocol, WebProtocol
+from hagw.api.records import event_entry
+from hagw.history.events import Event
+from hagw.history.keeper import Keeper
 from hagw.model.web import NOGROUP, WEB_GROUP
 
 GRACE_S = 2
+SCHEMA = 1
 SOCKET_MODE = 0o600
 WEB_SOCKET_MODE = 0o660
 WEB_DIRECTORY_MODE = 0o710  # the group passes through, and sees nothing else
@@ -33,16 +39,31 @@ class Server(uvicorn.Server):
         yield
 
 
-async def serve(daemon: Observed, changes: Changed, desk: Desk, path: Path, web_path: Path) -> None:
+async def serve(daemon: Observed, changes: Changed, desk: Desk, keeper: Keeper, path: Path, web_path: Path) -> None:
     """Serve until cancelled: `path` to who may do everything, `web_path` to the web process.
 
     The caller holds the runtime directory: sockets left there are nobody's.
     """
-    app = Guard(build_app(daemon, changes, desk), desk, frozenset({0, os.geteuid()}))
+    hub = Hub(daemon.status, lambda: shown_flows(daemon, 0.0), changes.standing)
+    follow(keeper, hub)
+    app = Guard(build_app(daemon, changes, desk, keeper, hub), desk, frozenset({0, os.geteuid()}))
     with contextlib.closing(_bind(path)) as sock, contextlib.closing(_bind_for_web(web_path)) as web_sock:
         async with asyncio.TaskGroup() as group:
             group.create_task(_serve(app, PeerProtocol, sock))
             group.create_task(_serve(app, WebProtocol, web_sock))
+            group.create_task(hub.run())
+
+
+def follow(keeper: Keeper, hub: Hub) -> None:
+    """Have streams hear what history hears."""
+
+    def on_event(event: Event) -> None:
+        hub.tell("events", {"schema": SCHEMA, **event_entry(event)})
+        if event.kind == "change":
+            hub.look_for_changes()
+
+    keeper.events.on_event = on_event
+    keeper.on_sample = lambda at, told: hub.tell("history", {"schema": SCHEMA, "at_unix_s": at, "values": told})
 
 
 async def _serve(app: Guard, protocol: type[H11Protocol], sock: socket.socket) -> None:

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from hagw.api.documents import UsageDocument
 from hagw.control.usage import CapsPort
 
 SCHEMA = 1
@@ -40,11 +41,11 @@ def usage_resources(daemon: Metered) -> APIRouter:
     """Return the routes."""
     router = APIRouter()
 
-    @router.get("/usage")
+    @router.get("/usage", responses={200: {"model": UsageDocument}})
     async def usage() -> Response:
         return _answer(daemon)
 
-    @router.post("/usage")
+    @router.post("/usage", responses={200: {"model": UsageDocument}})
     async def correct(correction: Correction) -> Response:
         figures = (correction.used_bytes, correction.used_down_bytes, correction.used_up_bytes)
         await daemon.caps.correct(correction.cap, *figures)

@@ -216,6 +216,7 @@ def _cpe(file: CpeFile) -> CpeIntent:
         pool=file.pool.to_intent(),
         limits=file.limits.to_intent(),
         portal_check=file.portal_check.to_intent(),
+        history=file.history.to_intent(),
         data_caps=tuple(cap.to_intent() for cap in file.data_caps),
         web=file.web.to_intent(),
     )
@@ -271,4 +272,5 @@ def _hag(file: HagFile) -> HagIntent:
         egress=file.egress.to_intent(),
         bind_cookies=file.cookies.bind,
         web=file.web.to_intent(),
+        history=file.history.to_intent(),
     )

@@ -38,6 +38,7 @@ from hagw.model.intent import (
     FirewallIntent,
     FirewallProtocol,
     FlowLimits,
+    HistoryIntent,
     InterfaceMatch,
     PoolIntent,
     PortalIntent,
@@ -70,6 +71,7 @@ _POOL = PoolIntent()
 _LIMITS = FlowLimits()
 _PORTAL = PortalIntent()
 _EGRESS = EgressIntent()
+_HISTORY = HistoryIntent()
 _CAP = DataCapIntent("", ())
 
 
@@ -280,6 +282,18 @@ class PortalSection(Section):
         return PortalIntent(self.enabled, self.url, self.status, self.body)
 
 
+class HistorySection(Section):
+    """What is kept of the past on disk."""
+
+    enabled: Truth = Field(default=True, description="series of what lines carried")
+    events: Duration = Field(default=_HISTORY.events_s, description="how long events are kept; 0 s = not at all")
+    domains: Truth = Field(default=True, description="show names of servers with flows")
+
+    def to_intent(self) -> HistoryIntent:
+        """Return the trusted value."""
+        return HistoryIntent(self.enabled, self.events, self.domains)
+
+
 class LimitsSection(Section):
     """Bounds on what hosts or customers can make this machine hold."""
 
@@ -353,6 +367,7 @@ class CpeFile(Section):
     pool: PoolSection = PoolSection()
     limits: LimitsSection = LimitsSection()
     portal_check: PortalSection = PortalSection()
+    history: HistorySection = HistorySection()
     data_caps: tuple[DataCapSection, ...] = Field(default=(), max_length=64, description="volumes of contracts")
     web: WebSection = WebSection()
 
@@ -437,6 +452,7 @@ class HagFile(Section):
     egress: EgressSection = EgressSection()
     cookies: CookiesSection = CookiesSection()
     web: WebSection = WebSection()
+    history: HistorySection = HistorySection()
     workers: Workers = 0
     congestion_control: CongestionControl = None
     mptcp: MptcpSection = MptcpSection()

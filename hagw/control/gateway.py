@@ -104,6 +104,7 @@ class Gateway:
         self._switched_to = 0  # the first snapshot made by the present intent
         self.standing: Callable[[], Standing] = Standing
         self.caps: CapsPort = NoCaps()
+        self.examine: Callable[[], Awaitable[tuple[Finding, ...]]] = _nothing
         self.lan_trial: Callable[[Family], Awaitable[str]] | None = None
         self.names_of: Callable[[str], tuple[str, ...]] = lambda _: ()  # of a server's address, as far as known
         self.on_pass: Callable[[], None] = lambda: None  # the kernel holds what it shall
@@ -517,6 +518,11 @@ class Gateway:
         """Put together what workers and prober know of the lines."""
         own = {name: traffic.probe_bytes for name, traffic in self._health.rates().items()}
         self.lines.take(self.workers.reports(), own, time.strftime("%Y-%m-%d"))
+
+
+async def _nothing() -> tuple[Finding, ...]:
+    """Stand in where nobody examines the machine."""
+    return ()
 
 
 def _ignore(_interfaces: tuple[str, ...], _works: bool) -> None:

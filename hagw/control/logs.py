@@ -6,8 +6,11 @@ import sys
 import structlog
 
 
-def set_up_logs() -> None:
-    """Have all of this process' events, also those of the standard library's loggers, written to stderr."""
+def set_up_logs(*taps: structlog.types.Processor) -> None:
+    """Have all of this process' events, also those of the standard library's loggers, written to stderr.
+
+    `taps` hear of each event first.
+    """
     shared: list[structlog.types.Processor] = [
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -15,6 +18,7 @@ def set_up_logs() -> None:
     ]
     structlog.configure(
         processors=[
+            *taps,
             *shared,
             structlog.processors.LogfmtRenderer(bool_as_flag=False, key_order=["timestamp", "level", "event"]),
         ],

@@ -24,7 +24,7 @@ from hagw.control.inforce import Archive, InForce, utc_now
 from hagw.control.journal import Entry
 from hagw.control.ports import Preview
 from hagw.control.standing import Standing
-from hagw.errors import HagwError, Refused
+from hagw.errors import HagwError, Refused, StaleEdit
 from hagw.model.intent import Intent
 from hagw.plan.caller import Caller, cut_off
 from hagw.plan.feasible import concerns_gateways, impossibilities
@@ -63,6 +63,7 @@ class Wish:
     confirm_within_s: float | None = None
     write_file: bool = False
     caller: Caller | None = None
+    base_generation: int | None = None  # what it was made of; None = whatever is in force
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +200,7 @@ class Transactions:
 
     async def _apply(self, wish: Wish) -> Outcome:
         self._refuse_while_pending()
+        self._refuse_stale(wish)
         before = self._now
         if not before.generation:
             raise Refused(before.notice)
@@ -235,6 +237,7 @@ class Transactions:
 
     async def _change(self, edit: Callable[[str, str], str], wish: Wish) -> tuple[str, str, Outcome]:
         self._refuse_while_pending()
+        self._refuse_stale(wish)
         if self._file_differs():
             raise Refused(
                 "Nothing was changed: the configuration file says something else than what is in force"
@@ -243,6 +246,11 @@ class Transactions:
         before, name = self._now.text, str(self._archive.file)
         after = await asyncio.to_thread(edit, before, name)
         return before, after, await self._apply(replace(wish, text=after, filename=name, write_file=True))
+
+    def _refuse_stale(self, wish: Wish) -> None:
+        """Refuse what was made of another configuration than the one in force: it would undo what came between."""
+        if wish.base_generation not in (None, self._now.generation):
+            raise StaleEdit(self._now.generation, wish.base_generation)
 
     async def _confirm(self) -> Outcome:
         pending = self._pending

@@ -82,7 +82,7 @@ class Events:
     def select(self, since_id: int, kinds: frozenset[str], limit: int) -> list[Event]:
         """Return the newest events after an id, of some kinds (none = all), newest first."""
         oldest = None if self.retention_s is None else self._clock() - self.retention_s
-        chosen = []
+        chosen: list[Event] = []
         for event in reversed(self._kept):
             if event.id <= since_id or len(chosen) >= limit or oldest is None or _unix(event) < oldest:
                 break

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from hagw.history.events import Events, News
+from hagw.history.events import RETENTION_S, Events, News
 from hagw.history.news import news_of
 from hagw.history.series import Sample, Series
 
@@ -52,7 +52,8 @@ class Keeper:
         self.series = Series(state_dir / "history")
         self.events = Events(state_dir / "events")
         self.look: Callable[[], Mapping[str, Sample]] = dict
-        self.on_sample: Callable[[Mapping[str, float | None]], None] = lambda told: None
+        self.events_s: Callable[[], float] = lambda: RETENTION_S  # how long they are wanted; 0 = not at all
+        self.on_sample: Callable[[int, Mapping[str, float | None]], None] = lambda at, told: None
         self._tap = tap
 
     async def run(self) -> None:
@@ -64,7 +65,8 @@ class Keeper:
         try:
             while True:
                 await asyncio.sleep(SAMPLE_S)
-                self.on_sample(self.series.add(self.look()))
+                self.events.retention_s = self.events_s() or None
+                self.on_sample(*self.series.add(self.look()))
                 if self.series.is_due():
                     await asyncio.to_thread(self.series.flush)
                 if asyncio.get_running_loop().time() >= events_at:

@@ -86,8 +86,8 @@ class Series:
             found = self._read(name, SECONDS, now - 3_600, now + 1)
             self._recent[name] = deque(sorted(found.items()), maxlen=3_600)
 
-    def add(self, samples: Mapping[str, Sample]) -> dict[str, float | None]:
-        """Take a second's samples, by line; return them as the stream tells them."""
+    def add(self, samples: Mapping[str, Sample]) -> tuple[int, dict[str, float | None]]:
+        """Take a second's samples, by line; return the second, and them as the stream tells them."""
         now = int(self._clock())
         told: dict[str, float | None] = {}
         for name, sample in samples.items():
@@ -97,7 +97,7 @@ class Series:
             if not known or known[-1][0] < now:
                 known.append((now, sample.values()))
             told |= {f"uplink.{name}.{field}": each for field, each in zip(FIELDS, sample.values(), strict=True)}
-        return told
+        return now, told
 
     def is_due(self) -> bool:
         """Say whether it is time to `flush`."""

@@ -230,6 +230,18 @@ class FlowLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class HistoryIntent:
+    """What is kept of the past on disk. `domains`: names of servers are shown with flows.
+
+    `enabled` False = no series; `events_s` = how long events are kept, 0 = not at all.
+    """
+
+    enabled: bool = True
+    events_s: float = 30 * 86_400.0
+    domains: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class CpeIntent:
     """Configuration of `role: cpe`."""
 
@@ -247,6 +259,7 @@ class CpeIntent:
     portal_check: PortalIntent = PortalIntent()
     data_caps: tuple[DataCapIntent, ...] = ()
     web: WebIntent = WebIntent()
+    history: HistoryIntent = HistoryIntent()
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,6 +326,7 @@ class HagIntent:
     limits: FlowLimits = FlowLimits()
     registry_url: str = ""  # "" = a SQLite file in the state directory
     egress: EgressIntent = EgressIntent()
+    history: HistoryIntent = HistoryIntent()
     bind_cookies: bool = False  # to the addresses that a customer's CPE has proved to be at
     web: WebIntent = WebIntent()
 

@@ -32,6 +32,8 @@ from hagw.control.worker_seat import SeatPlan
 from hagw.control.workers import WORKERS_MIN, stop_all
 from hagw.daemon import API_SOCKET, serve
 from hagw.errors import ConfigError, ConfigIssue, HagwError
+from hagw.history.keeper import Keeper, Tap
+from hagw.model.finding import Finding
 from hagw.model.health import UplinkHealth
 from hagw.model.intent import CpeIntent, Intent
 from hagw.pretend.machine import PretendMachine
@@ -57,7 +59,8 @@ def run(config: Path | None, pretence: Pretence) -> None:
 
     Raise HagwError when it cannot.
     """
-    set_up_logs()
+    tap = Tap()
+    set_up_logs(tap)
     if missing := [name for name in _PLACES if not os.environ.get(name)]:
         words = "say where a pretended gateway keeps its files: that of a real one is not to be mixed with it"
         raise ConfigError(tuple(ConfigIssue("environment", None, name, words) for name in missing))
@@ -65,13 +68,13 @@ def run(config: Path | None, pretence: Pretence) -> None:
         archive = Archive(state_dir(), config or _example())
         in_force = take_up(archive)
         try:
-            asyncio.run(_main(archive, in_force, pretence))
+            asyncio.run(_main(archive, in_force, pretence, Keeper(state_dir(), tap)))
         except ExceptionGroup as crash:
             log.error("daemon crashed", exc_info=crash)
             raise HagwError("The daemon crashed; its log says where.") from crash
 
 
-async def _main(archive: Archive, in_force: InForce, pretence: Pretence) -> None:
+async def _main(archive: Archive, in_force: InForce, pretence: Pretence, keeper: Keeper) -> None:
     intent = in_force.intent
     await stop_all(runtime_dir(), drain_s=0.0)  # what an earlier one left: its kernel went with it
     kernel = Reconciler(intent, PretendMachine)
@@ -99,15 +102,24 @@ async def _main(archive: Archive, in_force: InForce, pretence: Pretence) -> None
     transactions = Transactions(gateway, archive, in_force, lambda: answers(runtime_dir() / API_SOCKET))
     gateway.standing = transactions.standing
     subscription = CpeSide(gateway, state_dir()) if isinstance(intent, CpeIntent) else HagSide(gateway, state_dir())
+    gateway.examine = _examine
     await subscription.begin()
     await gateway.prepare()
     observers = [subscription.run(), observer.run()]
     if isinstance(intent, CpeIntent):
         observers.append(caps.run())
     try:
-        await serve(gateway, transactions, Desk(state_dir(), Disk()), observers, runtime_dir())
+        await serve(gateway, transactions, Desk(state_dir(), Disk()), keeper, observers, runtime_dir())
     finally:
         await stop_all(runtime_dir(), drain_s=0.0)
+
+
+async def _examine() -> tuple[Finding, ...]:
+    """Return what a doctor might find on a machine that is not there."""
+    return (
+        Finding("machine.pretended", "note", "The machine is pretended: there is nothing to examine."),
+        Finding("box.clock", "ok", "The clock is that of this machine."),
+    )
 
 
 def _seats(intent: Intent, pretence: Pretence) -> tuple[SeatPlan, ...]:

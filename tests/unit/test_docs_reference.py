@@ -75,7 +75,7 @@ def _default(field: FieldInfo) -> str | None:
         case bool(value):
             return str(value).lower()
         case float(value):
-            return f"{value:g} s"
+            return f"{value / 86_400:g} d" if value >= 86_400 else f"{value:g} s"
         case int(value) | str(value):
             return str(value)
         case _:
@@ -107,7 +107,7 @@ def test_every_exit_code_is_explained() -> None:
 
 
 def test_every_route_is_described() -> None:
-    schema = build_app(_Nobody(), _Nobody(), _Nobody()).openapi()
+    schema = build_app(_Nobody(), _Nobody(), _Nobody(), _Nobody(), _Nobody()).openapi()
     routes = {f"{method.upper()} {path}" for path, methods in schema["paths"].items() for method in methods}
     listed = docs.table(docs.sections("docs/cli.md", 2)["HTTP"])
     assert set(listed) - {"route", "---"} == routes | {"GET /api/v1/openapi.json"}

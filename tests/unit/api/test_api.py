@@ -17,14 +17,18 @@ from hagw.api import server
 from hagw.api.guard import Guard
 from hagw.cli.client import get
 from hagw.control.durable import Disk
+from hagw.control.standing import Standing
 from hagw.control.status import FlowsDocument, StatusDocument, flows_document, status_document
 from hagw.errors import HagwError, Refused
+from hagw.history.keeper import Keeper, Tap
 from hagw.model.flow import FlowKey
-from tests.fakes import FLOW, STATUS_INPUTS
+from tests.fakes import CPE, FLOW, STATUS_INPUTS
 
 
 class Daemon:
     """What the API asks of the daemon, with as many flows as the test wants."""
+
+    intent = CPE
 
     def __init__(self, flows: int = 3) -> None:
         self._flows = [{**FLOW, "id": str(number), "started_s": float(number)} for number in range(flows)]
@@ -51,12 +55,22 @@ class Daemon:
 class Unchanged:
     """Transactions that nobody asks for."""
 
+    def standing(self) -> Standing:
+        return Standing()
+
 
 @asynccontextmanager
 async def serving(path: Path, daemon: Daemon) -> AsyncIterator[None]:
     async with asyncio.TaskGroup() as group:
         task = group.create_task(
-            server.serve(daemon, Unchanged(), Desk(path.parent, Disk()), path, path.with_name("web.sock"))
+            server.serve(
+                daemon,
+                Unchanged(),
+                Desk(path.parent, Disk()),
+                Keeper(path.parent, Tap()),
+                path,
+                path.with_name("web.sock"),
+            )
         )
         while not path.exists() or not _answers(path):
             await asyncio.sleep(0.01)
@@ -130,7 +144,7 @@ def test_errors_are_problem_documents(tmp_path: Path) -> None:
             ):
                 head, body = await asyncio.to_thread(_raw, path, request)
                 assert "content-type: application/problem+json" in head
-                assert (body["status"], set(body)) == (status, {"type", "title", "status", "detail"})
+                assert (body["status"], set(body) - {"errors"}) == (status, {"type", "title", "status", "detail"})
             with pytest.raises(HagwError, match=r"query\.recent"):
                 await _get(path, "/flows?recent=soon")
 

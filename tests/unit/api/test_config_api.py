@@ -14,6 +14,7 @@ from hagw.cli.client import get, post
 from hagw.control.door import answers
 from hagw.control.durable import Disk
 from hagw.errors import ConfigError, HagwError, Refused
+from hagw.history.keeper import Keeper, Tap
 from tests.unit.control.transactions import Box, config
 
 BEFORE = config("dsl", "lte")
@@ -41,7 +42,14 @@ def serve(tmp_path: Path, story: Callable[[Client, Box], Awaitable[None]]) -> No
     async def scenario() -> None:
         async with box.running() as running, asyncio.TaskGroup() as group:
             task = group.create_task(
-                server.serve(running.gateway, running.transactions, Desk(tmp_path, Disk()), path, tmp_path / "web.sock")
+                server.serve(
+                    running.gateway,
+                    running.transactions,
+                    Desk(tmp_path, Disk()),
+                    Keeper(tmp_path, Tap()),
+                    path,
+                    tmp_path / "web.sock",
+                )
             )
             while not await answers(path):
                 await asyncio.sleep(0.01)

@@ -10,7 +10,10 @@ import httpx
 from hagw.access.model import Role
 from hagw.api.app import build_app
 from hagw.api.guard import Guard
+from hagw.api.hub import Hub
 from hagw.api.peers import PEER, WEB
+from hagw.errors import HagwError
+from hagw.history.keeper import Keeper, Tap
 from hagw.model.web import CLIENT_HEADER, SESSION_HEADER
 from tests.unit.access.desk_rig import PASSWORD, Rig
 
@@ -27,7 +30,9 @@ class Web:
 
     def __init__(self, rig: Rig, daemon: Any = None, changes: Any = None) -> None:
         self.rig = rig
-        app = build_app(daemon or Silent(), changes or Silent(), rig.desk)
+        self.hub = Hub(_silent, _silent, _silent)
+        keeper = Keeper(rig.directory, Tap())
+        app = build_app(daemon or Silent(), changes or Silent(), rig.desk, keeper, self.hub)
         self.app = app
         guard = Guard(app, rig.desk, frozenset({0}))
         self._web = _client(guard, (WEB, 65534))
@@ -67,6 +72,10 @@ def play(tmp_path: Path, story: Callable[[Web], Awaitable[None]], daemon: Any = 
         await story(Web(Rig(tmp_path), daemon, changes))
 
     asyncio.run(scenario())
+
+
+def _silent() -> Any:
+    raise HagwError("nobody is asked")
 
 
 def _client(app: Any, client: tuple[str, int]) -> httpx.AsyncClient:

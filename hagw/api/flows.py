@@ -1,0 +1,139 @@
+"""The API's resource `/flows`: live and recent flows, filtered, sorted, in pages."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import Annotated, Any, Final, Literal, Protocol
+
+from fastapi import APIRouter, Query, Response
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel, ConfigDict, Field
+
+from hagw.api.documents import FlowsPage
+from hagw.control.status import FlowsDocument
+from hagw.model.intent import Intent
+
+FLOWS_A_CHUNK: Final = 100  # about 1 ms of encoding between two looks at everything else the loop has to do
+RECENT_MAX_S: Final = 3600.0
+ENDED: Final = "closed"
+
+Key = Literal["started_s", "bytes_down", "bytes_up", "client", "server", "domain", "rule", "path", "state"]
+Sort = Literal[
+    "started_s", "bytes_down", "bytes_up", "client", "server", "domain", "rule", "path", "state",
+    "-started_s", "-bytes_down", "-bytes_up", "-client", "-server", "-domain", "-rule", "-path", "-state",
+]  # fmt: skip
+Text = Annotated[str, Field(max_length=253)]
+Flow = dict[str, Any]
+
+
+class Flowing(Protocol):
+    """What this resource asks of the daemon."""
+
+    @property
+    def intent(self) -> Intent: ...
+
+    async def flows(self, recent_s: float) -> FlowsDocument:
+        """Return the flows document, with flows closed up to `recent_s` ago."""
+
+
+class FlowsQuestion(BaseModel):
+    """Which flows. `state` open = not closed yet; `q` is looked for in addresses, name, rule and reason."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    recent: float = Field(default=60.0, ge=0, le=RECENT_MAX_S)
+    client: Text | None = None
+    uplink: Text | None = None
+    rule: Text | None = None
+    domain: Text | None = None
+    path: Literal["converted", "direct", "blocked"] | None = None
+    state: Annotated[str, Field(max_length=32)] | None = None
+    q: Text | None = None
+    sort: Sort = "-started_s"
+    limit: Annotated[int, Field(ge=1, le=20_000)] | None = None
+    offset: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+
+    def fits(self, flow: Flow) -> bool:
+        """Say whether a flow is asked for."""
+        return (
+            (self.client is None or flow.get("client") == self.client)
+            and (self.uplink is None or self.uplink in flow.get("by_uplink", ()))
+            and (self.rule is None or flow.get("rule") == self.rule)
+            and (self.domain is None or flow.get("domain") == self.domain)
+            and (self.path is None or flow.get("path") == self.path)
+            and (self.state is None or _is_in(flow, self.state))
+            and (self.q is None or any(self.q.lower() in text for text in _texts(flow)))
+        )
+
+
+def flows_resources(daemon: Flowing) -> APIRouter:
+    """Return the route."""
+    router = APIRouter()
+
+    # Plain values all the way out: the documents are built by us, validating them again is only time on the loop.
+    @router.get("/flows", responses={200: {"model": FlowsPage}})
+    async def flows(question: Annotated[FlowsQuestion, Query()]) -> Response:
+        found = await shown_flows(daemon, question.recent)
+        return StreamingResponse(_encode(page(found, question)), media_type="application/json")
+
+    return router
+
+
+async def shown_flows(daemon: Flowing, recent_s: float) -> FlowsDocument:
+    """Return the flows as they may be shown: without names of servers where these are not wanted."""
+    found = await daemon.flows(recent_s)
+    if daemon.intent.history.domains:
+        return found
+    return FlowsDocument({**found, "flows": [without_name(flow) for flow in found["flows"]]})
+
+
+def without_name(flow: Flow) -> Flow:
+    """Return a flow's document without the server's name."""
+    return {**flow, "domain": None, "domain_source": "none"}
+
+
+def page(found: FlowsDocument, question: FlowsQuestion) -> Flow:
+    """Return the page that is asked for, and how many flows fit in all."""
+    fitting = [flow for flow in found["flows"] if question.fits(flow)]
+    if question.sort != "-started_s":  # as they come
+        descends = question.sort.startswith("-")
+        fitting.sort(key=_place(question.sort.removeprefix("-")), reverse=descends)
+    end = None if question.limit is None else question.offset + question.limit
+    return {
+        "schema": found["schema"],
+        "total": len(fitting),
+        "incomplete": found["incomplete"],
+        "flows": fitting[question.offset : end],
+    }
+
+
+def _place(key: str) -> Callable[[Flow], tuple[bool, Any]]:
+    """Return a sort key; what has no value comes first."""
+
+    def place(flow: Flow) -> tuple[bool, Any]:
+        value = flow.get(key)
+        return (False, 0) if value is None else (True, value)
+
+    return place
+
+
+def _is_in(flow: Flow, state: str) -> bool:
+    told = flow.get("state")
+    return told != ENDED if state == "open" else told == state
+
+
+def _texts(flow: Flow) -> Iterable[str]:
+    keys = ("client", "server", "domain", "rule", "why", "id")
+    return (str(flow[key]).lower() for key in keys if flow.get(key) is not None)
+
+
+async def _encode(document: Flow) -> AsyncIterator[bytes]:
+    """Yield the document's JSON in chunks, letting the loop turn in between."""
+    head = {key: value for key, value in document.items() if key != "flows"}
+    yield json.dumps(head)[:-1].encode() + b', "flows": ['
+    flows = document["flows"]
+    for begin in range(0, len(flows), FLOWS_A_CHUNK):
+        text = json.dumps(flows[begin : begin + FLOWS_A_CHUNK], separators=(",", ":"))
+        yield (b"," if begin else b"") + text[1:-1].encode()
+        await asyncio.sleep(0)
+    yield b"]}"
