@@ -248,6 +248,15 @@ class CheckDocument(TypedDict):
     issues: list[Issue]
 
 
+class EditDocument(TypedDict):
+    """A text with edits made: what it says as a tree (null: it is not YAML), and every mistake in it."""
+
+    schema: int
+    text: str
+    tree: dict[str, Any] | None
+    issues: list[Issue]
+
+
 class PlanDocument(TypedDict):
     """`hagw plan --json`."""
 

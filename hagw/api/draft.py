@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from hagw.api.config import PATH_MAX, SCHEMA, TEXT_MAX, plain
+from hagw.api.documents import EditDocument
 from hagw.config.load import load
 from hagw.config.tree import Plain, parse
 from hagw.config.write import remove_value, set_value
@@ -49,7 +50,7 @@ def draft_resources(daemon: Drafted) -> APIRouter:
     """Return the route."""
     router = APIRouter()
 
-    @router.post("/edit")
+    @router.post("/edit", responses={200: {"model": EditDocument}})
     async def edit(body: EditBody) -> Response:
         text = daemon.text(None) if body.text is None else body.text
         return JSONResponse({"schema": SCHEMA, **await asyncio.to_thread(edited, text, body.edits)})
