@@ -19,7 +19,11 @@ def stream_resources(hub: Hub) -> APIRouter:
     """Return the route."""
     router = APIRouter()
 
-    @router.get("/stream", responses={200: {"description": "Events, one topic each", "content": _TEXT}})
+    @router.get(
+        "/stream",
+        response_class=StreamingResponse,
+        responses={200: {"description": "Events, one topic each", "content": _TEXT}},
+    )
     async def stream(topics: Annotated[str, Query(max_length=200)] = "status,events,changes") -> Response:
         wanted = frozenset(topics.split(","))
         if unknown := sorted(wanted - set(TOPICS)):
