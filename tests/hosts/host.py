@@ -209,12 +209,14 @@ class Host:
 class Site:
     """A lab some nodes of which are Debian hosts, and a place among them from which they are administered."""
 
-    def __init__(self, name: str, suites: Mapping[str, Suite], *, preset: str = "demo") -> None:
+    def __init__(
+        self, name: str, suites: Mapping[str, Suite], *, preset: str = "demo", topology: Path = TOPOLOGY
+    ) -> None:
         self.lab = Lab(name)
         self.home = WORK / name
         self.hosts: dict[str, Host] = {}
         self.close()
-        self.lab.up(topology=TOPOLOGY, preset=preset, hagw=False)
+        self.lab.up(topology=topology, preset=preset, hagw=False)
         self.home.mkdir(parents=True)
         self.key = self.home / "id"
         netns.run_tool(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "operator", "-f", str(self.key)])

@@ -1,6 +1,7 @@
 """The documents of the source tree, as their tests read them."""
 
 import re
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -9,7 +10,8 @@ ROOT: Final = Path(__file__).parents[2]
 DOCUMENTS: Final = tuple(
     sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")], key=lambda path: path.relative_to(ROOT).as_posix())
 )
-_FENCE: Final = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_FENCE: Final = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
+_RUNNABLE: Final = re.compile(r"^( *)<!-- run: (\w+) -->\n\1```sh\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 
 
 def name(path: Path) -> str:
@@ -25,8 +27,13 @@ def text(path: str) -> str:
 def blocks(path: Path, language: str) -> Iterator[str]:
     """Yield the document's code blocks of one language."""
     for found in _FENCE.finditer(path.read_text(encoding="utf-8")):
-        if found[1] == language:
-            yield found[2]
+        if found[2] == language:
+            yield textwrap.dedent(found[3])
+
+
+def runnable(path: Path) -> list[tuple[str, str]]:
+    """Return the document's command blocks that are marked `<!-- run: PLACE -->`, and each one's place."""
+    return [(found[2], textwrap.dedent(found[3])) for found in _RUNNABLE.finditer(path.read_text(encoding="utf-8"))]
 
 
 def sections(path: str, level: int) -> dict[str, str]:
