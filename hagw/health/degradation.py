@@ -215,12 +215,15 @@ class Degradation:
         """Return how much speaks for heavy loss, 1 = enough."""
         return max(self.score / LOSS_SCORE, *(way.score / _WAY_SCORE for way in self._ways.values()))
 
-    def accusation(self, now: float) -> str | None:
-        """Return in words what speaks against using the line, None = nothing does."""
+    def accusation(self, now: float, heard_at: float | None) -> str | None:
+        """Return in words what speaks against using the line, None = nothing does.
+
+        `heard_at` is when the gateway last answered over any line: echoes it did not answer wait in no queue of ours.
+        """
         if self._loses_too_much(now):
             where = "".join(f", mostly on the way {name}" for name in self._lossy_ways(1.0, now))
             return f"loses too much: {self._lost_lately()} of the last {len(self._fates)} echoes{where}"
-        if not self._is_queueing(now):
+        if not self._is_queueing(now, heard_at):
             return None
         down_bps, up_bps = self._down.now_bps(now), self._up.now_bps(now)
         if not (down_bps or up_bps):
@@ -262,10 +265,12 @@ class Degradation:
     def _lost_lately(self) -> int:
         return sum([fate.lost for fate in self._fates])
 
-    def _is_queueing(self, now: float) -> bool:
-        """Say whether every echo of late waited in a queue or was lost."""
+    def _is_queueing(self, now: float, heard_at: float | None) -> bool:
+        """Say whether every echo of late waited in a queue or was lost, while the gateway was there to answer."""
         since = now - 2 * _JUDGED_S
         late = list(takewhile(lambda fate: fate.delayed and fate.asked_at >= since, reversed(self._fates)))
+        if not late or heard_at is None or heard_at < late[0].asked_at:
+            return False
         return len(late) >= _QUEUED_ECHOES and late[0].asked_at - late[-1].asked_at >= _QUEUED_SPAN_S
 
 

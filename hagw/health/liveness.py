@@ -286,7 +286,7 @@ class Liveness:
     def _judge_degradation(self, now: float, around: Surroundings) -> None:
         if self.state != "up" or self._kept is not None or not (around.others_up and around.sound_elsewhere):
             return
-        accusation = self.degradation.accusation(now)
+        accusation = self.degradation.accusation(now, around.heard_at)
         if accusation is not None:
             self.degradation.hold(now)
             self._suspect(accusation, now, now)

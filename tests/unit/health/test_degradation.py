@@ -18,6 +18,7 @@ class Line:
         self.now = 100.0
         self.jitter_s = jitter_s
         self.degradation = Degradation()
+        self.heard_at = float("inf")  # the gateway, over another line
         self._questions = itertools.count()
 
     def run(self, seconds: float, *, down_bps: float = 0.0, up_bps: float = 0.0, rtt_s: float | None = 0.03) -> None:
@@ -36,7 +37,7 @@ class Line:
         return question
 
     def accusation(self) -> str | None:
-        return self.degradation.accusation(self.now)
+        return self.degradation.accusation(self.now, self.heard_at)
 
     def fates(self, *answered: bool) -> None:
         for is_answered in answered:
@@ -162,6 +163,16 @@ def test_a_line_that_carries_next_to_nothing_while_echoes_wait_has_collapsed() -
         line.accusation()
         == "collapsed: carries 0.5 Mbit/s down and 0.0 Mbit/s up at most, lately 50.0 Mbit/s and 1.0 Mbit/s"
     )
+
+
+def test_a_gateway_that_falls_silent_is_no_lines_collapse() -> None:
+    line = Line()
+    line.run(3.0, down_bps=50e6, up_bps=1e6, rtt_s=0.15)
+    line.heard_at = line.now
+    line.run(2.0, down_bps=0.02e6, up_bps=0.01e6, rtt_s=None)
+    assert line.accusation() is None
+    line.heard_at = line.now
+    assert (line.accusation() or "").startswith("collapsed: ")
 
 
 def test_a_transfer_that_ends_is_no_collapse() -> None:
