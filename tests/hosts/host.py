@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from network import files
-from nspawn import REBOOT, Container, completed, mount_overlay, remove_groups, unmount
-from rootfs import Suite, rootfs
+from nspawn import REBOOT, Container, completed, remove_groups
+from rootfs import Suite, mount_overlay, rootfs, unmount
 
 from hagw.lab import build, netns
 from hagw.lab.lab import Lab

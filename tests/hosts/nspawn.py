@@ -3,7 +3,6 @@ that somebody else has wired."""
 
 import contextlib
 import os
-import shutil
 import signal
 import subprocess
 import time
@@ -112,25 +111,6 @@ def remove_groups(name: str) -> None:
         for directory, _, _ in os.walk(group, topdown=False):
             with contextlib.suppress(OSError):
                 os.rmdir(directory)
-
-
-def mount_overlay(lower: Path, home: Path) -> Path:
-    """Lay a writable layer in `home` over a root file system; return where both are to be seen as one."""
-    upper, work, root = home / "upper", home / "work", home / "root"
-    for directory in (upper, work, root):
-        directory.mkdir(parents=True)
-    netns.run_tool(
-        ["mount", "-t", "overlay", "overlay", "-o", f"lowerdir={lower},upperdir={upper},workdir={work}", str(root)]
-    )
-    return root
-
-
-def unmount(home: Path) -> None:
-    """Remove the layer and all that was written to it."""
-    while os.path.ismount(home / "root"):
-        netns.run_tool(["umount", str(home / "root")])
-    if home.exists():
-        shutil.rmtree(home)
 
 
 def _inhabitants(group: Path) -> list[int]:

@@ -1,10 +1,12 @@
 """Root file systems of Debian releases, made once by mmdebstrap and kept outside the tree, keyed by what they hold."""
 
+import contextlib
 import fcntl
 import hashlib
 import os
 import shutil
 import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, Literal
 
@@ -32,17 +34,61 @@ _RECIPE: Final = "1"  # another number makes all anew
 
 def rootfs(suite: Suite) -> Path:
     """Return the directory of a release's root file system, made now if there is none yet. Never write to it."""
-    home = _cache() / f"{suite}-{_key(suite)}"
+    return made_once("hosts", suite, key_of(_RECIPE, suite, *PACKAGES, *_OWN), lambda fresh: _make(suite, fresh))
+
+
+def cache() -> Path:
+    """Return where what takes long to make is kept."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "hagw"
+
+
+def made_once(kind: str, name: str, key: str, make: Callable[[Path], None]) -> Path:
+    """Return a directory of the cache, made now if there is none with this key; it replaces one with another key."""
+    home = cache() / kind / f"{name}-{key}"
     home.parent.mkdir(parents=True, exist_ok=True)
-    with (home.parent / f"{suite}.lock").open("w") as lock:
+    with (home.parent / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not home.is_dir():
-            for older in home.parent.glob(f"{suite}-*"):
+            for older in home.parent.glob(f"{name}-*"):
                 shutil.rmtree(older)
-            fresh = home.with_name(f"{suite}-fresh")
-            _make(suite, fresh)
+            fresh = home.with_name(f"{name}-fresh")
+            make(fresh)
             fresh.rename(home)
     return home
+
+
+def key_of(*parts: str) -> str:
+    """Return a name for what is made of these parts."""
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
+
+
+@contextlib.contextmanager
+def overlay(lower: Path, home: Path) -> Iterator[Path]:
+    """Have a writable layer over a root file system, in `home`; gone at the end."""
+    root = mount_overlay(lower, home)
+    try:
+        yield root
+    finally:
+        unmount(home)
+
+
+def mount_overlay(lower: Path, home: Path) -> Path:
+    """Lay a writable layer in `home` over a root file system; return where both are to be seen as one."""
+    upper, work, root = home / "upper", home / "work", home / "root"
+    for directory in (upper, work, root):
+        directory.mkdir(parents=True)
+    layers = f"lowerdir={lower},upperdir={upper},workdir={work}"
+    _say("mount", "-t", "overlay", "overlay", "-o", layers, str(root))
+    return root
+
+
+def unmount(home: Path) -> None:
+    """Remove the layer and all that was written to it."""
+    while os.path.ismount(home / "root"):
+        _say("umount", str(home / "root"))
+    if home.exists():
+        shutil.rmtree(home)
 
 
 def mirror() -> str:
@@ -65,16 +111,6 @@ def _make(suite: Suite, fresh: Path) -> None:
         _say(*command, suite, str(fresh), mirror(), timeout_s=600)
     finally:
         settings.unlink()
-
-
-def _key(suite: Suite) -> str:
-    parts = (_RECIPE, suite, *PACKAGES, *_OWN)
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
-
-
-def _cache() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "hagw" / "hosts"
 
 
 def _say(*command: str, timeout_s: float = 60) -> str:

@@ -1,0 +1,1 @@
+"""What a system needs beside the code, as files: systemd's units."""
