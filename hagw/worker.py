@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from hagw import __version__
-from hagw.dataplane import handover, readings
+from hagw.dataplane import handover, readings, service
 from hagw.dataplane.cpe import CpeWorker
 from hagw.dataplane.faults import Faults
 from hagw.dataplane.hag import HagWorker
@@ -77,7 +77,7 @@ def main(role: str, index: int, *, takes_over: bool = False) -> int:
     control.plane = plane
     if inheritance is not None:
         plane.inherited = inheritance.sockets
-        control.on_listening = inheritance.taken
+        control.on_listening = lambda: _succeed(inheritance)
     control.apply = lambda document: _apply(plane, document)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: control.stop(0.0))
@@ -90,6 +90,12 @@ def main(role: str, index: int, *, takes_over: bool = False) -> int:
         _keep_last(plane)
     control.close()
     return 0
+
+
+def _succeed(inheritance: handover.Inheritance) -> None:
+    """Let the predecessor go; where systemd runs us, our unit lives and dies with us from now on."""
+    inheritance.taken()
+    service.notify(f"MAINPID={os.getpid()}")
 
 
 def _keep_last(plane: HagWorker) -> None:
@@ -229,6 +235,8 @@ class Control:
                 self._hand_over(client)
             case "taken" if client.number == self._heir:
                 self._retire()
+            case "bear":
+                client.send({"op": "bore", "pid": service.bear(request["command"])})
             case "stop":
                 self.stop(float(request.get("drain_s", 0.0)))
             case unknown:
@@ -360,10 +368,16 @@ def _memory_kb() -> int:
 def _command() -> int:
     """Parse our own command line: no command-line library, a worker stays small and starts at once."""
     parser = argparse.ArgumentParser(prog="hagw.worker")
-    parser.add_argument("--role", choices=("cpe", "hag"), required=True)
-    parser.add_argument("--index", type=int, required=True)
+    parser.add_argument("--role", choices=("cpe", "hag"))
+    parser.add_argument("--index", type=int)
+    parser.add_argument("--seat", metavar="ROLE-INDEX", help="both of them, as a unit's instance is called")
     parser.add_argument("--take-over", action="store_true")
     chosen = parser.parse_args()
+    if chosen.seat is not None:
+        chosen.role, _, number = chosen.seat.partition("-")
+        chosen.index = int(number) if number.isdecimal() else None
+    if chosen.role not in ("cpe", "hag") or chosen.index is None:
+        parser.error("--role and --index, or --seat, must be given")
     return main(chosen.role, chosen.index, takes_over=chosen.take_over)
 
 

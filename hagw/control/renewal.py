@@ -11,10 +11,13 @@ from typing import Any
 
 import structlog
 
-from hagw.control.worker_link import WorkerLink, WorkerLost
+from hagw.control.worker_link import WorkerLink, WorkerLost, encode
 from hagw.control.worker_process import WorkerProcess
 from hagw.control.worker_seat import START_TIMEOUT_S, Seat, SeatPlan
+from hagw.control.worker_unit import UnitFailed
 from hagw.errors import HagwError
+
+BIRTH_TIMEOUT_S = 3.0
 
 log = structlog.get_logger("hagw.workers")
 
@@ -75,8 +78,9 @@ def retired_sockets(runtime_dir: Path) -> list[Path]:
 
 async def succeed(plan: SeatPlan) -> int:
     """Start a successor for the worker of a seat and wait until it has its place; return its pid. Raise NotRenewed."""
+    command = (*plan.command, "--take-over")
     try:
-        process = WorkerProcess.spawn((*plan.command, "--take-over"), plan.log)
+        process = WorkerProcess.spawn(command, plan.log) if plan.unit is None else await _born_there(plan, command)
     except OSError as why:
         raise NotRenewed(f"Worker {plan.index} is not replaced: {why.strerror}.") from why
     loop = asyncio.get_running_loop()
@@ -91,6 +95,25 @@ async def succeed(plan: SeatPlan) -> int:
         raise NotRenewed(f"Worker {plan.index} is not replaced: its successor did not start in time.")
     finally:
         process.close()
+
+
+async def _born_there(plan: SeatPlan, command: tuple[str, ...]) -> WorkerProcess:
+    """Have the worker itself start its successor, so that it belongs to the same unit. Raise OSError."""
+    answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    def take(message: dict[str, Any]) -> None:
+        if message.get("op") == "bore" and not answer.done():
+            answer.set_result(int(message["pid"]))
+
+    link = await WorkerLink.connect(plan.socket, take)
+    try:
+        link.send(encode({"op": "bear", "command": command}))
+        async with asyncio.timeout(BIRTH_TIMEOUT_S):
+            return WorkerProcess.existing(await answer)
+    except TimeoutError as why:
+        raise UnitFailed(0, "it does not start one") from why
+    finally:
+        link.close()
 
 
 async def _sits_there(process: WorkerProcess, path: Path) -> bool:

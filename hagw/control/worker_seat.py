@@ -11,6 +11,7 @@ import structlog
 
 from hagw.control.worker_link import WorkerLink, WorkerLost, encode
 from hagw.control.worker_process import WorkerProcess
+from hagw.control.worker_unit import start
 
 PING_INTERVAL_S = 0.3
 LOOK_AGAIN_S = 0.01  # whether a worker has applied what it was given
@@ -31,12 +32,16 @@ log = structlog.get_logger("hagw.workers")
 
 @dataclass(frozen=True, slots=True)
 class SeatPlan:
-    """How to reach and start the worker of one seat. `log` None = it writes to our own output."""
+    """How to reach and start the worker of one seat. `log` None = it writes to our own output.
+
+    With `unit` systemd starts it, and `command` is only for its successors.
+    """
 
     index: int
     socket: Path
     command: Sequence[str]
     log: Path | None
+    unit: str | None = None
 
 
 @dataclass(slots=True)
@@ -180,7 +185,7 @@ class Seat:
         self.starts += 1
         self._set("starting", "starting")
         try:
-            process = WorkerProcess.spawn(self.plan.command, self.plan.log)
+            process = await start(tuple(self.plan.command), self.plan.log, self.plan.unit)
         except OSError as why:
             raise WorkerLost(f"cannot be started: {why.strerror}") from why
         link = None

@@ -16,6 +16,7 @@ from hagw.control.renewal import NotRenewed, Retired, retired_sockets, succeed
 from hagw.control.worker_link import WorkerLink, encode
 from hagw.control.worker_process import WorkerProcess
 from hagw.control.worker_seat import END_TIMEOUT_S, Seat, SeatPlan, SeatState
+from hagw.control.worker_unit import unit_of
 from hagw.model.snapshot import Snapshot, to_json
 from hagw.policy.names import Learnt
 
@@ -67,6 +68,7 @@ def seat_plan(role: Role, index: int, runtime_dir: Path) -> SeatPlan:
         socket=runtime_dir / f"worker-{index}.sock",
         command=(sys.executable, *isolated, "-m", "hagw.worker", "--role", role, "--index", str(index)),
         log=None if "JOURNAL_STREAM" in os.environ else runtime_dir / f"worker-{index}.log",
+        unit=unit_of(role, index),
     )
 
 

@@ -204,6 +204,7 @@ class Host:
                 with (self.root / "var/www/html" / file).open("wb") as served:
                     served.truncate(size)
         netns.run_tool(["systemctl", f"--root={self.root}", "--quiet", "enable", *units])
+        netns.run_tool(["systemctl", f"--root={self.root}", "add-wants", "multi-user.target", "network-online.target"])
 
 
 class Site:
