@@ -19,7 +19,11 @@ PLAYED = """\
 #!/bin/sh
 echo "$@" >>"$0.said"
 case $1 in
-start) case $2 in bad*) echo "Unit $2 not found." >&2; exit 5 ;; short*) ;; *) sleep 30 >/dev/null 2>&1 & echo $! >"$0.pid" ;; esac ;;
+start)
+    case $2 in
+    bad*) echo "Unit $2 not found." >&2; exit 5 ;;
+    good*) sleep 30 >/dev/null 2>&1 & echo $! >"$0.pid" ;;
+    esac ;;
 show) cat "$0.pid" 2>/dev/null || echo 0 ;;
 esac
 """
