@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { endpoint, grouped, inOrderOf, matches, rowsOf, shares, sorted, spansOf, type Row } from "../src/lib/flows";
+import { endpoint, grouped, inOrderOf, matches, rowsOf, shares, sorted, spansOf, updated, type Row } from "../src/lib/flows";
 import type { Flow } from "../src/lib/types";
 
 function flow(id: string, more: Partial<Flow> = {}): Flow {
@@ -76,4 +76,12 @@ it("a timeline is spans by line, the last one up to now", () => {
   );
   expect(spans.get("dsl")?.map((each) => [each.from_s, each.to_s, each.state])).toEqual([[-3, -2.9, "asked"], [-2.9, 4, "carries"], [4, 10, "gone"]]);
   expect(spans.get("lte")?.[0]).toMatchObject({ to_s: 10, state: "waits", reason: "slow" });
+});
+
+describe("what the stream tells of the busiest", () => {
+  const told = (id: string, down_bps: number): Flow & { down_bps: number; up_bps: number } => ({ ...flow(id), down_bps, up_bps: 1 });
+  it("is put into all rows; new ones come behind, the others rest", () => {
+    const rows = updated([row("a", 9), row("b", 9), row("idle", 0)], [told("b", 3), told("new", 2)]);
+    expect(rows.map((each) => [each.flow.id, each.down_bps])).toEqual([["a", 0], ["b", 3], ["idle", 0], ["new", 2]]);
+  });
 });

@@ -1,6 +1,7 @@
 /** The configuration as edited here and not yet applied. The daemon itself edits the text, so comments and layout stay. */
 
 import { get, post, Problem, type FieldError } from "./api";
+import { merge } from "./diff";
 import type { ConfigDocument, Outcome, Planned } from "./types";
 
 export interface Edit {
@@ -8,10 +9,16 @@ export interface Edit {
   readonly value: unknown; // null = take it out
 }
 
-interface Edited {
+export interface Edited {
   text: string;
   tree: Record<string, unknown> | null;
   issues: FieldError[];
+}
+
+interface Kept {
+  text: string;
+  generation: number;
+  base: string;
 }
 
 const KEPT = "hagw.draft";
@@ -24,6 +31,8 @@ class Draft {
   issues = $state.raw<readonly FieldError[]>([]);
   busy = $state(false);
   baseGeneration = $state(0); // what was in force when editing began
+  baseText = $state(""); // likewise
+  lastTried = $state.raw<{ generation: number; text: string } | null>(null); // applied here, to be confirmed
   #undo = $state.raw<readonly string[]>([]);
 
   get isEdited(): boolean {
@@ -46,13 +55,21 @@ class Draft {
     this.base = base;
     if (wasEdited) return;
     const kept = this.#kept();
-    this.baseGeneration = kept?.generation ?? base.generation;
+    this.#begin(kept?.generation ?? base.generation, kept?.base ?? base.text);
     await this.#take(kept?.text ?? base.text, []);
   }
 
   /** Change values by their paths, as `hagw set` does. Raises Problem. */
   async edit(edits: readonly Edit[]): Promise<void> {
     await this.#change({ text: this.text, edits });
+  }
+
+  /** Likewise, but only if nothing below `path` is wrong then; returns what is. */
+  async editIfRight(edits: readonly Edit[], path: string): Promise<readonly FieldError[]> {
+    const edited = await post<Edited>("config/edit", { text: this.text, edits });
+    const wrong = edited.issues.filter((each) => each.path.startsWith(path));
+    if (!wrong.length) this.#accept(edited);
+    return wrong;
   }
 
   /** Take a text that somebody typed. */
@@ -71,14 +88,34 @@ class Draft {
   async discard(): Promise<void> {
     if (!this.base) return;
     this.#undo = [];
-    this.baseGeneration = this.base.generation;
+    this.#begin(this.base.generation, this.base.text);
     await this.#take(this.base.text, []);
   }
 
-  /** Go on editing on top of what somebody else put in force meanwhile: their text, our edits are shown as a diff. */
-  rebase(): void {
-    if (this.base) this.baseGeneration = this.base.generation;
+  /** Put our edits on top of what somebody else put in force meanwhile. Returns false where both touch the same lines. */
+  async rebase(): Promise<boolean> {
+    const base = await get<ConfigDocument>("config");
+    const merged = merge(this.baseText, this.text, base.text);
+    if (merged === null) return false;
+    this.#undo = [...this.#undo, this.text];
+    this.base = base;
+    this.#begin(base.generation, base.text);
+    await this.#take(merged, []);
+    return true;
+  }
+
+  /** Keep our text as a whole; theirs goes. */
+  async overrule(): Promise<void> {
+    const base = await get<ConfigDocument>("config");
+    this.base = base;
+    this.#begin(base.generation, base.text);
     this.#keep();
+  }
+
+  /** Edit again what was applied and taken back. */
+  async again(text: string): Promise<void> {
+    this.lastTried = null;
+    await this.type(text);
   }
 
   plan(): Promise<Planned> {
@@ -92,6 +129,7 @@ class Draft {
       confirm_within_s,
       note,
     });
+    this.lastTried = outcome.result === "pending" ? { generation: outcome.generation, text: this.text } : null;
     await this.settle();
     return outcome;
   }
@@ -102,22 +140,28 @@ class Draft {
     this.#undo = [];
     const base = await get<ConfigDocument>("config");
     this.base = base;
-    this.baseGeneration = base.generation;
+    this.#begin(base.generation, base.text);
     await this.#take(base.text, []);
   }
 
+  #begin(generation: number, text: string): void {
+    this.baseGeneration = generation;
+    this.baseText = text;
+  }
+
   async #change(body: { text: string; edits: readonly Edit[] }): Promise<void> {
-    const before = this.text;
     this.busy = true;
     try {
-      const wasEdited = this.isEdited;
-      const edited = await post<Edited>("config/edit", body);
-      if (!wasEdited && this.base) this.baseGeneration = this.base.generation;
-      if (edited.text !== before) this.#undo = [...this.#undo, before].slice(-UNDO_MAX);
-      this.#set(edited);
+      this.#accept(await post<Edited>("config/edit", body));
     } finally {
       this.busy = false;
     }
+  }
+
+  #accept(edited: Edited): void {
+    if (!this.isEdited && this.base) this.#begin(this.base.generation, this.base.text);
+    if (edited.text !== this.text) this.#undo = [...this.#undo, this.text].slice(-UNDO_MAX);
+    this.#set(edited);
   }
 
   async #take(text: string, edits: readonly Edit[]): Promise<void> {
@@ -137,13 +181,13 @@ class Draft {
   }
 
   #keep(): void {
-    if (this.isEdited) sessionStorage.setItem(KEPT, JSON.stringify({ text: this.text, generation: this.baseGeneration }));
+    if (this.isEdited) sessionStorage.setItem(KEPT, JSON.stringify({ text: this.text, generation: this.baseGeneration, base: this.baseText }));
     else sessionStorage.removeItem(KEPT);
   }
 
-  #kept(): { text: string; generation: number } | null {
+  #kept(): Kept | null {
     const kept = sessionStorage.getItem(KEPT);
-    return kept === null ? null : (JSON.parse(kept) as { text: string; generation: number });
+    return kept === null ? null : (JSON.parse(kept) as Kept);
   }
 }
 

@@ -21,7 +21,7 @@ export interface Filter {
   readonly state?: string;
 }
 
-export const isOver = (flow: Flow): boolean => flow.state === "closed" || flow.state === "reset" || flow.state === "ended";
+export const isOver = (flow: Flow): boolean => flow.state === "closed";
 
 export function endpoint(address: string, port: number): string {
   return address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;
@@ -37,6 +37,18 @@ export function rowsOf(flows: readonly Flow[], before: ReadonlyMap<string, Row>,
     const speed = (now: number, then: number): number => Math.max(0, ((now - then) * 8) / passed_s);
     return { flow, down_bps: speed(flow.bytes_down, old.bytes_down), up_bps: speed(flow.bytes_up, old.bytes_up) };
   });
+}
+
+/** What the stream tells of the busiest flows put into all rows; whoever is no longer among them rests. */
+export function updated(rows: readonly Row[], told: readonly (Flow & { down_bps: number; up_bps: number })[]): Row[] {
+  const news = new Map(told.map((each) => [each.id, each]));
+  const kept = rows.map((row): Row => {
+    const fresh = news.get(row.flow.id);
+    if (!fresh) return row.down_bps ? { ...row, down_bps: 0, up_bps: 0 } : row;
+    news.delete(row.flow.id);
+    return { flow: fresh, down_bps: fresh.down_bps, up_bps: fresh.up_bps };
+  });
+  return [...kept, ...[...news.values()].map((flow): Row => ({ flow, down_bps: flow.down_bps, up_bps: flow.up_bps }))];
 }
 
 export function matches(flow: Flow, filter: Filter): boolean {

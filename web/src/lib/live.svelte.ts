@@ -22,11 +22,31 @@ class Live {
   samples = $state.raw<{ readonly of: Samples }>({ of: emptySamples() });
   #stream: Stream | null = null;
   #listeners = new Set<(topic: string, data: unknown) => void>();
+  #wanted = new Map<string, number>();
 
   start(): void {
     if (this.#stream) return;
-    this.#stream = new Stream(TOPICS, (topic, data) => this.#hear(topic, data), (is) => this.#connect(is));
-    void this.#fill();
+    this.#listen();
+  }
+
+  #listen(): void {
+    this.#stream?.stop();
+    this.#stream = new Stream([...TOPICS, ...this.#wanted.keys()], (topic, data) => this.#hear(topic, data), (is) => this.#connect(is));
+  }
+
+  /** Hear another topic for as long as a page needs it; returns what ends it. */
+  want(topic: string, listener: (data: unknown) => void): () => void {
+    const before = this.#wanted.get(topic) ?? 0;
+    this.#wanted.set(topic, before + 1);
+    const own = (told: string, data: unknown): void => void (told === topic && listener(data));
+    this.#listeners.add(own);
+    if (!before && this.#stream) this.#listen();
+    return () => {
+      this.#listeners.delete(own);
+      const left = (this.#wanted.get(topic) ?? 1) - 1;
+      if (left) this.#wanted.set(topic, left);
+      else this.#wanted.delete(topic); // the stream goes on as it is until another topic is wanted
+    };
   }
 
   stop(): void {
@@ -38,12 +58,6 @@ class Live {
   /** Names of the lines in the order of the configuration, which is that of their colours. */
   get lines(): string[] {
     return this.status?.uplinks.map((each) => each.name) ?? [];
-  }
-
-  /** Hear a topic as it comes; returns what ends it. */
-  on(listener: (topic: string, data: unknown) => void): () => void {
-    this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
   }
 
   take(status: Status): void {
@@ -94,7 +108,7 @@ class Live {
     try {
       await this.refresh();
       const [past, events] = await Promise.all([
-        get<History>("history", { range: "1h" }),
+        get<History>("history", { range: "1h", series: "uplink.*.down_bps,uplink.*.up_bps" }),
         get<{ events: HagEvent[] }>("events", { limit: EVENTS_KEPT }),
       ]);
       this.#note(events);

@@ -172,6 +172,13 @@ export interface FlowsDocument {
   incomplete: number[];
 }
 
+/** The stream tells of the busiest only, with their rates. */
+export interface BusiestFlows {
+  flows: (Flow & { down_bps: number; up_bps: number })[];
+  total: number;
+  incomplete: number[];
+}
+
 export interface FlowExplained {
   flow: FlowDetail;
   text: string[];
@@ -226,11 +233,11 @@ export interface ConfigDocument extends Standing {
 
 export interface Generation {
   number: number;
-  at: string;
+  created: string;
   by: string;
   note: string;
-  fate: string;
-  why: string;
+  result: string;
+  reason: string;
 }
 
 export interface Planned {
