@@ -13,6 +13,8 @@ import httpx
 
 from hagw.api import server as api_server
 from hagw.control.door import answers
+from hagw.control.standing import Standing
+from hagw.history.keeper import Keeper, Tap
 from hagw.web.app import App
 from hagw.web.certificate import CERTIFICATE_FILE, context_for, pair_of
 from hagw.web.serve import Server
@@ -33,7 +35,10 @@ class Daemon:
 
 
 class Silent:
-    """Transactions that nobody asks for."""
+    """Transactions that nobody asks for but how they stand."""
+
+    def standing(self) -> Standing:
+        return Standing()
 
 
 def page(directory: Path) -> Path:
@@ -63,7 +68,8 @@ class Site:
 
     async def start_daemon(self, group: asyncio.TaskGroup) -> None:
         path = self.directory / "hagw.sock"
-        serving = api_server.serve(Daemon(), Silent(), self.rig.desk, path, self.web_socket)
+        keeper = Keeper(self.directory / "kept", Tap())
+        serving = api_server.serve(Daemon(), Silent(), self.rig.desk, keeper, path, self.web_socket)
         self._daemon = group.create_task(serving)
         while not await answers(path):
             await asyncio.sleep(0.01)
@@ -92,9 +98,7 @@ class Site:
     async def raw(self, request: bytes) -> bytes:
         """Send bytes over TLS; return what comes until the end."""
         context = ssl.create_default_context(cafile=self.directory / "web" / CERTIFICATE_FILE)
-        reader, writer = await asyncio.open_connection(
-            "127.0.0.1", self.port, ssl=context, server_hostname="127.0.0.1"
-        )
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port, ssl=context, server_hostname="127.0.0.1")
         writer.write(request)
         try:
             return await reader.read()
