@@ -13,6 +13,7 @@ from hagw.api.doctor import Examined, doctor_resources
 from hagw.api.documents import HealthDocument
 from hagw.api.draft import draft_resources
 from hagw.api.drain import Drains, Renews, drain_resources
+from hagw.api.exchange import exchange_resources
 from hagw.api.explain import Explains, explain_resources
 from hagw.api.flows import Flowing, flows_resources
 from hagw.api.hub import Hub
@@ -48,6 +49,7 @@ def build_app(daemon: Observed, changes: Changed, desk: Desk, keeper: Keeper, hu
     app.include_router(stream_resources(hub), prefix=PREFIX)
     app.include_router(config_resources(changes), prefix=f"{PREFIX}/config")
     app.include_router(draft_resources(changes), prefix=f"{PREFIX}/config")
+    app.include_router(exchange_resources(changes), prefix=f"{PREFIX}/config")
     app.include_router(access_resources(desk, lambda: daemon.status()["role"]), prefix=PREFIX)
     return app
 

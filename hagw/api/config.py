@@ -291,3 +291,8 @@ def _outcome(outcome: Outcome) -> dict[str, Any]:
 
 def _generation(generation: Generation) -> dict[str, Any]:
     return {**asdict(generation), "slots": dict(generation.slots)}
+
+
+# What other resources that change the configuration share with these.
+author = _by
+outcome_document = _outcome

@@ -89,6 +89,8 @@ ROUTES: Final = (
     _changes("POST", "/config/confirm", "operator"),
     _changes("POST", "/config/rollback", "operator"),
     _reads("/config/schema"),
+    _reads("/config/3gpp"),
+    _changes("POST", "/config/3gpp", "operator"),
     _reads("/config/history"),
     _reads("/config/diff"),
 )

@@ -19,6 +19,7 @@ from hagw.cli.flows import flows
 from hagw.cli.plan import diff, history, plan
 from hagw.cli.quick import ended
 from hagw.cli.reload import reload_workers
+from hagw.cli.rules import rules
 from hagw.cli.settings import get, set_
 from hagw.cli.status import status
 from hagw.cli.token import token
@@ -43,6 +44,7 @@ app.add_typer(customer, name="customer")
 app.add_typer(user, name="user")
 app.add_typer(token, name="token")
 app.command("web-password")(web_password)
+app.add_typer(rules, name="rules")
 
 
 def run(argv: Sequence[str]) -> int:

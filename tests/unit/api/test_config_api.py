@@ -234,3 +234,22 @@ def test_a_caller_who_hangs_up_cuts_nothing_short(tmp_path: Path) -> None:
                 await asyncio.sleep(0.01)
 
     serve(tmp_path, story)
+
+
+def test_rules_go_out_and_in_by_the_names_of_3gpp(tmp_path: Path) -> None:
+    async def story(client: Client, box: Box) -> None:
+        two = {"three_gpp": "lte", "non_three_gpp": "dsl"}
+        rule = {"pccRuleId": "r", "precedence": 1, "flowInfos": [{"flowDescription": "permit out 6 from any to any"}]}
+        mode = {"steerModeValue": "PRIORITY_BASED", "prioAcc": "NON_3GPP_ACCESS"}
+        document = {
+            "pccRules": {"r": {**rule, "refTcData": ["r"]}},
+            "traffContDecs": {"r": {"tcId": "r", "steerFun": "MPTCP", "steerModeUl": mode, "steerModeDl": mode}},
+        }
+        assert (await client.post("/3gpp", document=document, **two))["result"] == "in force"
+        assert "steering:\n      mode: priority-based\n      uplinks: [dsl, lte]" in box.file.read_text()
+        out = await client.get("/3gpp?three_gpp=lte&non_three_gpp=dsl")
+        assert out["document"]["traffContDecs"] == document["traffContDecs"]
+        with pytest.raises(ConfigError, match="refTcData: the id of one"):
+            await client.post("/3gpp", document={**document, "traffContDecs": {}}, **two)
+
+    serve(tmp_path, story)
