@@ -278,6 +278,15 @@ class OutcomeDocument(TypedDict):
     notice: str
 
 
+class ThreeGppDocument(TypedDict):
+    """Rules in the words of TS 29.512, and which line is which access; `document` has `pccRules` and `traffContDecs`."""
+
+    schema: int
+    three_gpp: str
+    non_three_gpp: str
+    document: dict[str, Any]
+
+
 class SetDocument(OutcomeDocument):
     """`lines` went (`- `) from the text and came (`+ `) into it."""
 

@@ -7,6 +7,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from hagw.api.config import By, CallerBody, Changed, Confirm, Note, author, outcome_document
+from hagw.api.documents import OutcomeDocument, ThreeGppDocument
 from hagw.config.exchange import exported, with_imported
 from hagw.control.transaction import Wish
 
@@ -32,13 +33,13 @@ def exchange_resources(daemon: Changed) -> APIRouter:
     """Return the routes."""
     router = APIRouter()
 
-    @router.get("/3gpp")
+    @router.get("/3gpp", responses={200: {"model": ThreeGppDocument}})
     async def export(three_gpp: LineName = None, non_three_gpp: LineName = None) -> Response:
         document, two = exported(daemon.text(None), "configuration", three_gpp, non_three_gpp)
         lines = {"three_gpp": two.three_gpp, "non_three_gpp": two.non_three_gpp}
         return JSONResponse({"schema": SCHEMA, **lines, "document": document})
 
-    @router.post("/3gpp")
+    @router.post("/3gpp", responses={200: {"model": OutcomeDocument}})
     async def import_(body: ImportBody, request: Request) -> Response:
         caller = None if body.caller is None else body.caller.to_caller()
         wish = Wish("", "", author(request, body.by), body.note, body.confirm_within_s, caller=caller)
