@@ -279,7 +279,7 @@ class OutcomeDocument(TypedDict):
 
 
 class ThreeGppDocument(TypedDict):
-    """Rules in the words of TS 29.512, and which line is which access; `document` has `pccRules` and `traffContDecs`."""
+    """Rules in the words of TS 29.512 (`pccRules`, `traffContDecs`), and which line is which access."""
 
     schema: int
     three_gpp: str
