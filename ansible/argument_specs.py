@@ -30,6 +30,7 @@ GIVEN: Final = ("version", "role")  # the role fills them in
 SECRET: Final = (
     ("key", True),
     ("url", False),
+    ("secret", True),
 )  # keys have a pattern; a database's address may hold a password, a page's has a pattern
 HEAD: Final = (
     "---\n# Made by ansible/argument_specs.py from the configuration's schema and own_options.yml; do not edit.\n"

@@ -7,7 +7,7 @@ daemon takes both over. `hagw clear` is what undoes them.
 import asyncio
 import gc
 import signal
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import structlog
 
 from hagw import __version__
 from hagw.access.desk import Desk
+from hagw.alerts.sender import Alerts
 from hagw.control.capped import CappedHealth, true_time
 from hagw.control.clear import close_gate, restore
 from hagw.control.data_caps import DataCaps
@@ -48,11 +49,13 @@ from hagw.history.keeper import Keeper, Tap
 from hagw.history.series import Sample
 from hagw.kernel import preflight
 from hagw.kernel.machine import Machine
+from hagw.metrics.listener import MetricsListener
 from hagw.model.health import UplinkHealth
 from hagw.model.intent import CpeIntent, Intent
 from hagw.model.web import WEB_SOCKET
 from hagw.probe.advertisement import Advertiser
 from hagw.probe.dns_tap import DnsTap
+from hagw.probe.mib import mptcp_counters
 from hagw.probe.monitor import Monitor
 from hagw.probe.prober import Prober
 from hagw.probe.volumes import Volumes
@@ -184,6 +187,7 @@ async def serve(
         tasks.append(group.create_task(keep_web_told(lambda: gateway.intent, runtime_dir)))
         tasks.append(group.create_task(_serve_api(gateway, transactions, desk, keeper, runtime_dir)))
         tasks.append(group.create_task(keeper.run()))
+        tasks += [group.create_task(part) for part in _told_to_others(gateway)]
         await told_to_end.wait()
         notify("STOPPING=1")
         log.info("daemon ends, workers and kernel state stay")
@@ -209,6 +213,19 @@ class Sampler:
         self._kept_off[line["name"]] = line["kept_off_bytes"]
         kept_off = max(0, line["kept_off_bytes"] - before)
         return Sample(line["down_bps"], line["up_bps"], line["rtt_ms"], line["loss"], line["state"], kept_off)
+
+
+def _told_to_others(gateway: Gateway) -> Iterator[Coroutine[Any, Any, None]]:
+    """Yield what serves metrics and sends alerts, where the configuration in force says."""
+    alerts = Alerts(gateway.status, lambda: gateway.intent.alerts)
+    gateway.alerts = alerts.document
+    yield alerts.run()
+
+    def where() -> tuple[tuple[str, ...], int]:
+        metrics = gateway.intent.metrics
+        return tuple(str(address) for address in metrics.addresses), metrics.port
+
+    yield MetricsListener(lambda: {**gateway.status(), "mib": mptcp_counters()}, where).run()
 
 
 async def _watch_rivals(gateway: Gateway) -> None:

@@ -1,6 +1,7 @@
 """The API: its resources put together; those of status are here, all others have a file each."""
 
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 from fastapi import APIRouter, FastAPI, Response
 from fastapi.responses import JSONResponse
@@ -18,6 +19,7 @@ from hagw.api.explain import Explains, explain_resources
 from hagw.api.flows import Flowing, flows_resources
 from hagw.api.hub import Hub
 from hagw.api.lines import Seen, line_resources
+from hagw.api.metrics import alert_resources, metrics_resources
 from hagw.api.openapi import describe
 from hagw.api.problems import add_handlers
 from hagw.api.records import record_resources
@@ -26,10 +28,13 @@ from hagw.api.stream import stream_resources
 from hagw.api.usage import Metered, usage_resources
 from hagw.control.status import StatusDocument
 from hagw.history.keeper import Keeper
+from hagw.probe.mib import mptcp_counters
 
 
 class Observed(Explains, Drains, Renews, Metered, Flowing, Seen, Examined, Protocol):
     """What the API asks of the daemon."""
+
+    alerts: Callable[[], Mapping[str, Any]]
 
 
 def build_app(daemon: Observed, changes: Changed, desk: Desk, keeper: Keeper, hub: Hub) -> FastAPI:
@@ -50,6 +55,8 @@ def build_app(daemon: Observed, changes: Changed, desk: Desk, keeper: Keeper, hu
     app.include_router(config_resources(changes), prefix=f"{PREFIX}/config")
     app.include_router(draft_resources(changes), prefix=f"{PREFIX}/config")
     app.include_router(exchange_resources(changes), prefix=f"{PREFIX}/config")
+    app.include_router(metrics_resources(lambda: {**daemon.status(), "mib": mptcp_counters()}), prefix=PREFIX)
+    app.include_router(alert_resources(lambda: daemon.alerts()), prefix=PREFIX)
     app.include_router(access_resources(desk, lambda: daemon.status()["role"]), prefix=PREFIX)
     return app
 

@@ -62,6 +62,8 @@ ROUTES: Final = (
     _changes("DELETE", "/tokens/{mark}", "admin", "access"),
     _reads("/audit", "admin", "access"),
     _reads("/openapi.json"),
+    _reads("/metrics", scope="metrics"),
+    _reads("/alerts"),
     _reads("/status"),
     _reads("/health"),
     _reads("/flows"),

@@ -62,6 +62,9 @@ def check_hag(tree: Tree) -> Iterator[ConfigIssue]:
 
 
 def _web(tree: Tree) -> Iterator[ConfigIssue]:
+    alerts = tree.root.get("alerts")
+    hooks = list(_items(alerts, "webhooks", ("alerts",))) if isinstance(alerts, dict) else []
+    yield from _unique(tree, _texts(hooks, "name"), "another webhook has this name")
     web = tree.root.get("web")
     if isinstance(web, dict) and ("certificate" in web) != ("certificate_key" in web):
         both = ("certificate", "certificate_key")

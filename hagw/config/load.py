@@ -219,6 +219,8 @@ def _cpe(file: CpeFile) -> CpeIntent:
         history=file.history.to_intent(),
         data_caps=tuple(cap.to_intent() for cap in file.data_caps),
         web=file.web.to_intent(),
+        metrics=file.metrics.to_intent(),
+        alerts=file.alerts.to_intent(),
     )
 
 
@@ -273,4 +275,6 @@ def _hag(file: HagFile) -> HagIntent:
         bind_cookies=file.cookies.bind,
         web=file.web.to_intent(),
         history=file.history.to_intent(),
+        metrics=file.metrics.to_intent(),
+        alerts=file.alerts.to_intent(),
     )

@@ -26,10 +26,12 @@ from hagw.config.values import (
     Share,
     Truth,
     Volume,
+    WebhookUrl,
 )
 from hagw.model.ids import MAX_UPLINKS, PORT_CONTROL, PORT_CONVERT, PORT_PROBE
 from hagw.model.intent import (
     Addressing,
+    AlertsIntent,
     AllowIntent,
     CapPeriod,
     CustomerLimits,
@@ -40,6 +42,7 @@ from hagw.model.intent import (
     FlowLimits,
     HistoryIntent,
     InterfaceMatch,
+    MetricsIntent,
     PoolIntent,
     PortalIntent,
     ProbeStyle,
@@ -49,9 +52,10 @@ from hagw.model.intent import (
     StandbyStyle,
     SteeringMode,
     UplinkKind,
+    WebhookIntent,
     WebIntent,
 )
-from hagw.model.web import PORT_WEB
+from hagw.model.web import PORT_METRICS, PORT_WEB
 from hagw.policy.applications import Application
 
 Version = Annotated[int, Field(description="version of the format")]
@@ -67,6 +71,8 @@ Scheduler = Annotated[
 ]
 HostName = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$")]
 File = Annotated[str, Field(pattern=r"^/[^\x00-\x1f]{1,1000}$")]
+WebhookSecret = Annotated[str, Field(pattern=r"^[!-~]{8,256}$")]
+_ALERTS = AlertsIntent()
 _POOL = PoolIntent()
 _LIMITS = FlowLimits()
 _PORTAL = PortalIntent()
@@ -344,6 +350,38 @@ class WebSection(Section):
         )
 
 
+class MetricsSection(Section):
+    """Where metrics are served to a scraper without a login."""
+
+    listen: tuple[Address, ...] = Field(default=(), max_length=16, description="own addresses; nowhere if not given")
+    port: Port = PORT_METRICS
+
+    def to_intent(self) -> MetricsIntent:
+        """Return the trusted value."""
+        return MetricsIntent(tuple(dict.fromkeys(self.listen)), self.port)
+
+
+class WebhookSection(Section):
+    """Where alerts are sent."""
+
+    name: Name = Field(description="name of the webhook")
+    url: WebhookUrl = Field(description="asked by POST with the alert as JSON")
+    secret: WebhookSecret | None = Field(default=None, description="signs what is sent (HMAC-SHA256)")
+
+
+class AlertsSection(Section):
+    """Whom to tell what is wrong."""
+
+    webhooks: tuple[WebhookSection, ...] = Field(default=(), max_length=8, description="where alerts are sent")
+    after: Duration = Field(default=_ALERTS.after_s, description="how long something has to be wrong")
+    hourly_max: int = Field(default=_ALERTS.hourly_max, ge=1, le=3600, description="so many alerts an hour at most")
+
+    def to_intent(self) -> AlertsIntent:
+        """Return the trusted value."""
+        hooks = tuple(WebhookIntent(each.name, each.url, each.secret or "") for each in self.webhooks)
+        return AlertsIntent(hooks, self.after, self.hourly_max)
+
+
 class MptcpSection(Section):
     """How the kernel's Multipath TCP works, beyond what is necessary."""
 
@@ -370,6 +408,8 @@ class CpeFile(Section):
     history: HistorySection = HistorySection()
     data_caps: tuple[DataCapSection, ...] = Field(default=(), max_length=64, description="volumes of contracts")
     web: WebSection = WebSection()
+    metrics: MetricsSection = MetricsSection()
+    alerts: AlertsSection = AlertsSection()
 
 
 class ListenSection(Section):
@@ -453,6 +493,8 @@ class HagFile(Section):
     cookies: CookiesSection = CookiesSection()
     web: WebSection = WebSection()
     history: HistorySection = HistorySection()
+    metrics: MetricsSection = MetricsSection()
+    alerts: AlertsSection = AlertsSection()
     workers: Workers = 0
     congestion_control: CongestionControl = None
     mptcp: MptcpSection = MptcpSection()

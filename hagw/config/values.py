@@ -46,6 +46,7 @@ _MAC: Final = re.compile(r"[0-9A-Fa-f]{2}(?:[:-][0-9A-Fa-f]{2}){5}", re.ASCII)
 _KEY: Final = re.compile(r"[0-9A-Fa-f]{64}", re.ASCII)
 _PORTS: Final = re.compile(r"(\d{1,5})(?:\s*-\s*(\d{1,5}))?", re.ASCII)
 _REGISTRY_URL: Final = re.compile(r"(?:sqlite(?:\+aiosqlite)?:///|postgres(?:ql)?(?:\+asyncpg|\+psycopg)?://)\S{1,500}")
+_WEBHOOK_URL: Final = re.compile(r"https?://[A-Za-z0-9.:\[\]-]{1,253}(/[!-~]{0,2000})?")
 _TRUTH: Final = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
 
@@ -242,6 +243,13 @@ def parse_registry_url(text: str) -> str:
     return text
 
 
+def parse_webhook_url(text: str) -> str:
+    """Return a webhook's URL. The message does not repeat it: whoever knows it can send."""
+    if not _WEBHOOK_URL.fullmatch(text):
+        raise ValueError("a webhook is https://HOST/… (or http://), without spaces")
+    return text
+
+
 def parse_truth(text: str) -> bool:
     """Return true or false."""
     value = _TRUTH.get(text.lower())
@@ -289,4 +297,5 @@ InterfaceGlob = Annotated[str, *scalar(parse_interface_glob)]
 Mac = Annotated[str, *scalar(parse_mac, _MAC.pattern)]
 Key = Annotated[bytes, *scalar(parse_key, _KEY.pattern, number=True)]
 RegistryUrl = Annotated[str, *scalar(parse_registry_url)]
+WebhookUrl = Annotated[str, *scalar(parse_webhook_url)]
 Truth = Annotated[bool, BeforeValidator(lambda value: parse_truth(value) if isinstance(value, str) else value)]

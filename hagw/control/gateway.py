@@ -105,6 +105,7 @@ class Gateway:
         self.standing: Callable[[], Standing] = Standing
         self.caps: CapsPort = NoCaps()
         self.examine: Callable[[], Awaitable[tuple[Finding, ...]]] = _nothing
+        self.alerts: Callable[[], Mapping[str, Any]] = dict  # what is wrong, as somebody is told of it
         self.lan_trial: Callable[[Family], Awaitable[str]] | None = None
         self.names_of: Callable[[str], tuple[str, ...]] = lambda _: ()  # of a server's address, as far as known
         self.on_pass: Callable[[], None] = lambda: None  # the kernel holds what it shall

@@ -5,7 +5,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6
 from typing import Literal
 
 from hagw.model.ids import PORT_CONTROL
-from hagw.model.web import PORT_WEB
+from hagw.model.web import PORT_METRICS, PORT_WEB
 
 IPAddress = IPv4Address | IPv6Address
 IPNetwork = IPv4Network | IPv6Network
@@ -215,6 +215,32 @@ class WebIntent:
 
 
 @dataclass(frozen=True, slots=True)
+class MetricsIntent:
+    """Where metrics are served without a login; no address = nowhere."""
+
+    addresses: tuple[IPAddress, ...] = ()
+    port: int = PORT_METRICS
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookIntent:
+    """Where alerts are sent; `url` and `secret` (which signs them, "" = nothing does) are secrets."""
+
+    name: str
+    url: str
+    secret: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AlertsIntent:
+    """Whom to tell what is wrong, once it has lasted `after_s`; so many times an hour at most."""
+
+    webhooks: tuple[WebhookIntent, ...] = ()
+    after_s: float = 30.0
+    hourly_max: int = 30
+
+
+@dataclass(frozen=True, slots=True)
 class FlowLimits:
     """Bounds on what LAN hosts (CPE) or customers (HAG) can make us hold."""
 
@@ -260,6 +286,8 @@ class CpeIntent:
     data_caps: tuple[DataCapIntent, ...] = ()
     web: WebIntent = WebIntent()
     history: HistoryIntent = HistoryIntent()
+    metrics: MetricsIntent = MetricsIntent()
+    alerts: AlertsIntent = AlertsIntent()
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,6 +357,8 @@ class HagIntent:
     history: HistoryIntent = HistoryIntent()
     bind_cookies: bool = False  # to the addresses that a customer's CPE has proved to be at
     web: WebIntent = WebIntent()
+    metrics: MetricsIntent = MetricsIntent()
+    alerts: AlertsIntent = AlertsIntent()
 
 
 Intent = CpeIntent | HagIntent

@@ -9,6 +9,7 @@ WEB_FILE: Final = "web.json"  # likewise: where `hagw web` listens, by the confi
 WEB_GROUP: Final = "hagw-web"  # who may connect to the socket; NOGROUP where there is no such group
 NOGROUP: Final = 65534
 PORT_WEB: Final = 8443
+PORT_METRICS: Final = 9469
 
 # From `hagw web` to the daemon: the browser's address. From the daemon: the session's secret, once; empty = it ended.
 CLIENT_HEADER: Final = "x-hagw-client"

@@ -49,7 +49,14 @@ def test_specifications_know_every_key_and_hide_the_secret_ones() -> None:
     assert cpe["uplinks"]["options"]["kind"]["choices"] == ["dsl", "ethernet", "pppoe", "wwan", "wifi"]
     assert cpe["uplinks"]["options"]["rate_down"]["type"] == "raw"  # a number, or one with its unit
     hidden = sorted(_hidden({"cpe": cpe, "hag": hag}))
-    assert hidden == ["cpe.gateways.key", "hag.customers.key", "hag.registry.url"]
+    assert hidden == sorted(
+        [
+            *(f"{role}.alerts.webhooks.{name}" for role in ("cpe", "hag") for name in ("secret", "url")),
+            "cpe.gateways.key",
+            "hag.customers.key",
+            "hag.registry.url",
+        ]
+    )
 
 
 def _hidden(options: dict[str, Any], path: str = "") -> list[str]:

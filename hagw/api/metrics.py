@@ -1,0 +1,31 @@
+"""The API's resources for monitoring: `/metrics` in Prometheus' text format, and `/alerts`."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from fastapi import APIRouter, Response
+from fastapi.responses import JSONResponse
+
+from hagw.metrics.text import MEDIA_TYPE, text
+
+
+def metrics_resources(document: Callable[[], Mapping[str, Any]]) -> APIRouter:
+    """Return the route; `document` is the status with `mib`."""
+    router = APIRouter()
+
+    @router.get("/metrics", responses={200: {"content": {"text/plain": {}}}}, response_class=Response)
+    async def metrics() -> Response:
+        return Response(text(document()), headers={"Content-Type": MEDIA_TYPE})
+
+    return router
+
+
+def alert_resources(document: Callable[[], Mapping[str, Any]]) -> APIRouter:
+    """Return the route."""
+    router = APIRouter()
+
+    @router.get("/alerts")
+    async def alerts() -> Response:
+        return JSONResponse(document())
+
+    return router
