@@ -11,6 +11,18 @@ from pydantic import BaseModel, ConfigDict, Field
 from hagw.access.desk import TOKEN_DAYS_MAX, Desk, Opened
 from hagw.access.faults import Denied
 from hagw.access.model import TOKEN_SCOPES, Login, Role, Session, Token, User
+from hagw.api.access_documents import (
+    AuditDocument,
+    ChangedUserDocument,
+    EndedDocument,
+    MadeTokenDocument,
+    MadeUserDocument,
+    RemovedDocument,
+    SessionDocument,
+    SessionsDocument,
+    TokensDocument,
+    UsersDocument,
+)
 from hagw.model.web import SESSION_HEADER, csrf_token
 
 SCHEMA: Final = 1
@@ -80,13 +92,13 @@ def access_resources(desk: Desk, box_role: Callable[[], str]) -> APIRouter:
     router.include_router(_user_resources(desk))
     router.include_router(_token_resources(desk))
 
-    @router.get("/sessions")
+    @router.get("/sessions", responses={200: {"model": SessionsDocument}})
     async def sessions(request: Request) -> Response:
         login = login_of(request)
         found = [each for each in desk.sessions() if login.role == "admin" or each.user == login.user]
         return _answer({"sessions": [_session(each, login) for each in found]})
 
-    @router.delete("/sessions/{mark}")
+    @router.delete("/sessions/{mark}", responses={200: {"model": EndedDocument}})
     async def end_session(mark: str, request: Request) -> Response:
         login = login_of(request)
         own = any(each.mark == mark and each.user == login.user for each in desk.sessions())
@@ -96,7 +108,7 @@ def access_resources(desk: Desk, box_role: Callable[[], str]) -> APIRouter:
         request.state.detail = f"session {mark} of {ended.user}"
         return _answer({"ended": mark}, session="" if mark == login.mark else None)
 
-    @router.get("/audit")
+    @router.get("/audit", responses={200: {"model": AuditDocument}})
     async def audit(limit: Annotated[int, Query(ge=1, le=AUDIT_MAX)] = 100) -> Response:
         return _answer({"audit": [asdict(deed) for deed in desk.audit_log.newest(limit)]})
 
@@ -120,7 +132,7 @@ def _session_resources(desk: Desk, box_role: Callable[[], str]) -> APIRouter:
     def opened(found: Opened) -> Response:
         return _answer(document(found.login, found.secret), session=found.secret)
 
-    @router.post("/session")
+    @router.post("/session", responses={200: {"model": SessionDocument}})
     async def log_in(body: LoginBody, request: Request) -> Response:
         request.state.detail = f"user {body.user!r}"
         before, address = _bearer(request), login_of(request).address
@@ -131,19 +143,19 @@ def _session_resources(desk: Desk, box_role: Callable[[], str]) -> APIRouter:
             await desk.log_out(old.mark)  # the one that this browser had
         return opened(found)
 
-    @router.get("/session")
+    @router.get("/session", responses={200: {"model": SessionDocument}})
     async def me(request: Request) -> Response:
         login = login_of(request)
         return _answer(document(login, _bearer(request) if login.via == "session" else None))
 
-    @router.delete("/session")
+    @router.delete("/session", responses={200: {"model": EndedDocument}})
     async def log_out(request: Request) -> Response:
         login = login_of(request)
         if login.via == "session":
             await desk.log_out(login.mark)
         return _answer({"ended": login.mark}, session="")
 
-    @router.post("/session/password")
+    @router.post("/session/password", responses={200: {"model": SessionDocument}})
     async def password(body: PasswordBody, request: Request) -> Response:
         login = login_of(request)
         if login.via != "session":
@@ -161,17 +173,17 @@ def _session_resources(desk: Desk, box_role: Callable[[], str]) -> APIRouter:
 def _user_resources(desk: Desk) -> APIRouter:
     router = APIRouter()
 
-    @router.get("/users")
+    @router.get("/users", responses={200: {"model": UsersDocument}})
     async def users() -> Response:
         return _answer({"users": [_user(each) for each in desk.users()]})
 
-    @router.post("/users")
+    @router.post("/users", status_code=201, responses={201: {"model": MadeUserDocument}})
     async def add(body: UserBody, request: Request) -> Response:
         request.state.detail = f"user {body.name}, role {body.role}"
         made = await desk.add_user(body.name, body.role, body.password)
         return _answer({"user": body.name, "role": body.role, "password": made}, status=201)
 
-    @router.patch("/users/{name}")
+    @router.patch("/users/{name}", responses={200: {"model": ChangedUserDocument}})
     async def change(name: str, body: UserChange, request: Request) -> Response:
         made = None
         wanted = [f"role {body.role}"] if body.role is not None else []
@@ -183,7 +195,7 @@ def _user_resources(desk: Desk) -> APIRouter:
             made = await desk.set_password(name, body.password)
         return _answer({"user": name, "password": made})
 
-    @router.delete("/users/{name}")
+    @router.delete("/users/{name}", responses={200: {"model": RemovedDocument}})
     async def remove(name: str, request: Request) -> Response:
         request.state.detail = f"user {name}"
         await desk.remove_user(name)
@@ -195,18 +207,18 @@ def _user_resources(desk: Desk) -> APIRouter:
 def _token_resources(desk: Desk) -> APIRouter:
     router = APIRouter()
 
-    @router.get("/tokens")
+    @router.get("/tokens", responses={200: {"model": TokensDocument}})
     async def tokens() -> Response:
         return _answer({"tokens": [_token(each) for each in desk.tokens()], "scopes": list(TOKEN_SCOPES)})
 
-    @router.post("/tokens")
+    @router.post("/tokens", status_code=201, responses={201: {"model": MadeTokenDocument}})
     async def add(body: TokenBody, request: Request) -> Response:
         user = body.user or login_of(request).user
         request.state.detail = f"token {body.name} of {user}, role {body.role}, scopes {' '.join(body.scopes)}"
         made, secret = await desk.add_token(user, body.name, body.role, body.scopes, body.expires_in_days)
         return _answer({**_token(made), "secret": secret}, status=201)
 
-    @router.delete("/tokens/{mark}")
+    @router.delete("/tokens/{mark}", responses={200: {"model": RemovedDocument}})
     async def remove(mark: str, request: Request) -> Response:
         ended = await desk.remove_token(mark)
         request.state.detail = f"token {ended.name} of {ended.user}"

@@ -1,19 +1,26 @@
 """The API's resources for monitoring: `/metrics` in Prometheus' text format, and `/alerts`."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 
+from hagw.api.access_documents import AlertsDocument
 from hagw.metrics.text import MEDIA_TYPE, text
+
+_TEXT: Final[dict[int | str, dict[str, Any]]] = {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
 
 
 def metrics_resources(document: Callable[[], Mapping[str, Any]]) -> APIRouter:
     """Return the route; `document` is the status with `mib`."""
     router = APIRouter()
 
-    @router.get("/metrics", responses={200: {"content": {"text/plain": {}}}}, response_class=Response)
+    @router.get(
+        "/metrics",
+        responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+        response_class=Response,
+    )
     async def metrics() -> Response:
         return Response(text(document()), headers={"Content-Type": MEDIA_TYPE})
 
@@ -24,7 +31,7 @@ def alert_resources(document: Callable[[], Mapping[str, Any]]) -> APIRouter:
     """Return the route."""
     router = APIRouter()
 
-    @router.get("/alerts")
+    @router.get("/alerts", responses={200: {"model": AlertsDocument}})
     async def alerts() -> Response:
         return JSONResponse(document())
 

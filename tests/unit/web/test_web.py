@@ -81,6 +81,39 @@ def test_a_script_uses_its_token_without_a_cookie(tmp_path: Path) -> None:
     play(tmp_path, story)
 
 
+def test_a_stream_comes_as_it_is_told_and_ends_with_its_session(tmp_path: Path) -> None:
+    async def story(site: Site) -> None:
+        async with site.logged_in("viewer") as viewer, site.logged_in("admin") as admin:
+            async with viewer.browser.stream("GET", "/api/v1/stream?topics=status") as stream:
+                assert stream.headers["content-type"].startswith("text/event-stream")
+                heard = ""
+                async for piece in stream.aiter_text():
+                    heard += piece
+                    if heard.count("event: status") == 2:
+                        listed = (await admin.ask("GET", "/sessions")).json()["sessions"]
+                        mark = next(each["id"] for each in listed if each["user"] == "eva-viewer")
+                        assert (await admin.ask("DELETE", f"/sessions/{mark}")).status_code == 200
+                        revoked = time.monotonic()
+            assert time.monotonic() - revoked < 5
+
+    play(tmp_path, story)
+
+
+def test_ending_is_prompt_while_a_stream_is_open(tmp_path: Path) -> None:
+    ended: list[float] = []
+
+    async def story(site: Site) -> None:
+        async with site.logged_in("viewer") as viewer:
+            request = viewer.browser.build_request("GET", "/api/v1/stream?topics=status")
+            answer = await viewer.browser.send(request, stream=True)
+            await anext(answer.aiter_raw())
+            ended.append(time.monotonic())
+            await answer.aclose()
+
+    play(tmp_path, story)
+    assert time.monotonic() - ended[0] < 5
+
+
 def test_without_a_daemon_the_page_says_so_and_recovers(tmp_path: Path) -> None:
     async def story(site: Site) -> None:
         async with site.logged_in() as page, asyncio.TaskGroup() as group:
