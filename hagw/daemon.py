@@ -32,6 +32,7 @@ from hagw.control.notify import keep_watchdog_calm, notify
 from hagw.control.places import runtime_dir, state_dir
 from hagw.control.reconcile import Reconciler
 from hagw.control.rivals import RivalWatch
+from hagw.control.speedtest import Speedtests
 from hagw.control.status import UplinkStatus
 from hagw.control.store import Store, namespace_identity
 from hagw.control.table_guard import TableGuard
@@ -41,6 +42,7 @@ from hagw.control.volume import VolumeFile, keep_volume
 from hagw.control.web_front import keep_web_told
 from hagw.control.worker_seat import SeatPlan
 from hagw.control.workers import Role, retire_surplus, seat_plan, stop_all, worker_count
+from hagw.customers import CustomerDesk
 from hagw.doctor.apart import examine_apart
 from hagw.doctor.check_rivals import interferences
 from hagw.doctor.look_rivals import RivalLooker
@@ -58,6 +60,7 @@ from hagw.probe.dns_tap import DnsTap
 from hagw.probe.mib import mptcp_counters
 from hagw.probe.monitor import Monitor
 from hagw.probe.prober import Prober
+from hagw.probe.speed import move
 from hagw.probe.volumes import Volumes
 from hagw.subscription import CpeSide, HagSide
 
@@ -144,6 +147,11 @@ async def _main(archive: Archive, in_force: InForce, keeper: Keeper) -> None:
     subscription = HagSide(gateway, state_dir()) if role == "hag" else CpeSide(gateway, state_dir())
     await subscription.begin()
     gateway.lan_trial = try_the_lans_way
+    speedtests = Speedtests(lambda: gateway.intent, lambda: gateway.published, caps.documents, move)
+    if isinstance(subscription, HagSide):
+        gateway.customers = CustomerDesk(subscription, state_dir())
+    else:
+        gateway.speedtests = speedtests
     gateway.examine = lambda: examine_apart(archive.file)
     names = ServerNames(kernel, lambda: gateway.intent, gateway.workers.named, DnsTap)
     if role == "cpe":
@@ -160,7 +168,7 @@ async def _main(archive: Archive, in_force: InForce, keeper: Keeper) -> None:
         volume = VolumeFile(state_dir(), Disk())
         gateway.lines.resume(volume.load())
         observers += [guard.run(), prober.run(), advertiser.run(), keep_volume(gateway.lines, volume)]
-        observers += [caps.run(), names.run()]
+        observers += [speedtests.run(), caps.run(), names.run()]
     await serve(gateway, transactions, Desk(state_dir(), Disk()), keeper, observers, runtime_dir())
 
 

@@ -76,6 +76,16 @@ class HagSide:
             self._roll_changed,
         )
 
+    @property
+    def registry_url(self) -> str:
+        """Where the configuration has the registry, "" = in the state directory."""
+        return self._intent().registry_url
+
+    @property
+    def month_used(self) -> Mapping[str, int]:
+        """The bytes of this month by customer, as they were last added up."""
+        return self._month[1]
+
     async def begin(self) -> None:
         """Know the customers before anybody is served."""
         await self.watch.begin()

@@ -10,6 +10,7 @@ from hagw.access.desk import Desk
 from hagw.api.access import access_resources
 from hagw.api.config import Changed
 from hagw.api.config import resources as config_resources
+from hagw.api.customers import Served, customer_resources
 from hagw.api.doctor import Examined, doctor_resources
 from hagw.api.documents import HealthDocument
 from hagw.api.draft import draft_resources
@@ -24,6 +25,7 @@ from hagw.api.openapi import describe
 from hagw.api.problems import add_handlers
 from hagw.api.records import record_resources
 from hagw.api.roles import PREFIX
+from hagw.api.speedtests import Tested, speedtest_resources
 from hagw.api.stream import stream_resources
 from hagw.api.usage import Metered, usage_resources
 from hagw.control.status import StatusDocument
@@ -31,7 +33,7 @@ from hagw.history.keeper import Keeper
 from hagw.probe.mib import mptcp_counters
 
 
-class Observed(Explains, Drains, Renews, Metered, Flowing, Seen, Examined, Protocol):
+class Observed(Explains, Drains, Renews, Metered, Flowing, Seen, Examined, Served, Tested, Protocol):
     """What the API asks of the daemon."""
 
     alerts: Callable[[], Mapping[str, Any]]
@@ -52,6 +54,8 @@ def build_app(daemon: Observed, changes: Changed, desk: Desk, keeper: Keeper, hu
     app.include_router(record_resources(keeper), prefix=PREFIX)
     app.include_router(doctor_resources(daemon), prefix=PREFIX)
     app.include_router(stream_resources(hub), prefix=PREFIX)
+    app.include_router(speedtest_resources(daemon), prefix=PREFIX)
+    app.include_router(customer_resources(daemon), prefix=PREFIX)
     app.include_router(config_resources(changes), prefix=f"{PREFIX}/config")
     app.include_router(draft_resources(changes), prefix=f"{PREFIX}/config")
     app.include_router(exchange_resources(changes), prefix=f"{PREFIX}/config")

@@ -388,3 +388,76 @@ class DoctorDocument(TypedDict):
 
     schema: int
     findings: list[FindingEntry]
+
+
+class SpeedtestDocument(TypedDict):
+    """A speed test: `running`, `done`, `cancelled` or `failed`. Rates and bytes are payload."""
+
+    schema: int
+    id: str
+    uplink: str
+    direction: str
+    state: str
+    progress: float
+    rate_bps: int | None
+    bytes: int
+    limit_bytes: int
+    reason: str
+
+
+class SpeedtestsDocument(TypedDict):
+    """The speed tests that are remembered, newest first."""
+
+    schema: int
+    speedtests: list[SpeedtestDocument]
+
+
+class CustomerLimitsEntry(TypedDict):
+    """What a customer may use; null = no bound."""
+
+    connections_max: int | None
+    connects_per_s: float | None
+    pending_max: int | None
+    rate_down_bps: int | None
+    rate_up_bps: int | None
+    month_bytes: int | None
+
+
+class CustomerEntry(TypedDict):
+    """A HAG's customer: invited, active, revoked, or `configured` in the file; no keys."""
+
+    name: str
+    state: str
+    sources: list[str]
+    allow: list[str]
+    deny: list[str]
+    limits: CustomerLimitsEntry
+    rotating: bool
+    enrolled: bool
+    created_at: int | None
+    note: str
+    month_used_bytes: int | None
+    flows_active: int
+
+
+class CustomersDocument(TypedDict):
+    """All customers."""
+
+    schema: int
+    customers: list[CustomerEntry]
+
+
+class CustomerDocument(TypedDict):
+    """One customer."""
+
+    schema: int
+    customer: CustomerEntry
+
+
+class CodeDocument(TypedDict):
+    """A code that a CPE enrols with, once."""
+
+    schema: int
+    customer: str
+    code: str
+    valid_hours: float

@@ -45,7 +45,7 @@ async def serve(daemon: Observed, changes: Changed, desk: Desk, keeper: Keeper, 
     The caller holds the runtime directory: sockets left there are nobody's.
     """
     hub = Hub(daemon.status, lambda: shown_flows(daemon, 0.0), changes.standing)
-    follow(keeper, hub)
+    follow(daemon, keeper, hub)
     app = Guard(build_app(daemon, changes, desk, keeper, hub), desk, frozenset({0, os.geteuid()}))
     with contextlib.closing(_bind(path)) as sock, contextlib.closing(_bind_for_web(web_path)) as web_sock:
         async with asyncio.TaskGroup() as group:
@@ -54,8 +54,8 @@ async def serve(daemon: Observed, changes: Changed, desk: Desk, keeper: Keeper, 
             group.create_task(hub.run())
 
 
-def follow(keeper: Keeper, hub: Hub) -> None:
-    """Have streams hear what history hears."""
+def follow(daemon: Observed, keeper: Keeper, hub: Hub) -> None:
+    """Have streams hear what history hears, and how speed tests go."""
 
     def on_event(event: Event) -> None:
         hub.tell("events", {"schema": SCHEMA, **event_entry(event)})
@@ -63,6 +63,8 @@ def follow(keeper: Keeper, hub: Hub) -> None:
             hub.look_for_changes()
 
     keeper.events.on_event = on_event
+    if daemon.speedtests is not None:
+        daemon.speedtests.on_change = lambda document: hub.tell("speedtests", document)
     keeper.on_sample = lambda at, told: hub.tell("history", {"schema": SCHEMA, "at_unix_s": at, "values": told})
 
 

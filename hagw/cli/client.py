@@ -44,6 +44,13 @@ def delete(path: Path, resource: str) -> dict[str, Any]:
     return _ask(path, "DELETE", resource, None, CHANGE_TIMEOUT_S)
 
 
+def ask(
+    path: Path, method: str, resource: str, body: dict[str, Any] | None, timeout_s: float = CHANGE_TIMEOUT_S
+) -> dict[str, Any]:
+    """Ask in any method, with a JSON document unless it is None. Raise as `post`."""
+    return _ask(path, method, resource, None if body is None else json.dumps(body), timeout_s)
+
+
 def _ask(path: Path, method: str, resource: str, body: str | None, timeout_s: float) -> dict[str, Any]:
     connection = _UnixConnection(path, timeout_s)
     headers = {} if body is None else {"Content-Type": "application/json"}

@@ -217,6 +217,7 @@ def _cpe(file: CpeFile) -> CpeIntent:
         limits=file.limits.to_intent(),
         portal_check=file.portal_check.to_intent(),
         history=file.history.to_intent(),
+        speedtest=file.speedtest.to_intent(),
         data_caps=tuple(cap.to_intent() for cap in file.data_caps),
         web=file.web.to_intent(),
         metrics=file.metrics.to_intent(),

@@ -49,6 +49,7 @@ from hagw.model.intent import (
     QuicStyle,
     SendingMode,
     ServerMptcp,
+    SpeedtestIntent,
     StandbyStyle,
     SteeringMode,
     UplinkKind,
@@ -288,6 +289,17 @@ class PortalSection(Section):
         return PortalIntent(self.enabled, self.url, self.status, self.body)
 
 
+class SpeedtestSection(Section):
+    """Where speed tests of single lines get bytes from and send them to."""
+
+    down: str | None = Field(default=None, pattern=r"^https?://[!-~]{1,500}$", description="answers with many bytes")
+    up: str | None = Field(default=None, pattern=r"^https?://[!-~]{1,500}$", description="takes a POST of many bytes")
+
+    def to_intent(self) -> SpeedtestIntent:
+        """Return the trusted value."""
+        return SpeedtestIntent(self.down or "", self.up or "")
+
+
 class HistorySection(Section):
     """What is kept of the past on disk."""
 
@@ -406,6 +418,7 @@ class CpeFile(Section):
     limits: LimitsSection = LimitsSection()
     portal_check: PortalSection = PortalSection()
     history: HistorySection = HistorySection()
+    speedtest: SpeedtestSection = SpeedtestSection()
     data_caps: tuple[DataCapSection, ...] = Field(default=(), max_length=64, description="volumes of contracts")
     web: WebSection = WebSection()
     metrics: MetricsSection = MetricsSection()

@@ -104,6 +104,8 @@ class Gateway:
         self._switched_to = 0  # the first snapshot made by the present intent
         self.standing: Callable[[], Standing] = Standing
         self.caps: CapsPort = NoCaps()
+        self.customers: Any = None  # a HAG's, for the API
+        self.speedtests: Any = None  # a CPE's, likewise
         self.examine: Callable[[], Awaitable[tuple[Finding, ...]]] = _nothing
         self.alerts: Callable[[], Mapping[str, Any]] = dict  # what is wrong, as somebody is told of it
         self.lan_trial: Callable[[Family], Awaitable[str]] | None = None

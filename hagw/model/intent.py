@@ -268,6 +268,14 @@ class HistoryIntent:
 
 
 @dataclass(frozen=True, slots=True)
+class SpeedtestIntent:
+    """Where speed tests get bytes from and send them to; "" = nowhere, there are none."""
+
+    down: str = ""
+    up: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class CpeIntent:
     """Configuration of `role: cpe`."""
 
@@ -284,6 +292,7 @@ class CpeIntent:
     limits: FlowLimits = FlowLimits()
     portal_check: PortalIntent = PortalIntent()
     data_caps: tuple[DataCapIntent, ...] = ()
+    speedtest: SpeedtestIntent = SpeedtestIntent()
     web: WebIntent = WebIntent()
     history: HistoryIntent = HistoryIntent()
     metrics: MetricsIntent = MetricsIntent()

@@ -26,10 +26,12 @@ from hagw.control.instance import only_instance
 from hagw.control.logs import set_up_logs
 from hagw.control.places import runtime_dir, state_dir
 from hagw.control.reconcile import Reconciler
+from hagw.control.speedtest import Speedtests
 from hagw.control.transaction import Transactions
 from hagw.control.usage_file import UsageFile
 from hagw.control.worker_seat import SeatPlan
 from hagw.control.workers import WORKERS_MIN, stop_all
+from hagw.customers import CustomerDesk
 from hagw.daemon import API_SOCKET, serve
 from hagw.errors import ConfigError, ConfigIssue, HagwError
 from hagw.history.keeper import Keeper, Tap
@@ -37,6 +39,7 @@ from hagw.model.finding import Finding
 from hagw.model.health import UplinkHealth
 from hagw.model.intent import CpeIntent, Intent
 from hagw.pretend.machine import PretendMachine
+from hagw.pretend.moving import move
 from hagw.pretend.observer import Observer, Volumes
 from hagw.subscription import CpeSide, HagSide
 
@@ -103,11 +106,16 @@ async def _main(archive: Archive, in_force: InForce, pretence: Pretence, keeper:
     gateway.standing = transactions.standing
     subscription = CpeSide(gateway, state_dir()) if isinstance(intent, CpeIntent) else HagSide(gateway, state_dir())
     gateway.examine = _examine
+    speedtests = Speedtests(lambda: gateway.intent, lambda: gateway.published, caps.documents, move)
+    if isinstance(subscription, HagSide):
+        gateway.customers = CustomerDesk(subscription, state_dir())
+    else:
+        gateway.speedtests = speedtests
     await subscription.begin()
     await gateway.prepare()
     observers = [subscription.run(), observer.run()]
     if isinstance(intent, CpeIntent):
-        observers.append(caps.run())
+        observers += [caps.run(), speedtests.run()]
     try:
         await serve(gateway, transactions, Desk(state_dir(), Disk()), keeper, observers, runtime_dir())
     finally:

@@ -5,6 +5,7 @@ from math import pi, sin
 from typing import Final
 
 from hagw.model.intent import UplinkKind
+from hagw.model.snapshot import UplinkView
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,3 +60,21 @@ def lost_for(kind: UplinkKind, age_s: float) -> float | None:
         return None
     phase = since % about.lost_every_s
     return phase if phase < about.lost_for_s else None
+
+
+def kind_of(view: UplinkView) -> UplinkKind:
+    """Guess what kind of line it is: a snapshot does not say."""
+    for prefix, kind in _KINDS:
+        if view.name.startswith(prefix) or view.interface.startswith(prefix):
+            return kind
+    return "ethernet"
+
+
+_KINDS: Final[tuple[tuple[str, UplinkKind], ...]] = (
+    ("dsl", "dsl"),
+    ("lte", "wwan"),
+    ("ww", "wwan"),
+    ("wifi", "wifi"),
+    ("wl", "wifi"),
+    ("ppp", "pppoe"),
+)

@@ -8,12 +8,11 @@ from typing import Any, Final
 
 from hagw.dataplane.flows import ClosedFlows
 from hagw.model.flow import FlowKey
-from hagw.model.intent import UplinkKind
 from hagw.model.snapshot import CpeSnapshot, UplinkView
 from hagw.policy.decide import Decision, Policy
 from hagw.policy.modes.plan import TIERED
 from hagw.pretend.hosts import HABITS, HOSTS, WEIGHTS, Habit
-from hagw.pretend.lines import rates
+from hagw.pretend.lines import kind_of, rates
 
 OVERHEAD: Final = 1.045  # IP bytes for a byte of payload
 JOIN_S: Final = 0.12
@@ -196,7 +195,7 @@ class Traffic:
 
     def _capacity(self, view: UplinkView, now: float) -> tuple[float, float]:
         """Return this worker's share of what a line can carry as payload, in bit/s."""
-        down, up = rates(_kind(view), (view.rate_down_bps, view.rate_up_bps), now)
+        down, up = rates(kind_of(view), (view.rate_down_bps, view.rate_up_bps), now)
         return down / OVERHEAD / self._workers, up / OVERHEAD / self._workers
 
     def _document(self, flow: Flow, state: str) -> dict[str, Any]:
@@ -247,21 +246,3 @@ class Traffic:
 
 def _rounded(pair: list[float]) -> dict[str, int]:
     return {"down": round(pair[0]), "up": round(pair[1])}
-
-
-def _kind(view: UplinkView) -> UplinkKind:
-    """Guess what kind of line it is: a snapshot does not say."""
-    for prefix, kind in _KINDS:
-        if view.name.startswith(prefix) or view.interface.startswith(prefix):
-            return kind
-    return "ethernet"
-
-
-_KINDS: Final[tuple[tuple[str, UplinkKind], ...]] = (
-    ("dsl", "dsl"),
-    ("lte", "wwan"),
-    ("ww", "wwan"),
-    ("wifi", "wifi"),
-    ("wl", "wifi"),
-    ("ppp", "pppoe"),
-)
