@@ -17,6 +17,7 @@ from tests.fakes import CPE, HAG
 DSL = UplinkView(1, "dsl", "lo", 1, "127.0.0.1", None, "up")
 LTE = replace(DSL, slot=2, name="lte", metered=True)
 DEAD = replace(DSL, slot=3, name="sat", state="down")
+TESTABLE = replace(CPE, speedtest=SpeedtestIntent("http://speed.example.net/", "http://speed.example.net/"))
 
 
 @dataclass
@@ -25,7 +26,7 @@ class World:
 
     pace: int = 1_000_000
     caps: list[Any] = field(default_factory=list)
-    intent: Any = replace(CPE, speedtest=SpeedtestIntent("http://speed.example.net/", "http://speed.example.net/"))
+    intent: Any = TESTABLE
     told: list[dict[str, Any]] = field(default_factory=list)
     failure: Exception | None = None
 
