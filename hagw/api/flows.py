@@ -16,6 +16,7 @@ from hagw.model.intent import Intent
 FLOWS_A_CHUNK: Final = 100  # about 1 ms of encoding between two looks at everything else the loop has to do
 RECENT_MAX_S: Final = 3600.0
 ENDED: Final = "closed"
+FILTERS: Final = frozenset({"client", "uplink", "rule", "domain", "path", "state", "q"})
 
 Key = Literal["started_s", "bytes_down", "bytes_up", "client", "server", "domain", "rule", "path", "state"]
 Sort = Literal[
@@ -94,7 +95,8 @@ def without_name(flow: Flow) -> Flow:
 
 def page(found: FlowsDocument, question: FlowsQuestion) -> Flow:
     """Return the page that is asked for, and how many flows fit in all."""
-    fitting = [flow for flow in found["flows"] if question.fits(flow)]
+    is_filtered = bool(question.model_fields_set & FILTERS)
+    fitting = [flow for flow in found["flows"] if question.fits(flow)] if is_filtered else list(found["flows"])
     if question.sort != "-started_s":  # as they come
         descends = question.sort.startswith("-")
         fitting.sort(key=_place(question.sort.removeprefix("-")), reverse=descends)

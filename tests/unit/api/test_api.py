@@ -29,6 +29,8 @@ class Daemon:
     """What the API asks of the daemon, with as many flows as the test wants."""
 
     intent = CPE
+    speedtests = None
+    customers = None
 
     def __init__(self, flows: int = 3) -> None:
         self._flows = [{**FLOW, "id": str(number), "started_s": float(number)} for number in range(flows)]
