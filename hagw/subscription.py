@@ -7,7 +7,7 @@ keys are in its configuration, does without.
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -241,7 +241,7 @@ class HagSide:
             redeem=redeem,
             taken_over=taken_over,
             used=self._told,
-            probe=lambda: {"port": self._intent().probe_port},
+            probe=lambda: {"port": self._intent().probe_port, "style": self._intent().probing},
             met=met,
         )
 
@@ -287,6 +287,7 @@ class CpeSide:
             while True:
                 if self._kept or any(not each.key for each in self._gateways()):
                     self._follow(group, await asyncio.to_thread(self._read))
+                    self._gateway.workers.share_gateways()
                 await asyncio.sleep(LOOK_EVERY_S)
 
     def _follow(self, group: asyncio.TaskGroup, known: "Mapping[str, tuple[Credentials, object]]") -> None:
@@ -306,21 +307,20 @@ class CpeSide:
                     self._ways(name),
                     self._keeper(name),
                     self._carried(name),
-                    on_blocked=self._tell_blocked,
+                    on_told=self._tell_told,
                 )
                 self._kept[name] = _Kept(client, group.create_task(client.run()), seen)
                 changed = True
         if changed:
             self._tell()
-            self._tell_blocked()
+            self._tell_told()
 
     def _tell(self) -> None:
         enrolled = {name: kept.client.credentials for name, kept in self._kept.items()}
         self._gateway.enrolment_changed({name: (x.customer, x.key) for name, x in enrolled.items()})
 
-    def _tell_blocked(self) -> None:
-        blocked = {name: kept.client.standing.blocked for name, kept in self._kept.items()}
-        self._gateway.blocked_changed({name: why for name, why in blocked.items() if why})
+    def _tell_told(self) -> None:
+        self._gateway.told_changed({name: kept.client.standing.told for name, kept in self._kept.items()})
 
     def _read(self) -> "dict[str, tuple[Credentials, object]]":
         """Return the credentials by gateway, and what tells that a file is another one.
@@ -387,11 +387,16 @@ class CpeSide:
         kept = self._kept.get(name)
         if kept is None:
             reason = f"not enrolled: `hagw enrol {name} CODE`"
-            return ChannelStatus(state="not enrolled", reason=reason, uplink=None, version=None)
+            return ChannelStatus(state="not enrolled", reason=reason, uplink=None, version=None, limits={})
         found = kept.client.standing
-        reason = found.reason or found.blocked
+        reason = found.reason or found.told.blocked
+        limits = {key: value for key, value in asdict(found.told.limits).items() if value is not None}
         return ChannelStatus(
-            state=found.state, reason=reason, uplink=found.uplink or None, version=found.version or None
+            state=found.state,
+            reason=reason,
+            uplink=found.uplink or None,
+            version=found.version or None,
+            limits=limits,
         )
 
 

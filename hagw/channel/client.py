@@ -7,18 +7,19 @@ import asyncio
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import structlog
 
 from hagw import __version__
-from hagw.channel import proof, wire
+from hagw.channel import proof, settings, wire
 from hagw.channel.code import MARK_SIZE, Code
 from hagw.channel.credentials import KEY_SIZE, Credentials
 from hagw.channel.identity import client_context, peer_fingerprint
 from hagw.channel.wire import BadMessage, Message
 from hagw.errors import HagwError, Refused
+from hagw.model.told import Told
 
 CONNECT_S: Final = 3.0
 ANSWER_S: Final = 5.0
@@ -49,8 +50,8 @@ class Standing:
     reason: str = ""
     uplink: str = ""
     version: str = ""  # of the gateway
-    blocked: str = ""
     connects: int = 0
+    told: Told = field(default_factory=Told)
 
 
 class _Pinned(HagwError):
@@ -123,7 +124,7 @@ class ChannelClient:
     """Keeps a channel to one gateway.
 
     `ways` gives the usable lines, best first; `keep` has credentials on the disk; `carried` tells each line's
-    IP bytes down and up; `on_blocked` is called when `standing.blocked` has changed.
+    IP bytes down and up; `on_told` is called when `standing.told` has changed.
     """
 
     def __init__(
@@ -134,7 +135,7 @@ class ChannelClient:
         keep: Callable[[Credentials], None],
         carried: Callable[[], Mapping[str, tuple[int, int]]] = dict,
         usage_every_s: float = USAGE_EVERY_S,
-        on_blocked: Callable[[], None] = _nothing,
+        on_told: Callable[[], None] = _nothing,
         take_over_s: float = TAKE_OVER_S,
     ) -> None:
         self.gateway = gateway
@@ -144,7 +145,7 @@ class ChannelClient:
         self._keep = keep
         self._carried = carried
         self._usage_every_s = usage_every_s
-        self._on_blocked = on_blocked
+        self._on_told = on_told
         self._take_over_s = take_over_s
         self._told: Mapping[str, tuple[int, int]] = {}
         self._news = asyncio.Event()
@@ -199,12 +200,12 @@ class ChannelClient:
         if (self.standing.state, self.standing.reason) != (state, reason):
             log.info("gateway not connected", gateway=self.gateway, uplink=way.uplink, reason=reason)
         self.standing.state, self.standing.reason, self.standing.uplink = state, reason, ""
-        self._told_blocked("")  # it may be over, and nobody would say so
+        self._take(replace(self.standing.told, blocked=""))  # it may be over, and nobody would say so
 
-    def _told_blocked(self, reason: str) -> None:
-        if reason != self.standing.blocked:
-            self.standing.blocked = reason
-            self._on_blocked()
+    def _take(self, told: Told) -> None:
+        if told != self.standing.told:
+            self.standing.told = told
+            self._on_told()
 
     async def _login(self, talk: _Conversation) -> None:
         mine, nonce = self.credentials, secrets.token_bytes(wire.NONCE_SIZE)
@@ -264,7 +265,7 @@ class ChannelClient:
             log.info("key renewed", gateway=self.gateway)
         if message.get("rotating"):
             asyncio.get_running_loop().call_later(self._take_over_s, talk.tell, "taken-over", proof.key_id(key))
-        self._told_blocked(str(message.get("blocked") or "")[:256])
+        self._take(settings.read(message))
 
     async def _ping(self, talk: _Conversation) -> None:
         while True:

@@ -274,6 +274,7 @@ def _hag(file: HagFile) -> HagIntent:
         registry_url=file.registry.url or "",
         egress=file.egress.to_intent(),
         bind_cookies=file.cookies.bind,
+        probing=file.listen.probing,
         web=file.web.to_intent(),
         history=file.history.to_intent(),
         metrics=file.metrics.to_intent(),

@@ -432,6 +432,9 @@ class ListenSection(Section):
     port: Port = Field(default=PORT_CONVERT, description="TCP port of the converter")
     probe_port: Port = Field(default=PORT_PROBE, description="UDP port of the echo responder")
     control_port: Port = Field(default=PORT_CONTROL, description="TCP port of the control channel")
+    probing: Literal["normal", "gentle"] = Field(
+        default="normal", description="how much CPEs with a control channel ask the echo responder"
+    )
 
 
 class CustomerLimitsSection(Section):

@@ -40,9 +40,10 @@ from hagw.model.facts import Facts
 from hagw.model.finding import Finding
 from hagw.model.flow import FlowKey, by_dns
 from hagw.model.health import GatewayHealth, UplinkHealth
-from hagw.model.intent import CpeIntent, CustomerIntent, GatewayIntent, Intent
+from hagw.model.intent import CpeIntent, CustomerIntent, GatewayIntent, Intent, UplinkIntent
 from hagw.model.resources import Family
 from hagw.model.snapshot import CpeSnapshot, Snapshot
+from hagw.model.told import Told
 from hagw.plan.caller import Caller
 from hagw.plan.ranking import usable
 from hagw.plan.ways import forwarding, own_way
@@ -95,7 +96,7 @@ class Gateway:
         self._rivals: tuple[Finding, ...] = ()
         self._registered: tuple[CustomerIntent, ...] = ()
         self._enrolled: Mapping[str, tuple[str, bytes]] = {}
-        self._blocked: Mapping[str, str] = {}
+        self._told: Mapping[str, Told] = {}
         self.channels: Callable[[], Mapping[str, ChannelStatus]] = dict
         self._failures = 0
         self._refused: asyncio.Queue[tuple[str, int]] = asyncio.Queue(maxsize=REFUSED_QUEUE_MAX)
@@ -131,11 +132,16 @@ class Gateway:
         if self._published is not None:
             self.look_again()
 
-    def blocked_changed(self, blocked: Mapping[str, str]) -> None:
-        """Send no new flows through these gateways, which say that they take none of ours, and why."""
-        self._blocked = blocked
+    def told_changed(self, told: Mapping[str, Told]) -> None:
+        """Act on what gateways say over their control channels: workers at once, echoes with the next pass."""
+        asks_otherwise = [(x.probe_port, x.probing) for x in told.values()] != [
+            (x.probe_port, x.probing) for x in self._told.values()
+        ]
+        self._told = told
         if self._published is not None:
             self._publish()
+            if asks_otherwise:
+                self.look_again()
 
     def look_again(self) -> None:
         """Something changed: have the loop look again. Says nothing of what changed."""
@@ -415,12 +421,22 @@ class Gateway:
     async def _read_facts(self) -> None:
         self._facts = await self._kernel.facts()
         if isinstance(self._intent, CpeIntent):
-            self._health.update(self._intent.uplinks, self._facts, self._gateways(self._intent))
+            self._health.update(self._uplinks(self._intent), self._facts, self._gateways(self._intent))
 
     def _gateways(self, intent: CpeIntent) -> tuple[GatewayIntent, ...]:
         """Return the gateways that we are a customer of."""
         known = (gateway if gateway.key else self._as_enrolled(gateway) for gateway in intent.gateways)
-        return tuple(gateway for gateway in known if gateway.key)
+        return tuple(
+            replace(gateway, probe_port=self._told.get(gateway.name, Told()).probe_port or gateway.probe_port)
+            for gateway in known
+            if gateway.key
+        )
+
+    def _uplinks(self, intent: CpeIntent) -> tuple[UplinkIntent, ...]:
+        """Return the lines, asked gently where a gateway wants that."""
+        if all(told.probing == "normal" for told in self._told.values()):
+            return intent.uplinks
+        return tuple(replace(uplink, probing="gentle") for uplink in intent.uplinks)
 
     def _as_enrolled(self, gateway: GatewayIntent) -> GatewayIntent:
         customer, key = self._enrolled.get(gateway.name, ("", b""))
@@ -447,7 +463,8 @@ class Gateway:
                 heard_at,
                 self.lines.mptcp,
                 self.lines.learned,
-                self._blocked,
+                self._told,
+                len(self._seats(self._intent)),
             )
         draining, workers = self._drain_mark.is_set(), len(self._seats(self._intent))
         names = tuple({each.name: None for each in (*self._intent.customers, *self._registered)})

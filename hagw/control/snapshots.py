@@ -18,6 +18,7 @@ from hagw.model.snapshot import (
     Snapshot,
     UplinkView,
 )
+from hagw.model.told import Told
 from hagw.policy.egress import Block
 from hagw.policy.schedule import asleep
 
@@ -34,7 +35,8 @@ def cpe_snapshot(
     heard_at: Mapping[str, float | None],
     mptcp: Mapping[str, MptcpHealth] = MappingProxyType({}),
     learned: tuple[LearnedView, ...] = (),
-    blocked: Mapping[str, str] = MappingProxyType({}),
+    told: Mapping[str, Told] = MappingProxyType({}),
+    workers: int = 1,
 ) -> CpeSnapshot:
     """Return what CPE workers need to know, as generation 0; uplinks without an interface are left out."""
     return CpeSnapshot(
@@ -45,7 +47,7 @@ def cpe_snapshot(
             if (found := facts.uplinks.get(up.name, NO_INTERFACE)).ifindex is not None
         ),
         gateways=tuple(
-            _gateway(gw, gateways.get(gw.name, UNKNOWN_GATEWAY), heard_at.get(gw.name), blocked.get(gw.name, ""))
+            _gateway(gw, gateways.get(gw.name, UNKNOWN_GATEWAY), heard_at.get(gw.name), told.get(gw.name, Told()))
             for gw in intent.gateways
         ),
         rules=intent.rules,
@@ -54,6 +56,7 @@ def cpe_snapshot(
         congestion_control=congestion_control(intent.congestion_control, facts),
         asleep=asleep(intent.rules, facts.local_time),
         learned=learned,
+        workers=workers,
     )
 
 
@@ -172,7 +175,7 @@ def _uplink(up: UplinkIntent, found: UplinkFacts, health: UplinkHealth, mptcp: M
     )
 
 
-def _gateway(gateway: GatewayIntent, health: GatewayHealth, heard_at: float | None, blocked: str) -> GatewayView:
+def _gateway(gateway: GatewayIntent, health: GatewayHealth, heard_at: float | None, told: Told) -> GatewayView:
     return GatewayView(
         name=gateway.name,
         addresses=tuple(str(a) for a in gateway.addresses),
@@ -188,5 +191,6 @@ def _gateway(gateway: GatewayIntent, health: GatewayHealth, heard_at: float | No
         rtt_floor_ms=health.rtt_floor_ms,
         draining=health.draining,
         overloaded=health.overloaded,
-        blocked=blocked,
+        blocked=told.blocked,
+        limits=told.limits,
     )

@@ -80,12 +80,16 @@ class UplinkStatus(TypedDict):
 
 
 class ChannelStatus(TypedDict):
-    """The control channel to a gateway: which line it uses and the version at the other end, null while unknown."""
+    """The control channel to a gateway: which line it uses and the version at the other end, null while unknown.
+
+    `limits` are those that the gateway holds us to, as it said last: names as in `hagw customer show`.
+    """
 
     state: str
     reason: str
     uplink: str | None
     version: str | None
+    limits: dict[str, float]
 
 
 class GatewayStatus(TypedDict):

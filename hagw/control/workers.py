@@ -214,6 +214,18 @@ class Workers:
                 seat.tell(encode({"op": "elsewhere", "flows": others}))
         self._elsewhere = bool(total)
 
+    def share_gateways(self) -> None:
+        """Tell each worker of a CPE how many flows the others have through each gateway, for limits of them all."""
+        through = {seat.plan.index: dict(seat.stats.get("through") or {}) for seat in self._seats}
+        total = Counter[str]()
+        for flows in through.values():
+            total.update(flows)
+        if total or self._elsewhere:
+            for seat in self._seats:
+                others = {name: count - through[seat.plan.index].get(name, 0) for name, count in total.items()}
+                seat.tell(encode({"op": "elsewhere", "flows": others}))
+        self._elsewhere = bool(total)
+
     async def try_gateway(self) -> str:
         """Have a worker open a connection to the gateway; return why that failed, "" = it did not."""
         seat = next((seat for seat in self._seats if seat.is_listening), None)

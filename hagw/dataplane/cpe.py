@@ -3,10 +3,11 @@
 import os
 import socket
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict, replace
 from typing import Any, Final
 
+from hagw.dataplane.allowance import Allowance
 from hagw.dataplane.flows import ClosedFlows
 from hagw.dataplane.gateway_book import GatewayBook
 from hagw.dataplane.intake import Intake
@@ -70,6 +71,7 @@ class CpeWorker:
         self.upkeep = Upkeep()
         self.steering = Steering(self, counters)
         self.closed = ClosedFlows()
+        self.allowance = Allowance()
         self.sessions: dict[int, CpeSession] = {}
         self.counts = {"flows_total": 0, "direct_total": 0, "reset_total": 0, "refused": 0}
         self.bytes_down = 0
@@ -92,6 +94,7 @@ class CpeWorker:
         self.snapshot = snapshot
         self.pools.follow(snapshot.pool, snapshot.gateways)
         self.limits = snapshot.limits
+        self.allowance.apply(snapshot)
         self.congestion_control = snapshot.congestion_control
         before, self.uplinks = self.uplinks, UplinkTable(snapshot.uplinks)
         for uplink in snapshot.uplinks:
@@ -109,6 +112,10 @@ class CpeWorker:
             self._reconcile_paths()
         if not self.intake.sockets() and not self._retired:
             self.intake.open(self.inherited)
+
+    def take_elsewhere(self, flows: Mapping[str, int]) -> None:
+        """Take how many flows the other workers have through each gateway."""
+        self.allowance.elsewhere = flows
 
     def learn(self, learnt: Iterable[Learnt]) -> None:
         """Take names of servers: they stand in where a connection's first bytes tell none."""
@@ -155,6 +162,7 @@ class CpeWorker:
             "bytes_down": self.bytes_down + sum(down for down, _ in live),
             "bytes_up": self.bytes_up + sum(up for _, up in live),
             "pool": self.pools.ready(),
+            "through": {gateway: flows for gateway, flows in self.allowance.through.items() if flows},
             "listening": bool(self.intake.sockets()),
             "learned": [asdict(view) for view in self.capacities.learned()],
             "kept_off_bytes": {self.uplinks.name(slot): size for slot, size in self.steering.kept_off.items()},
@@ -197,6 +205,7 @@ class CpeWorker:
     def ended(self, session: CpeSession) -> None:
         """Forget a session and keep its record."""
         if self.sessions.pop(session.id, None) is not None:
+            self.allowance.left(session.id)
             down, up = session.bytes()
             self.bytes_down += down
             self.bytes_up += up

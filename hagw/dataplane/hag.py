@@ -4,7 +4,7 @@ import math
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from ipaddress import ip_network
 from typing import Any, Final
@@ -115,6 +115,10 @@ class HagWorker:
 
     def heard(self, gateway: str, at: float) -> None:
         """Nothing: a gateway has no gateway."""
+
+    def take_elsewhere(self, flows: Mapping[str, int]) -> None:
+        """Take how many connections customers with a limit have in other workers."""
+        self.customers.take_elsewhere(flows)
 
     def stop_listening(self) -> None:
         """Accept nothing more. Subflows of living connections can then no longer join: only for the end."""

@@ -80,6 +80,10 @@ class CpeSession:
 
     def _convert(self, gateway: GatewayView) -> None:
         self._tried = (*self._tried, gateway.name)
+        hindrance = self._worker.allowance.hindrance(gateway.name, self._worker.loop.now)
+        if hindrance:
+            self._go_elsewhere(hindrance)
+            return
         connection = self._worker.pools.of(gateway, self.decision.uplinks, self.decision.plan).take()
         if connection is not None:
             self._connection = connection
@@ -118,6 +122,7 @@ class CpeSession:
     def _ask(self, connection: GatewayConnection) -> None:
         """Send the Connect TLV, with what the client has said so far if the gateway is known to be alive."""
         self.state = "asking"
+        self._worker.allowance.took(self.id, connection.gateway.name)
         fresh = self._worker.gateways.is_fresh(connection.gateway.name)
         if fresh and not self._watched:
             self._read_at_once()
@@ -199,6 +204,7 @@ class CpeSession:
         self.why = why if self.decision.path == "direct" else f"{self.decision.why}, but {why}"
         self.path = "direct"
         self.state = "dialing"
+        self._worker.allowance.left(self.id)
         self._worker.counts["direct_total"] += 1
         if not self._watched:
             self._watch_client(0)

@@ -365,6 +365,7 @@ class HagIntent:
     egress: EgressIntent = EgressIntent()
     history: HistoryIntent = HistoryIntent()
     bind_cookies: bool = False  # to the addresses that a customer's CPE has proved to be at
+    probing: ProbeStyle = "normal"  # what CPEs are told; "gentle" has them ask less
     web: WebIntent = WebIntent()
     metrics: MetricsIntent = MetricsIntent()
     alerts: AlertsIntent = AlertsIntent()

@@ -70,6 +70,7 @@ class GatewayView:
     draining: bool = False
     overloaded: bool = False
     blocked: str = ""  # why it takes no new connections of ours, as it said over the control channel
+    limits: CustomerLimits = field(default_factory=CustomerLimits)  # what it allows us, as it said there
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +108,7 @@ class CpeSnapshot:
     congestion_control: str
     asleep: tuple[str, ...] = ()  # names of rules outside their hours now
     learned: tuple[LearnedView, ...] = ()
+    workers: int = 1  # that share what a gateway allows
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,13 +174,14 @@ def from_json(document: dict[str, Any]) -> Snapshot:
         return CpeSnapshot(
             generation=document["generation"],
             uplinks=tuple(_build(UplinkView, u) for u in document["uplinks"]),
-            gateways=tuple(_build(GatewayView, g) for g in document["gateways"]),
+            gateways=tuple(_gateway(g) for g in document["gateways"]),
             rules=tuple(_rule(r) for r in document["rules"]),
             pool=_build(PoolIntent, document["pool"]),
             limits=_build(FlowLimits, document["limits"]),
             congestion_control=document["congestion_control"],
             asleep=tuple(document.get("asleep", ())),
             learned=tuple(_build(LearnedView, entry) for entry in document.get("learned", ())),
+            workers=document.get("workers", 1),
         )
     customers = tuple(_customer(c) for c in document["customers"])
     limits = _build(FlowLimits, document["limits"])
@@ -202,6 +205,12 @@ def _plain(value: Any) -> Any:
 def _build(kind: type[Any], document: dict[str, Any]) -> Any:
     known = {field.name for field in fields(kind)}
     return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in document.items() if k in known})
+
+
+def _gateway(document: dict[str, Any]) -> GatewayView:
+    limits = _build(CustomerLimits, document.get("limits", {}))
+    gateway: GatewayView = _build(GatewayView, {**document, "limits": limits})
+    return gateway
 
 
 def _customer(document: dict[str, Any]) -> CustomerView:

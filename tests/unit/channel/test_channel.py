@@ -22,6 +22,7 @@ from hagw.channel.server import CHANNELS_A_CUSTOMER, LOGIN_S, ChannelServer, Des
 from hagw.channel.strangers import FROM_A_SOURCE_MAX
 from hagw.errors import HagwError, Refused
 from hagw.model.intent import CustomerIntent, CustomerLimits
+from hagw.model.told import Told
 
 KEY, NEW_KEY, SECRET = bytes(range(32)), bytes(range(1, 33)), b"0123456789"
 
@@ -61,7 +62,7 @@ class Office:
             redeem=redeem,
             taken_over=taken_over,
             used=lambda name, uplinks: self.used.append((name, uplinks)),
-            probe=lambda: {"port": 5124},
+            probe=lambda: {"port": 5124, "style": "gentle"},
             met=lambda name, source: self.met.append((name, source)),
         )
 
@@ -162,7 +163,8 @@ def test_a_channel_carries_the_gateways_version_and_what_blocks_us(office: Offic
         await until(lambda: client.standing.state == "connected")
         assert (client.standing.version, client.standing.uplink) == ("9.9", "dsl")
         office.change(blocked="used up", limits=CustomerLimits(pending_max=3))
-        await until(lambda: client.standing.blocked == "used up")
+        await until(lambda: client.standing.told.blocked == "used up")
+        assert client.standing.told == Told("used up", CustomerLimits(pending_max=3), 5124, "gentle")
         assert [entry["customer"] for entry in office.server.document()] == ["home"]
         assert office.met == [("home", "127.0.0.1")]
 
@@ -408,7 +410,7 @@ def test_types_nobody_knows_and_reserved_ones_do_no_harm(office: Office) -> None
         for kind in ("caps", "port-forwards", "of-tomorrow"):
             line.writer.write(wire.encode(kind, anything=[1, 2]))
         office.change(blocked="still here")
-        await until(lambda: client.standing.blocked == "still here")
+        await until(lambda: client.standing.told.blocked == "still here")
         assert client.standing.connects == 1
 
     office.play(scene, client)
