@@ -99,7 +99,7 @@ def _make_environment(root: Path, wheel: Path, wheels: Path) -> None:
     for tests in [path for name in ("tests", "testing") for path in (root / HOME).rglob(name) if path.is_dir()]:
         shutil.rmtree(tests)
     # Compilers' notes for debuggers are more than half of all that is compiled.
-    for library in (root / HOME).rglob("*.so*"):
+    for library in (*(root / HOME).rglob("*.so"), *(root / HOME).rglob("*.so.*")):
         _run("strip", "--strip-unneeded", str(library))
     # Compiled here, as nobody may write there later; trusted as they are, because the package manager knows the files.
     compiling = ("-m", "compileall", "-q", "-j", "0", "--invalidation-mode", "unchecked-hash")
