@@ -16,6 +16,7 @@ from hagw.model.intent import Intent
 FLOWS_A_CHUNK: Final = 100  # about 1 ms of encoding between two looks at everything else the loop has to do
 RECENT_MAX_S: Final = 3600.0
 ENDED: Final = "closed"
+FRESH_S: Final = 1.0
 FILTERS: Final = frozenset({"client", "uplink", "rule", "domain", "path", "state", "q"})
 
 Key = Literal["started_s", "bytes_down", "bytes_up", "client", "server", "domain", "rule", "path", "state"]
@@ -70,14 +71,32 @@ class FlowsQuestion(BaseModel):
 def flows_resources(daemon: Flowing) -> APIRouter:
     """Return the route."""
     router = APIRouter()
+    recent = Recent(daemon)
 
     # Plain values all the way out: the documents are built by us, validating them again is only time on the loop.
     @router.get("/flows", responses={200: {"model": FlowsPage}})
     async def flows(question: Annotated[FlowsQuestion, Query()]) -> Response:
-        found = await shown_flows(daemon, question.recent)
+        found = await (recent.ask(question.recent) if question.limit else shown_flows(daemon, question.recent))
         return StreamingResponse(_encode(page(found, question)), media_type="application/json")
 
     return router
+
+
+class Recent:
+    """Flows as pages of them need: asked for once for all who turn pages at a time, and not anew each moment."""
+
+    def __init__(self, daemon: Flowing) -> None:
+        self._daemon = daemon
+        self._asking = asyncio.Lock()
+        self._last: tuple[float, float, FlowsDocument] | None = None  # when, how far back, what
+
+    async def ask(self, recent_s: float) -> FlowsDocument:
+        """Return the flows, FRESH_S old at most."""
+        loop = asyncio.get_running_loop()
+        async with self._asking:
+            if self._last is None or self._last[1] != recent_s or loop.time() - self._last[0] > FRESH_S:
+                self._last = loop.time(), recent_s, await shown_flows(self._daemon, recent_s)
+            return self._last[2]
 
 
 async def shown_flows(daemon: Flowing, recent_s: float) -> FlowsDocument:

@@ -94,12 +94,10 @@ class Ring:
         return data + struct.pack("<I", zlib.crc32(data))
 
     def _parse(self, data: bytes, at: int) -> Values | None:
-        if len(data) != self._size:
+        if len(data) != self._size or int.from_bytes(data[:4], "little") != at:
             return None
         (checksum,) = struct.unpack_from("<I", data, self._record.size)
         if checksum != zlib.crc32(data[: self._record.size]):
             return None
-        told, *values = self._record.unpack_from(data)
-        if told != at:
-            return None
+        _, *values = self._record.unpack_from(data)
         return tuple(None if math.isnan(value) else value for value in values)

@@ -20,6 +20,7 @@ import structlog
 from hagw.history.ring import Ring, Values
 
 FIELDS: Final = ("down_bps", "up_bps", "rtt_ms", "loss", "state", "kept_off_bytes")
+DIGITS: Final = {"down_bps": 0, "up_bps": 0, "rtt_ms": 1, "loss": 4, "state": 0, "kept_off_bytes": 0}
 STATES: Final = {"up": 0.0, "suspect": 1.0, "down": 2.0, "disabled": 3.0}
 SECONDS: Final = (1, 3_600, "1s")
 MINUTES: Final = (60, 43_200, "1m")
@@ -33,7 +34,7 @@ Range = Literal["1h", "24h", "30d", "1y"]
 RANGES: Final[dict[Range, tuple[int, int, tuple[int, int, str]]]] = {
     "1h": (3_600, 1, SECONDS),
     "24h": (86_400, 60, MINUTES),
-    "30d": (2_592_000, 1_800, MINUTES),
+    "30d": (2_592_000, 3_600, HOURS),
     "1y": (31_536_000, 21_600, HOURS),
 }
 
@@ -135,17 +136,18 @@ class Series:
                 if not chosen or any(fnmatchcase(f"uplink.{name}.{field}", pattern) for pattern in chosen)
             ]
             if fields:
-                stepped = _stepped(self._records(name, source, begin, end), begin, end, step_s)
-                series |= {title: [None if s is None else s[number] for s in stepped] for number, title in fields}
+                rows = _stepped(self._records(name, source, begin, end), begin, end, step_s, source[0])
+                series |= {title: _column(rows, number, DIGITS[FIELDS[number]]) for number, title in fields}
         return Told(begin, step_s, series)
 
     def _records(self, name: str, source: tuple[int, int, str], begin: int, end: int) -> dict[int, Values]:
         if source == SECONDS:
             return dict(self._recent.get(name, ()))
-        found = self._read(name, source, begin, end)
         if source == MINUTES:
-            found |= self._minutes(name, begin)
-        return found
+            return self._read(name, source, begin, end) | self._minutes(name, begin)
+        hour = self._written // 3_600 * 3_600  # which is not over, so that only its minutes are there
+        present = self._read(name, MINUTES, hour, end) | self._minutes(name, hour)
+        return self._read(name, source, begin, end) | _grouped(present, 3_600)
 
     def _minutes(self, name: str, begin: int) -> dict[int, Values]:
         """Return the minutes of which only seconds are known so far: the present one."""
@@ -212,13 +214,12 @@ def _summary(group: list[Values]) -> Values:
     return tuple(found)
 
 
-def _stepped(records: Mapping[int, Values], begin: int, end: int, step_s: int) -> list[Values | None]:
-    grouped = _grouped({at: values for at, values in records.items() if begin <= at < end}, step_s)
-    return [_rounded(grouped[at]) if at in grouped else None for at in range(begin, end, step_s)]
+def _stepped(records: Mapping[int, Values], begin: int, end: int, step_s: int, source_s: int) -> list[Values | None]:
+    if step_s != source_s:
+        records = _grouped({at: values for at, values in records.items() if begin <= at < end}, step_s)
+    return [records.get(at) for at in range(begin, end, step_s)]
 
 
-def _rounded(values: Values) -> Values:
-    return tuple(
-        None if value is None else round(value, 4 if field == "loss" else 1)
-        for field, value in zip(FIELDS, values, strict=True)
-    )
+def _column(rows: list[Values | None], number: int, digits: int) -> list[float | None]:
+    values = (None if row is None else row[number] for row in rows)
+    return [None if value is None else round(value, digits) for value in values]

@@ -47,6 +47,8 @@ def test_a_second_a_minute_and_an_hour_are_told(tmp_path: Path) -> None:
     assert 600.0 in day["uplink.dsl.kept_off_bytes"], "bytes are added up"
     year = series.tell("1y").series["uplink.dsl.down_bps"]
     assert [value for value in year if value is not None] == [1e6]
+    month = series.tell("30d").series["uplink.dsl.down_bps"]
+    assert (len(month), [value for value in month if value is not None]) == (720, [1e6, 1e6])
 
 
 def test_history_outlives_a_daemon_and_what_it_did_not_see_is_a_gap(tmp_path: Path) -> None:
