@@ -14,15 +14,20 @@ from hagw.cli.daemon import daemon
 from hagw.cli.doctor import doctor
 from hagw.cli.drain import drain
 from hagw.cli.enrol import enrol
+from hagw.cli.events import events
 from hagw.cli.explain import explain
 from hagw.cli.flows import flows
+from hagw.cli.logs import logs
 from hagw.cli.plan import diff, history, plan
 from hagw.cli.quick import ended
 from hagw.cli.reload import reload_workers
+from hagw.cli.report import report
 from hagw.cli.rules import rules
 from hagw.cli.settings import get, set_
+from hagw.cli.speedtest import speedtest
 from hagw.cli.status import status
 from hagw.cli.token import token
+from hagw.cli.top import top
 from hagw.cli.usage import usage
 from hagw.cli.user import user, web_password
 from hagw.cli.version import version
@@ -30,12 +35,12 @@ from hagw.cli.web import web
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     help="Hybrid-access gateway: a LAN's plain TCP over DSL, LTE and WiFi at once.",
 )
-LOOKING = (status, flows, usage, explain, doctor, history, diff, get)
+LOOKING = (status, flows, top, usage, events, logs, explain, doctor, report, speedtest, history, diff, get)
 CHANGING = (check, plan, apply, confirm, rollback, drain, reload_workers, enrol, clear)
 for verb in (daemon, web, *LOOKING, *CHANGING, lab.lab, version):
     app.command()(verb)
