@@ -7,34 +7,25 @@ reaction to an event alone. On a lost uplink both ends must be told, or the unto
 void: REMOVE_ADDR for the gateway, destruction for ourselves (facts: 200 ms of silence instead of 800).
 """
 
-import errno
 import math
 import socket
 from collections import deque
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import Any, Literal
 
 from hagw.dataplane.account import Account, Carried
 from hagw.dataplane.joins import Joins
 from hagw.dataplane.mptcp_socket import SubflowInfo, SubflowReader, token_of
 from hagw.dataplane.ports import SubflowControl
+from hagw.dataplane.subflow_calls import Retries, SubflowCalls
 from hagw.dataplane.uplink_table import UplinkTable
 from hagw.health.noharm import SubflowSample
 from hagw.health.stripping import MptcpBook
-from hagw.model.ids import address_id, other_address_id
 from hagw.model.intent import IPAddress
 
-RETRY_UNACKED_S = 0.004
-RETRY_UNACKED_SHARE = 1 / 8  # of the connection's age: quick at first, rare if it is never acknowledged
 JOIN_TIMEOUT_S = 3.0
 REPLACED_LOOK_S = 0.01  # while a lost line's subflow waits for another one to stand
 LIVED_S = 1.0  # a subflow that ended after this long is made anew at once: nothing says that it would end again
-# The line's address or route is not there, or not any more: when it comes nobody says so, and it comes soon or not.
-NOT_YET = frozenset((errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL, errno.ENODEV))
-NOT_YET_S = 0.02
-BACKOFF_MIN_S = 0.25
-BACKOFF_MAX_S = 30.0
 EVENTS_KEPT = 64
 
 
@@ -72,30 +63,19 @@ class Path:
     joined_at: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class _Used:
-    """What an uplink's latest subflow was made with; `known` = our kernel may still have the pair."""
-
-    local: str
-    loc_id: int
-    known: bool = True
-
-
 class Paths:
     """The subflows of one MPTCP connection. `allowed` are slots; `now` is monotonic everywhere."""
 
     __slots__ = (
         "_account",
-        "_backoff",
-        "_control",
+        "_calls",
         "_joins",
         "_opened_at",
         "_reader",
         "_remotes",
-        "_retry_at",
+        "_retries",
         "_sock",
         "_token",
-        "_used",
         "_waiting_since",
         "allowed",
         "cold",
@@ -126,13 +106,11 @@ class Paths:
         self._joins = Joins(book or MptcpBook())
         self._account = Account(initial[0])
         self.resting = False  # carries nothing that is worth a subflow over a metered line
-        self._control = control
         self._reader = reader
         self._remotes = {end[0].version == 6: end for end in (remote, other) if end is not None}
+        self._calls = SubflowCalls(control, self._remotes)
+        self._retries = Retries()
         self._token: int | None = None
-        self._retry_at: dict[int, float] = {}
-        self._backoff: dict[int, float] = {}
-        self._used: dict[int, _Used] = {}
         self._opened_at = now
         self._waiting_since: float | None = None  # when a lost line's subflow began to wait for a replacement
         self.allowed = allowed
@@ -202,7 +180,7 @@ class Paths:
                 self.events.append(PathEvent(now, "withdrawn", slot, uplinks.unwell(slot)))
                 path = None
             if path is None and local is not None and not self._is_spared(slot, uplinks):
-                due = self._retry_at.get(slot, 0.0)
+                due = self._retries.due(slot)
                 if now >= due and self._joins.may_join(slot, now):
                     due = self._create(slot, local, uplinks.by_slot[slot].ifindex, now)
                 if due > now:
@@ -231,7 +209,7 @@ class Paths:
                     path.joined_at = path.joined_at or now
                     self._joins.stands(slot, info, now)
                 path.info = info
-                self._backoff.pop(slot, None)
+                self._retries.stands(slot)
                 self._follow_withheld(slot, path)
             elif path.info is not None or now - path.asked_at > JOIN_TIMEOUT_S:
                 self.events.append(PathEvent(now, "not made" if path.info is None else "lost", slot))
@@ -379,71 +357,30 @@ class Paths:
         return max(REPLACED_LOOK_S, waited / 4)
 
     def _create(self, slot: int, local: str, ifindex: int, now: float) -> float:
-        token = self._token
-        assert token is not None
-        loc_id = self._next_id(slot, local, token)
-        remote, port = self._remotes[":" in local]
+        assert self._token is not None
+        backup = self._is_backup(slot)
         try:
-            self._control.sf_create(token, ip_address(local), loc_id, remote, port, ifindex, self._is_backup(slot))
+            loc_id = self._calls.create(self._token, slot, local, ifindex, backup)
         except OSError as why:
-            if why.errno == errno.ENOTCONN:
-                wait = max(RETRY_UNACKED_S, (now - self._opened_at) * RETRY_UNACKED_SHARE)
-            elif why.errno in NOT_YET:
-                wait = self._next_backoff(slot, NOT_YET_S, 1.25)
-            else:
-                wait = self._next_backoff(slot)
-            self._retry_at[slot] = now + wait
-            return now + wait
-        self.paths[slot] = Path(local, loc_id, now, self._is_backup(slot), ifindex)
+            return self._retries.refused(slot, why, now - self._opened_at, now)
+        self.paths[slot] = Path(local, loc_id, now, backup, ifindex)
         self.events.append(PathEvent(now, "asked", slot))
-        self._used[slot] = _Used(local, loc_id)
         return now
 
-    def _next_id(self, slot: int, local: str, token: int) -> int:
-        """Return the address id for the uplink's next subflow.
-
-        After a withdrawal it is another one: REMOVE_ADDR travels over another line, and may arrive when the new
-        subflow stands. A subflow that ended by itself leaves its pair of address and id in our kernel, which then
-        takes both again or neither.
-        """
-        first, other = address_id(slot, ":" in local), other_address_id(slot, ":" in local)
-        used = self._used.get(slot)
-        if used is None or (used.known and used.local == local):
-            return first if used is None else used.loc_id
-        if used.known:
-            try:
-                self._control.remove(token, used.loc_id)
-            except OSError:
-                pass  # the kernel dropped it already
-        return other if used.loc_id == first else first
-
     def _withdraw(self, slot: int, path: Path) -> None:
-        self._tell_gone(path)
-        self._used[slot] = _Used(path.local, path.loc_id, known=False)
+        """End an uplink's subflow, for both ends, and note its last figures."""
+        assert self._token is not None
+        gone = [info for info in self._reader.read(self._sock) if info.local[0] == path.local]
+        self._calls.end(self._token, slot, path.local, path.loc_id, gone)
+        for info in gone:
+            path.info = info
         self._forget(slot, path)
         self._let_join(slot)
 
     def _let_join(self, slot: int) -> None:
         """Hold nothing of what was against the line's next subflow."""
         self._joins.withdrawn(slot)
-        self._retry_at.pop(slot, None)
-        self._backoff.pop(slot, None)
-
-    def _tell_gone(self, path: Path) -> None:
-        """Tell the gateway, and our own kernel, that a subflow is gone; note its last figures."""
-        token = self._token
-        assert token is not None
-        gone = [info for info in self._reader.read(self._sock) if info.local[0] == path.local]
-        try:
-            self._control.remove(token, path.loc_id)
-        except OSError:
-            pass  # the kernel dropped the address already
-        for info in gone:
-            path.info = info
-            try:
-                self._control.sf_destroy(token, *_ends(info), path.ifindex)
-            except OSError:
-                pass  # it ended by itself meanwhile
+        self._retries.forgive(slot)
 
     def _drop(self, slot: int, path: Path, now: float) -> None:
         """Forget a subflow that is gone: one that had lived is made anew at once, others ever later."""
@@ -452,9 +389,7 @@ class Paths:
         elif path.loc_id:
             self._joins.ended(slot, now)
         self._forget(slot, path)
-        wait_s = self._next_backoff(slot)
-        if path.info is None or now - path.asked_at < LIVED_S:
-            self._retry_at[slot] = now + wait_s
+        self._retries.ended(slot, path.info is not None and now - path.asked_at >= LIVED_S, now)
 
     def _forget(self, slot: int, path: Path) -> None:
         del self.paths[slot]
@@ -464,23 +399,8 @@ class Paths:
         wanted = self._is_backup(slot)
         if path.backup == wanted or path.info is None or self._token is None:
             return
-        try:
-            self._control.set_backup(self._token, *_ends(path.info), wanted)
-        except OSError:
-            return  # gone meanwhile; the next look says so
-        path.backup = wanted
+        if self._calls.mark(self._token, path.info, wanted):  # else it is gone: the next look says so
+            path.backup = wanted
 
     def _others_live(self, slot: int, uplinks: UplinkTable) -> bool:
         return any(self.local(other, uplinks) is not None for other in self.allowed if other != slot)
-
-    def _next_backoff(self, slot: int, first_s: float = BACKOFF_MIN_S, growth: float = 2.0) -> float:
-        wait = self._backoff.get(slot, first_s)
-        self._backoff[slot] = min(wait * growth, BACKOFF_MAX_S)
-        return wait
-
-
-def _ends(info: SubflowInfo) -> tuple[tuple[IPAddress, int], tuple[IPAddress, int]]:
-    """Return a subflow's local and remote address and port, as the kernel knows them."""
-    prefix = "::ffff:" if info.mapped else ""
-    (local, local_port), (remote, remote_port) = info.local, info.remote
-    return (ip_address(prefix + local), local_port), (ip_address(prefix + remote), remote_port)

@@ -9,7 +9,8 @@ import pytest
 from paths_rig import ALL, DSL, LTE, REMOTE, REMOTE6, WIFI, Kernel, table
 
 from hagw.dataplane.flows import timeline
-from hagw.dataplane.paths import BACKOFF_MAX_S, JOIN_TIMEOUT_S, NOT_YET_S, RETRY_UNACKED_S, Paths
+from hagw.dataplane.paths import JOIN_TIMEOUT_S, Paths
+from hagw.dataplane.subflow_calls import BACKOFF_MAX_S, NOT_YET_S, RETRY_UNACKED_S
 from hagw.model.ids import address_id
 
 
