@@ -1,7 +1,7 @@
 """A plan in words for its owner: what changes in the configuration, and what is done to the machine for it."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from typing import Any, assert_never
 
 from hagw.model.ids import TABLE_BEST, TABLE_INTERCEPT, TABLE_MAIN, TABLE_UPLINK_BASE
@@ -76,7 +76,7 @@ def _fields(prefix: str, before: Any, after: Any, skipped: set[str]) -> Iterator
             continue
         if each.name in _SECRETS:
             yield f"{prefix}{each.name} becomes another one"
-        elif hasattr(old, "__dataclass_fields__"):
+        elif is_dataclass(old) and is_dataclass(new):
             yield from _fields(f"{prefix}{each.name}.", old, new, set())
         else:
             yield f"{prefix}{each.name} was {_value(old)}, becomes {_value(new)}"
@@ -84,12 +84,15 @@ def _fields(prefix: str, before: Any, after: Any, skipped: set[str]) -> Iterator
 
 def _value(value: Any) -> str:
     match value:
-        case None:
+        case None | "":
             return "not given"
         case bool():
             return str(value).lower()
         case tuple():
             return ", ".join(_value(item) for item in value) if value else "none"
+        case _ if is_dataclass(value) and not isinstance(value, type):
+            said = ((each, getattr(value, each.name)) for each in fields(value) if each.name not in _SECRETS)
+            return f"({', '.join(f'{each.name} {_value(this)}' for each, this in said if this != each.default)})"
         case _:
             return str(value)
 

@@ -3,7 +3,16 @@
 from dataclasses import replace
 from ipaddress import ip_interface
 
-from hagw.model.intent import CpeIntent, CustomerIntent, HagIntent, RuleIntent, TrafficDescriptor, UplinkIntent
+from hagw.model.intent import (
+    CpeIntent,
+    CustomerIntent,
+    HagIntent,
+    InterfaceMatch,
+    RuleIntent,
+    SendingIntent,
+    TrafficDescriptor,
+    UplinkIntent,
+)
 from hagw.model.resources import Address, Drop, LinkSetting, MptcpLimits, NftTable, Put, Route, Rule, Sysctl
 from hagw.plan.words import changes, steps
 from tests.unit.plan.states import GATEWAY
@@ -34,6 +43,26 @@ def test_every_change_is_a_sentence_and_keys_are_never_shown() -> None:
         "pool.size_min was 3, becomes 9",
     )
     assert "ee" * 8 not in "".join(said)
+
+
+def test_what_is_a_group_of_values_comes_and_goes_in_words() -> None:
+    matched = replace(DSL, interface="", match=InterfaceMatch(mac="02:00:00:00:00:01"))
+    comes = (
+        "uplink dsl: interface was dsl0, becomes not given",
+        "uplink dsl: match was not given, becomes (mac 02:00:00:00:00:01)",
+    )
+    goes = (
+        "uplink dsl: interface was not given, becomes dsl0",
+        "uplink dsl: match was (mac 02:00:00:00:00:01), becomes not given",
+    )
+    there = replace(BEFORE, uplinks=(matched, LTE))
+    assert changes(BEFORE, there) == comes
+    assert changes(there, BEFORE) == goes
+    rule = RuleIntent("tv", 5, TrafficDescriptor(), "load-balancing", sending=SendingIntent("smallest-delay", ("lte",)))
+    sending = replace(BEFORE, rules=(rule,))
+    assert changes(sending, replace(BEFORE, rules=(replace(rule, sending=None),))) == (
+        "rule tv: sending was (mode smallest-delay, uplinks lte), becomes not given",
+    )
 
 
 def test_another_order_is_told_for_lines_and_not_for_slots() -> None:
