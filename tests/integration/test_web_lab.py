@@ -6,6 +6,7 @@ import signal
 import ssl
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 
 import httpx
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from hagw.lab.lab import Lab
 
@@ -66,12 +68,14 @@ def test_the_page_and_the_real_cpes_status_are_seen_from_outside(shown: tuple[La
         assert (status["role"], status["state"]) == ("cpe", "bonded")
 
 
-def test_the_page_is_reached_from_the_lan_and_from_no_uplink(shown: tuple[Lab, dict[str, Any]]) -> None:
+def test_the_page_is_reached_from_the_lan_and_from_no_uplink(shown: tuple[Lab, dict[str, Any]], tmp_path: Path) -> None:
     lab, _ = shown
-    asked = ["curl", "-sk", "-m", "3", "-o", "/dev/null", "-w", "%{http_code}"]
+    asked = ["curl", "-sk", "-m", "2", "-o", "/dev/null", "-w", "%{http_code}"]
     reached = lab.run("lan1", [*asked, "https://192.168.77.1:8443/"], capture_output=True, text=True)
     assert reached.stdout == "200"
-    lab.run("cpe", ["nft", "delete", "table", "inet", "hagw"], capture_output=True)  # not by grace of the firewall
+    open_file = tmp_path / "open.yaml"
+    open_file.write_text(f"{lab.config('cpe')}\nfirewall: {{enabled: false}}\n")
+    lab.apply("cpe", open_file)  # it is not by grace of the firewall
     for node in ("isp-dsl", "isp-lte"):
         for address in lab.topology.nodes["cpe"].addresses:
             refused = lab.run(node, [*asked, f"https://{address.ip}:8443/"], capture_output=True, text=True)
@@ -93,6 +97,77 @@ def test_the_page_has_no_rights(shown: tuple[Lab, dict[str, Any]]) -> None:
     script = f"import socket; s = socket.socket(socket.AF_UNIX); s.connect({str(own / 'hagw.sock')!r})"
     done = subprocess.run([sys.executable, "-c", script], user=65534, group=65534, extra_groups=[], capture_output=True)
     assert b"PermissionError" in done.stderr
+
+
+def test_both_roles_tell_their_metrics_and_the_counters_of_their_own_kernel(shown: tuple[Lab, dict[str, Any]]) -> None:
+    lab, _ = shown
+    fetched = lab.run("lan1", ["curl", "-s", "-m", "10", "http://203.0.113.10/1M.bin"], capture_output=True)
+    assert len(fetched.stdout) == 1_000_000
+    found = {node: metrics(lab, node) for node in ("cpe", "hag")}
+    for node in found:
+        assert found[node]["hagw_mptcp_connections", ()] > 0, node
+    # The CPE begins the joins, the HAG answers them: each tells of its own namespace.
+    assert found["cpe"]["hagw_mptcp_mib_total", (("counter", "MPJoinSynTx"),)] > 0
+    assert found["hag"]["hagw_mptcp_mib_total", (("counter", "MPJoinSynRx"),)] > 0
+    assert found["hag"]["hagw_mptcp_mib_total", (("counter", "MPJoinSynTx"),)] == 0
+    assert found["cpe"]["hagw_state", (("state", "bonded"),)] == 1
+    carried = sum(value for (name, _), value in found["hag"].items() if name == "hagw_worker_payload_bytes_total")
+    assert carried >= 1_000_000
+
+
+def test_a_webhook_hears_of_a_dead_line_and_of_its_return(shown: tuple[Lab, dict[str, Any]], tmp_path: Path) -> None:
+    lab, _ = shown
+    heard = tmp_path / "heard"
+    file = tmp_path / "cpe.yaml"
+    hook = '{name: ops, url: "http://203.0.113.10:8099/T000/secret", secret: correct-horse}'
+    file.write_text(f"{lab.config('cpe')}\nalerts:\n  after: 1 s\n  webhooks: [{hook}]\n")
+    lab.apply("cpe", file)
+    server = lab.popen("inet", [sys.executable, "-c", HOOK, str(heard)])
+    try:
+        lab.link("wifi", carrier="off")
+        assert _heard(heard, 1) == [("raised", "uplink", "wifi")]
+        lab.link("wifi", carrier="on")
+        assert _heard(heard, 2)[1] == ("recovered", "uplink", "wifi")
+    finally:
+        server.kill()
+        server.wait()
+    log = (lab.directory / "nodes" / "cpe" / "daemon.log").read_text()
+    assert "event=alert" in log
+    assert "T000" not in log
+    assert "correct-horse" not in log
+
+
+HOOK = """
+import http.server, sys
+class Hook(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["content-length"]))
+        with open(sys.argv[1], "ab") as file:
+            file.write(body + b"\\n")
+        self.send_response(204)
+        self.end_headers()
+http.server.HTTPServer(("203.0.113.10", 8099), Hook).serve_forever()
+"""
+
+
+def _heard(file: Path, count: int) -> list[tuple[str, str, str]]:
+    """Return what a webhook heard, once that is `count` notices."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        lines = file.read_text().splitlines() if file.exists() else []
+        if len(lines) >= count:
+            break
+        time.sleep(0.1)
+    return [(each["event"], each["kind"], each["subject"]) for each in map(json.loads, lines)]
+
+
+def metrics(lab: Lab, node: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    """Return a node's metrics by name and labels."""
+    door = Path(lab.node_env(node)["HAGW_RUNTIME_DIR"]) / "hagw.sock"
+    with httpx.Client(transport=httpx.HTTPTransport(uds=str(door)), base_url="http://hagw", timeout=10) as client:
+        text = client.get("/api/v1/metrics").text
+    families = text_string_to_metric_families(text)
+    return {(each.name, tuple(each.labels.items())): each.value for family in families for each in family.samples}
 
 
 def test_the_page_goes_on_while_the_daemon_is_away(shown: tuple[Lab, dict[str, Any]]) -> None:
