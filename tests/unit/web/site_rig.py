@@ -30,6 +30,8 @@ SCRIPT = "/assets/app-1a2b3c4d.js"
 class Daemon:
     """As much of a daemon as these tests ask for."""
 
+    speedtests = None
+
     def status(self) -> dict[str, Any]:
         return {"schema": 1, "role": "cpe", "state": "bonded", "reason": ""}
 
