@@ -2,17 +2,11 @@
 
 import { get, post, Problem, type FieldError } from "./api";
 import { merge } from "./diff";
-import type { ConfigDocument, Outcome, Planned } from "./types";
+import type { ConfigDocument, Edited, Outcome, Planned } from "./types";
 
 export interface Edit {
   readonly path: string;
   readonly value: unknown; // null = take it out
-}
-
-export interface Edited {
-  text: string;
-  tree: Record<string, unknown> | null;
-  issues: FieldError[];
 }
 
 interface Kept {
@@ -169,7 +163,7 @@ class Draft {
       this.#set(await post<Edited>("config/edit", { text, edits }));
     } catch (error) {
       if (!(error instanceof Problem)) throw error;
-      this.#set({ text, tree: this.tree, issues: [...error.errors] });
+      this.#set({ schema: 1, text, tree: this.tree, issues: error.errors.map((each) => ({ file: "", line: each.line ?? null, path: each.path, message: each.message })) });
     }
   }
 

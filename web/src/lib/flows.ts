@@ -23,11 +23,14 @@ export interface Filter {
 
 export const isOver = (flow: Flow): boolean => flow.state === "closed";
 
-export function endpoint(address: string, port: number): string {
+/** An address and its port; a HAG does not know a flow's server before it is asked for one. */
+export function endpoint(address: string | null, port: number | null): string {
+  if (address === null) return "not named yet";
+  if (!port) return address;
   return address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;
 }
 
-export const serverName = (flow: Flow): string => flow.domain ?? flow.server;
+export const serverName = (flow: Flow): string => flow.domain ?? flow.server ?? "not named yet";
 
 /** Rates by what each flow carried since the look before, `passed_s` ago. */
 export function rowsOf(flows: readonly Flow[], before: ReadonlyMap<string, Row>, passed_s: number): Row[] {
@@ -60,14 +63,14 @@ export function matches(flow: Flow, filter: Filter): boolean {
   if (filter.state && (filter.state === "live") === isOver(flow)) return false;
   if (!filter.q) return true;
   const wanted = filter.q.toLowerCase();
-  const where = [flow.client, flow.client_name, flow.server, String(flow.server_port), flow.domain, flow.rule, flow.id];
+  const where = [flow.client, flow.server, String(flow.server_port), flow.domain, flow.rule, flow.id];
   return where.some((each) => each?.toLowerCase().includes(wanted));
 }
 
 function value(row: Row, key: SortKey): number | string {
   if (key === "server") return serverName(row.flow);
   if (key === "down_bps" || key === "up_bps") return row[key] ?? -1;
-  return row.flow[key];
+  return row.flow[key] ?? "";
 }
 
 export function sorted(rows: readonly Row[], key: SortKey, falling: boolean): Row[] {
@@ -101,9 +104,9 @@ export interface Group {
 }
 
 export function groupName(flow: Flow, by: GroupKey): string {
-  if (by === "client") return flow.client_name ?? flow.client;
+  if (by === "client") return flow.client;
   if (by === "domain") return serverName(flow);
-  return flow.rule;
+  return flow.rule ?? "none";
 }
 
 /** Groups in the order in which their first row stands. */
