@@ -59,9 +59,12 @@ def environment(directory: Path) -> dict[str, str]:
 
 
 @contextmanager
-def pretended(directory: Path, *options: str) -> Iterator[Pretended]:
-    """Run `hagw daemon --fake-kernel` with its files in `directory`; yield it once it answers."""
-    command = (*UNPRIVILEGED, sys.executable, "-P", "-m", "hagw", "daemon", "--fake-kernel", *options)
+def pretended(directory: Path, *options: str, rights: tuple[str, ...] = UNPRIVILEGED) -> Iterator[Pretended]:
+    """Run `hagw daemon --fake-kernel` with its files in `directory`; yield it once it answers.
+
+    `rights` () = as we are: as root it can give its web socket to the web process' group.
+    """
+    command = (*rights, sys.executable, "-P", "-m", "hagw", "daemon", "--fake-kernel", *options)
     with (directory / "daemon.log").open("ab") as log:
         process = subprocess.Popen(command, env=environment(directory), stdout=log, stderr=log)
     found = Pretended(directory, process)

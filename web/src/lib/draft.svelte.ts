@@ -44,8 +44,8 @@ class Draft {
 
   /** Read what is in force; edits made here are kept. */
   async load(): Promise<void> {
-    const wasEdited = this.isEdited;
     const base = await get<ConfigDocument>("config");
+    const wasEdited = this.isEdited;
     this.base = base;
     if (wasEdited) return;
     const kept = this.#kept();
@@ -159,8 +159,10 @@ class Draft {
   }
 
   async #take(text: string, edits: readonly Edit[]): Promise<void> {
+    const before = this.text;
     try {
-      this.#set(await post<Edited>("config/edit", { text, edits }));
+      const edited = await post<Edited>("config/edit", { text, edits });
+      if (this.text === before) this.#set(edited); // else somebody was quicker: what was typed meanwhile holds
     } catch (error) {
       if (!(error instanceof Problem)) throw error;
       this.#set({ schema: 1, text, tree: this.tree, issues: error.errors.map((each) => ({ file: "", line: each.line ?? null, path: each.path, message: each.message })) });

@@ -1,0 +1,82 @@
+"""The overview and the flows live, and survive a daemon that goes away."""
+
+import re
+import signal
+
+from playwright.sync_api import Page, expect
+
+from tests.pretended import Pretended, pretended
+from tests.web.conftest import Visit
+from tests.web.windows import Site
+
+
+def rates(page: Page) -> str:
+    return page.locator("header .rates").inner_text()
+
+
+def test_the_overview_lives(visit: Visit) -> None:
+    visitor = visit()
+    page = visitor.page
+    expect(page.get_by_role("status").filter(has_text="Bonded over dsl + lte + wifi")).to_be_visible()
+    expect(page.get_by_role("img", name=re.compile("^Rates of the last five minutes"))).to_be_visible()
+    for line in ("dsl", "lte", "wifi"):
+        expect(page.get_by_role("list", name="Lines").get_by_role("link", name=line)).to_be_visible()
+    before = rates(page)
+    page.wait_for_function("before => document.querySelector('header .rates').innerText !== before", arg=before)
+    page.get_by_label("Busiest now").get_by_role("button").first.click()
+    expect(page.get_by_role("complementary").get_by_text("Subflows over time")).to_be_visible()
+
+
+def test_flows_are_filtered_grouped_and_explained_by_their_rule(visit: Visit) -> None:
+    visitor = visit()
+    page = visitor.go("flows")
+    table = page.get_by_role("table", name="Flows")
+    expect(table.get_by_role("row").nth(3)).to_be_visible()
+    page.get_by_label("Rule").select_option("default")
+    expect(table.get_by_role("row").nth(1)).to_be_visible()
+    rules = table.locator('[role="row"]:not(.head) [role="cell"]:nth-child(3)')
+    assert set(rules.all_inner_texts()) == {"default"}
+    page.get_by_label("Search").fill("no such thing")
+    expect(page.get_by_text("No flow fits what you asked for.")).to_be_visible()
+    page.get_by_role("button", name="Show all").click()
+    page.get_by_label("Group by").select_option("client")
+    expect(table.get_by_role("button", expanded=True).first).to_be_visible()
+    visitor.picture("flows-grouped")
+
+
+def test_the_order_stands_still_under_the_pointer_and_pause_stops_it(visit: Visit) -> None:
+    visitor = visit()
+    page = visitor.go("flows")
+    table = page.get_by_role("table", name="Flows")
+    expect(table.get_by_role("row").nth(5)).to_be_visible()
+    table.hover()
+    names = table.locator('[role="row"]:not(.head) [role="cell"]:nth-child(2) button')
+    clients = '[...document.querySelectorAll("[role=row]:not(.head) .open")].slice(0, 5).map(e => e.textContent).join()'
+    page.wait_for_timeout(300)
+    before = page.evaluate(clients)
+    page.wait_for_timeout(2_500)
+    kept = [name for name in before.split(",") if name in page.evaluate(clients)]
+    assert kept == [name for name in page.evaluate(clients).split(",") if name in kept]
+    assert names.count() > 3
+    page.get_by_role("button", name="Pause").click()
+    page.wait_for_timeout(1_200)
+    still = table.inner_text()
+    page.wait_for_timeout(2_500)
+    ages = re.compile(r"\d+\s?(s|min)\b.*")
+    assert ages.sub("", still) == ages.sub("", table.inner_text())
+
+
+def test_a_lost_daemon_shows_a_banner_and_recovers(visit: Visit, site: Site, daemon: Pretended) -> None:
+    visitor = visit()
+    page = visitor.page
+    expect(page.get_by_role("status").filter(has_text="Bonded")).to_be_visible()
+    daemon.process.send_signal(signal.SIGTERM)
+    assert daemon.process.wait(20) == 0
+    banner = page.get_by_role("alert").filter(has_text="does not answer")
+    expect(banner).to_be_visible()
+    visitor.picture("daemon-lost")
+    assert visitor.axe() == []
+    with pretended(site.directory, "--config", str(site.directory / "hagw.yaml"), "--no-pretend-outages", rights=()):
+        expect(banner).to_have_count(0)
+        before = rates(page)
+        page.wait_for_function("before => document.querySelector('header .rates').innerText !== before", arg=before)
