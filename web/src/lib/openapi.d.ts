@@ -4,6 +4,23 @@
  */
 
 export interface paths {
+    "/api/v1/alerts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Alerts */
+        get: operations["alerts_api_v1_alerts_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/audit": {
         parameters: {
             query?: never;
@@ -32,6 +49,24 @@ export interface paths {
         get: operations["config_api_v1_config_get"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/config/3gpp": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Export */
+        get: operations["export_api_v1_config_3gpp_get"];
+        put?: never;
+        /** Import */
+        post: operations["import__api_v1_config_3gpp_post"];
         delete?: never;
         options?: never;
         head?: never;
@@ -208,6 +243,77 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/customers": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Customers */
+        get: operations["customers_api_v1_customers_get"];
+        put?: never;
+        /** Add */
+        post: operations["add_api_v1_customers_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/customers/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Customer */
+        get: operations["customer_api_v1_customers__name__get"];
+        put?: never;
+        post?: never;
+        /** Revoke */
+        delete: operations["revoke_api_v1_customers__name__delete"];
+        options?: never;
+        head?: never;
+        /** Change */
+        patch: operations["change_api_v1_customers__name__patch"];
+        trace?: never;
+    };
+    "/api/v1/customers/{name}/invite": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Invite */
+        post: operations["invite_api_v1_customers__name__invite_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/customers/{name}/rotate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Rotate */
+        post: operations["rotate_api_v1_customers__name__rotate_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/doctor": {
         parameters: {
             query?: never;
@@ -362,6 +468,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/metrics": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Metrics */
+        get: operations["metrics_api_v1_metrics_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/rules": {
         parameters: {
             query?: never;
@@ -444,6 +567,42 @@ export interface paths {
         post?: never;
         /** End Session */
         delete: operations["end_session_api_v1_sessions__mark__delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/speedtests": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Every */
+        get: operations["every_api_v1_speedtests_get"];
+        put?: never;
+        /** Start */
+        post: operations["start_api_v1_speedtests_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/speedtests/{test_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One */
+        get: operations["one_api_v1_speedtests__test_id__get"];
+        put?: never;
+        post?: never;
+        /** Cancel */
+        delete: operations["cancel_api_v1_speedtests__test_id__delete"];
         options?: never;
         head?: never;
         patch?: never;
@@ -628,6 +787,37 @@ export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
         /**
+         * AlertEntry
+         * @description Something wrong now.
+         */
+        AlertEntry: {
+            /** Kind */
+            kind: string;
+            /**
+             * Severity
+             * @enum {string}
+             */
+            severity: "error" | "warning";
+            /** Since Unix S */
+            since_unix_s: number;
+            /** Subject */
+            subject: string;
+            /** Text */
+            text: string;
+        };
+        /**
+         * AlertsDocument
+         * @description What is wrong now, also what is not told yet.
+         */
+        AlertsDocument: {
+            /** Alerts */
+            alerts: components["schemas"]["AlertEntry"][];
+            /** Schema */
+            schema: number;
+            /** Webhooks */
+            webhooks: components["schemas"]["WebhookEntry"][];
+        };
+        /**
          * ApplyBody
          * @description `write_file`: the text is not the configuration file's, which shall get it once it is committed.
          *
@@ -663,6 +853,16 @@ export interface components {
             write_file: boolean;
         };
         /**
+         * AuditDocument
+         * @description The audit log, newest first.
+         */
+        AuditDocument: {
+            /** Audit */
+            audit: components["schemas"]["DeedEntry"][];
+            /** Schema */
+            schema: number;
+        };
+        /**
          * CallerBody
          * @description The remote session behind a request, as SSH_CONNECTION tells it.
          */
@@ -694,6 +894,33 @@ export interface components {
             up: number;
         };
         /**
+         * ChangeBody
+         * @description What becomes different; what is not given stays.
+         */
+        ChangeBody: {
+            /** Allow */
+            allow?: string[] | null;
+            /** Deny */
+            deny?: string[] | null;
+            limits?: components["schemas"]["LimitsBody"] | null;
+            /** Note */
+            note?: string | null;
+            /** Sources */
+            sources?: string[] | null;
+        };
+        /**
+         * ChangedUserDocument
+         * @description A user as changed; `password` as for a new one.
+         */
+        ChangedUserDocument: {
+            /** Password */
+            password: string | null;
+            /** Schema */
+            schema: number;
+            /** User */
+            user: string;
+        };
+        /**
          * ChannelStatus
          * @description The control channel to a gateway: which line it uses and the version at the other end, null while unknown.
          */
@@ -718,6 +945,20 @@ export interface components {
             ok: boolean;
             /** Schema */
             schema: number;
+        };
+        /**
+         * CodeDocument
+         * @description A code that a CPE enrols with, once.
+         */
+        CodeDocument: {
+            /** Code */
+            code: string;
+            /** Customer */
+            customer: string;
+            /** Schema */
+            schema: number;
+            /** Valid Hours */
+            valid_hours: number;
         };
         /**
          * ConfigDocument
@@ -760,6 +1001,72 @@ export interface components {
             cost: number;
             /** Metered */
             metered: boolean;
+        };
+        /**
+         * CustomerDocument
+         * @description One customer.
+         */
+        CustomerDocument: {
+            customer: components["schemas"]["CustomerEntry"];
+            /** Schema */
+            schema: number;
+        };
+        /**
+         * CustomerEntry
+         * @description A HAG's customer: invited, active, revoked, or `configured` in the file; no keys.
+         */
+        CustomerEntry: {
+            /** Allow */
+            allow: string[];
+            /** Created At */
+            created_at: number | null;
+            /** Deny */
+            deny: string[];
+            /** Enrolled */
+            enrolled: boolean;
+            /** Flows Active */
+            flows_active: number;
+            limits: components["schemas"]["CustomerLimitsEntry"];
+            /** Month Used Bytes */
+            month_used_bytes: number | null;
+            /** Name */
+            name: string;
+            /** Note */
+            note: string;
+            /** Rotating */
+            rotating: boolean;
+            /** Sources */
+            sources: string[];
+            /** State */
+            state: string;
+        };
+        /**
+         * CustomerLimitsEntry
+         * @description What a customer may use; null = no bound.
+         */
+        CustomerLimitsEntry: {
+            /** Connections Max */
+            connections_max: number | null;
+            /** Connects Per S */
+            connects_per_s: number | null;
+            /** Month Bytes */
+            month_bytes: number | null;
+            /** Pending Max */
+            pending_max: number | null;
+            /** Rate Down Bps */
+            rate_down_bps: number | null;
+            /** Rate Up Bps */
+            rate_up_bps: number | null;
+        };
+        /**
+         * CustomersDocument
+         * @description All customers.
+         */
+        CustomersDocument: {
+            /** Customers */
+            customers: components["schemas"]["CustomerEntry"][];
+            /** Schema */
+            schema: number;
         };
         /**
          * DataCapStatus
@@ -815,6 +1122,26 @@ export interface components {
             volume_up_bytes: number | null;
             /** Warned Percent */
             warned_percent: number | null;
+        };
+        /**
+         * DeedEntry
+         * @description An entry of the audit log; `status` is that of the answer.
+         */
+        DeedEntry: {
+            /** Action */
+            action: string;
+            /** Address */
+            address: string;
+            /** At Unix S */
+            at_unix_s: number;
+            /** Detail */
+            detail: string;
+            /** Status */
+            status: number;
+            /** User */
+            user: string;
+            /** Via */
+            via: string;
         };
         /**
          * DiffDocument
@@ -904,6 +1231,16 @@ export interface components {
             tree: {
                 [key: string]: unknown;
             } | null;
+        };
+        /**
+         * EndedDocument
+         * @description A session that is over, by its id.
+         */
+        EndedDocument: {
+            /** Ended */
+            ended: string;
+            /** Schema */
+            schema: number;
         };
         /**
          * EventEntry
@@ -1336,6 +1673,44 @@ export interface components {
             step_s: number;
         };
         /**
+         * ImportBody
+         * @description Rules to put in the place of all that are; the lines are found by their kind where they are not given.
+         */
+        ImportBody: {
+            /**
+             * By
+             * @default
+             */
+            by: string;
+            caller?: components["schemas"]["CallerBody"] | null;
+            /** Confirm Within S */
+            confirm_within_s?: number | null;
+            /** Document */
+            document: {
+                [key: string]: unknown;
+            };
+            /** Non Three Gpp */
+            non_three_gpp?: string | null;
+            /**
+             * Note
+             * @default
+             */
+            note: string;
+            /** Three Gpp */
+            three_gpp?: string | null;
+        };
+        /**
+         * InviteBody
+         * @description How long a code can be used.
+         */
+        InviteBody: {
+            /**
+             * Valid Hours
+             * @default 24
+             */
+            valid_hours: number;
+        };
+        /**
          * Issue
          * @description One thing wrong in a configuration's text.
          */
@@ -1351,12 +1726,76 @@ export interface components {
         };
         JsonValue: unknown;
         /**
+         * LimitsBody
+         * @description What a customer may use; null = no bound.
+         */
+        LimitsBody: {
+            /** Connections Max */
+            connections_max?: number | null;
+            /** Connects Per S */
+            connects_per_s?: number | null;
+            /** Month Bytes */
+            month_bytes?: number | null;
+            /** Pending Max */
+            pending_max?: number | null;
+            /** Rate Down Bps */
+            rate_down_bps?: number | null;
+            /** Rate Up Bps */
+            rate_up_bps?: number | null;
+        };
+        /**
          * LoginBody
          * @description Who logs in.
          */
         LoginBody: {
             /** Password */
             password: string;
+            /** User */
+            user: string;
+        };
+        /**
+         * MadeTokenDocument
+         * @description A new API token; its `secret` is told this once.
+         */
+        MadeTokenDocument: {
+            /** Created Unix S */
+            created_unix_s: number;
+            /** Expires Unix S */
+            expires_unix_s: number;
+            /** Id */
+            id: string;
+            /** Name */
+            name: string;
+            /**
+             * Role
+             * @enum {string}
+             */
+            role: "viewer" | "operator" | "admin";
+            /** Schema */
+            schema: number;
+            /** Scopes */
+            scopes: ("read" | "metrics" | "change" | "customers" | "access")[];
+            /** Secret */
+            secret: string;
+            /** Used Unix S */
+            used_unix_s: number | null;
+            /** User */
+            user: string;
+        };
+        /**
+         * MadeUserDocument
+         * @description A user as added; `password` is the one made up, null where one was given.
+         */
+        MadeUserDocument: {
+            /** Password */
+            password: string | null;
+            /**
+             * Role
+             * @enum {string}
+             */
+            role: "viewer" | "operator" | "admin";
+            /** Schema */
+            schema: number;
             /** User */
             user: string;
         };
@@ -1381,6 +1820,28 @@ export interface components {
             reason: string;
             /** State */
             state: string;
+        };
+        /**
+         * NewBody
+         * @description A new customer.
+         */
+        NewBody: {
+            /** Allow */
+            allow?: string[] | null;
+            /** Deny */
+            deny?: string[] | null;
+            limits?: components["schemas"]["LimitsBody"] | null;
+            /** Name */
+            name: string;
+            /** Note */
+            note?: string | null;
+            /** Sources */
+            sources?: string[] | null;
+            /**
+             * Valid Hours
+             * @default 24
+             */
+            valid_hours: number;
         };
         /**
          * OutcomeDocument
@@ -1465,6 +1926,16 @@ export interface components {
             title: string;
             /** Type */
             type: string;
+        };
+        /**
+         * RemovedDocument
+         * @description A user's name or a token's id.
+         */
+        RemovedDocument: {
+            /** Removed */
+            removed: string;
+            /** Schema */
+            schema: number;
         };
         /**
          * RenewDocument
@@ -1565,6 +2036,67 @@ export interface components {
             schema: number;
         };
         /**
+         * SessionDocument
+         * @description Who asks. `csrf_token` is what a page shows with what changes something; null without a session of one's own.
+         */
+        SessionDocument: {
+            /**
+             * Box Role
+             * @enum {string}
+             */
+            box_role: "cpe" | "hag";
+            /** Csrf Token */
+            csrf_token: string | null;
+            /** Expires Unix S */
+            expires_unix_s: number | null;
+            /** Must Change Password */
+            must_change_password: boolean;
+            /**
+             * Role
+             * @enum {string}
+             */
+            role: "viewer" | "operator" | "admin";
+            /** Schema */
+            schema: number;
+            /** User */
+            user: string;
+            /**
+             * Via
+             * @enum {string}
+             */
+            via: "local" | "session" | "token";
+        };
+        /**
+         * SessionEntry
+         * @description An open session; `current` is the one that asks.
+         */
+        SessionEntry: {
+            /** Address */
+            address: string;
+            /** Agent */
+            agent: string;
+            /** Created Unix S */
+            created_unix_s: number;
+            /** Current */
+            current: boolean;
+            /** Id */
+            id: string;
+            /** Seen Unix S */
+            seen_unix_s: number;
+            /** User */
+            user: string;
+        };
+        /**
+         * SessionsDocument
+         * @description Open sessions.
+         */
+        SessionsDocument: {
+            /** Schema */
+            schema: number;
+            /** Sessions */
+            sessions: components["schemas"]["SessionEntry"][];
+        };
+        /**
          * SetBody
          * @description `path` as `hagw set` takes it. `value` null = take the key out, so that its default holds.
          */
@@ -1609,6 +2141,42 @@ export interface components {
             schema: number;
             /** Steps */
             steps: number;
+        };
+        /**
+         * SpeedtestDocument
+         * @description A speed test: `running`, `done`, `cancelled` or `failed`. Rates and bytes are payload.
+         */
+        SpeedtestDocument: {
+            /** Bytes */
+            bytes: number;
+            /** Direction */
+            direction: string;
+            /** Id */
+            id: string;
+            /** Limit Bytes */
+            limit_bytes: number;
+            /** Progress */
+            progress: number;
+            /** Rate Bps */
+            rate_bps: number | null;
+            /** Reason */
+            reason: string;
+            /** Schema */
+            schema: number;
+            /** State */
+            state: string;
+            /** Uplink */
+            uplink: string;
+        };
+        /**
+         * SpeedtestsDocument
+         * @description The speed tests that are remembered, newest first.
+         */
+        SpeedtestsDocument: {
+            /** Schema */
+            schema: number;
+            /** Speedtests */
+            speedtests: components["schemas"]["SpeedtestDocument"][];
         };
         /**
          * StatusDocument
@@ -1672,6 +2240,22 @@ export interface components {
             uplink: string;
         };
         /**
+         * TestBody
+         * @description Which line, in which direction, and how many bytes at most; a metered line costs less in any case.
+         */
+        TestBody: {
+            /**
+             * Direction
+             * @default down
+             * @enum {string}
+             */
+            direction: "down" | "up";
+            /** Max Bytes */
+            max_bytes?: number | null;
+            /** Uplink */
+            uplink: string;
+        };
+        /**
          * TextBody
          * @description A configuration; `filename` is for messages. `text` null = the configuration file as it is now.
          */
@@ -1684,6 +2268,22 @@ export interface components {
             filename: string;
             /** Text */
             text?: string | null;
+        };
+        /**
+         * ThreeGppDocument
+         * @description Rules in the words of TS 29.512 (`pccRules`, `traffContDecs`), and which line is which access.
+         */
+        ThreeGppDocument: {
+            /** Document */
+            document: {
+                [key: string]: unknown;
+            };
+            /** Non Three Gpp */
+            non_three_gpp: string;
+            /** Schema */
+            schema: number;
+            /** Three Gpp */
+            three_gpp: string;
         };
         /**
          * TokenBody
@@ -1707,6 +2307,43 @@ export interface components {
             scopes: ("read" | "metrics" | "change" | "customers")[];
             /** User */
             user?: string | null;
+        };
+        /**
+         * TokenEntry
+         * @description An API token.
+         */
+        TokenEntry: {
+            /** Created Unix S */
+            created_unix_s: number;
+            /** Expires Unix S */
+            expires_unix_s: number;
+            /** Id */
+            id: string;
+            /** Name */
+            name: string;
+            /**
+             * Role
+             * @enum {string}
+             */
+            role: "viewer" | "operator" | "admin";
+            /** Scopes */
+            scopes: ("read" | "metrics" | "change" | "customers" | "access")[];
+            /** Used Unix S */
+            used_unix_s: number | null;
+            /** User */
+            user: string;
+        };
+        /**
+         * TokensDocument
+         * @description All API tokens, and the scopes there are.
+         */
+        TokensDocument: {
+            /** Schema */
+            schema: number;
+            /** Scopes */
+            scopes: ("read" | "metrics" | "change" | "customers" | "access")[];
+            /** Tokens */
+            tokens: components["schemas"]["TokenEntry"][];
         };
         /**
          * UplinkDocument
@@ -1819,6 +2456,55 @@ export interface components {
             role?: ("viewer" | "operator" | "admin") | null;
         };
         /**
+         * UserEntry
+         * @description A user.
+         */
+        UserEntry: {
+            /** Created Unix S */
+            created_unix_s: number;
+            /** Last Login Unix S */
+            last_login_unix_s: number | null;
+            /** Must Change Password */
+            must_change_password: boolean;
+            /** Name */
+            name: string;
+            /** Password Changed Unix S */
+            password_changed_unix_s: number;
+            /**
+             * Role
+             * @enum {string}
+             */
+            role: "viewer" | "operator" | "admin";
+        };
+        /**
+         * UsersDocument
+         * @description All users.
+         */
+        UsersDocument: {
+            /** Schema */
+            schema: number;
+            /** Users */
+            users: components["schemas"]["UserEntry"][];
+        };
+        /**
+         * WebhookEntry
+         * @description How a webhook does; `reason` is why it did not take the last notice, empty if it did.
+         */
+        WebhookEntry: {
+            /** Delivered */
+            delivered: number;
+            /** Failed */
+            failed: number;
+            /** Host */
+            host: string;
+            /** Name */
+            name: string;
+            /** Reason */
+            reason: string;
+            /** Waiting */
+            waiting: number;
+        };
+        /**
          * Wish
          * @description What is wanted.
          */
@@ -1861,6 +2547,35 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
+    alerts_api_v1_alerts_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AlertsDocument"];
+                };
+            };
+            /** @description Refused or failed */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     audit_api_v1_audit_get: {
         parameters: {
             query?: {
@@ -1878,7 +2593,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["AuditDocument"];
                 };
             };
             /** @description Refused or failed */
@@ -1908,6 +2623,71 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ConfigDocument"];
+                };
+            };
+            /** @description Refused or failed */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    export_api_v1_config_3gpp_get: {
+        parameters: {
+            query?: {
+                three_gpp?: string | null;
+                non_three_gpp?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ThreeGppDocument"];
+                };
+            };
+            /** @description Refused or failed */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    import__api_v1_config_3gpp_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ImportBody"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OutcomeDocument"];
                 };
             };
             /** @description Refused or failed */
@@ -2225,6 +3005,231 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["SetDocument"];
+                };
+            };
+            /** @description Refused or failed */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    customers_api_v1_customers_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CustomersDocument"];
+                };
+            };
+            /** @description Refused or failed */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    add_api_v1_customers_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewBody"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CodeDocument"];
+                };
+            };
+            /** @description Refused or failed */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    customer_api_v1_customers__name__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CustomerDocument"];
+                };
+            };
+            /** @description Refused or failed */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    revoke_api_v1_customers__name__delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CustomerDocument"];
+                };
+            };
+            /** @description Refused or failed */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    change_api_v1_customers__name__patch: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ChangeBody"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CustomerDocument"];
+                };
+            };
+            /** @description Refused or failed */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    invite_api_v1_customers__name__invite_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["InviteBody"] | null;
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CodeDocument"];
+                };
+            };
+            /** @description Refused or failed */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    rotate_api_v1_customers__name__rotate_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CustomerDocument"];
                 };
             };
             /** @description Refused or failed */
@@ -2562,6 +3567,35 @@ export interface operations {
             };
         };
     };
+    metrics_api_v1_metrics_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                };
+            };
+            /** @description Refused or failed */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     rules_api_v1_rules_get: {
         parameters: {
             query?: never;
@@ -2606,7 +3640,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["SessionDocument"];
                 };
             };
             /** @description Refused or failed */
@@ -2639,7 +3673,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["SessionDocument"];
                 };
             };
             /** @description Refused or failed */
@@ -2668,7 +3702,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["EndedDocument"];
                 };
             };
             /** @description Refused or failed */
@@ -2701,7 +3735,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["SessionDocument"];
                 };
             };
             /** @description Refused or failed */
@@ -2730,7 +3764,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["SessionsDocument"];
                 };
             };
             /** @description Refused or failed */
@@ -2761,7 +3795,131 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["EndedDocument"];
+                };
+            };
+            /** @description Refused or failed */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    every_api_v1_speedtests_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SpeedtestsDocument"];
+                };
+            };
+            /** @description Refused or failed */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    start_api_v1_speedtests_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TestBody"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SpeedtestDocument"];
+                };
+            };
+            /** @description Refused or failed */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    one_api_v1_speedtests__test_id__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                test_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SpeedtestDocument"];
+                };
+            };
+            /** @description Refused or failed */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    cancel_api_v1_speedtests__test_id__delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                test_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SpeedtestDocument"];
                 };
             };
             /** @description Refused or failed */
@@ -2850,7 +4008,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["TokensDocument"];
                 };
             };
             /** @description Refused or failed */
@@ -2878,12 +4036,12 @@ export interface operations {
         };
         responses: {
             /** @description Successful Response */
-            200: {
+            201: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["MadeTokenDocument"];
                 };
             };
             /** @description Refused or failed */
@@ -2914,7 +4072,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["RemovedDocument"];
                 };
             };
             /** @description Refused or failed */
@@ -3065,7 +4223,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["UsersDocument"];
                 };
             };
             /** @description Refused or failed */
@@ -3093,12 +4251,12 @@ export interface operations {
         };
         responses: {
             /** @description Successful Response */
-            200: {
+            201: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["MadeUserDocument"];
                 };
             };
             /** @description Refused or failed */
@@ -3129,7 +4287,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["RemovedDocument"];
                 };
             };
             /** @description Refused or failed */
@@ -3164,7 +4322,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["ChangedUserDocument"];
                 };
             };
             /** @description Refused or failed */

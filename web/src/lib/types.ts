@@ -26,6 +26,8 @@ export type Planned = Schemas["PlanDocument"];
 export type Outcome = Schemas["OutcomeDocument"];
 export type Difference = Schemas["DiffDocument"];
 export type Edited = Schemas["EditDocument"];
+export type Customer = Schemas["CustomerEntry"];
+export type SpeedTest = Schemas["SpeedtestDocument"];
 export type Finding = Schemas["FindingEntry"];
 
 /** The stream tells of the busiest only, with their rates. */
