@@ -923,8 +923,14 @@ export interface components {
         /**
          * ChannelStatus
          * @description The control channel to a gateway: which line it uses and the version at the other end, null while unknown.
+         *
+         *     `limits` are those that the gateway holds us to, as it said last: names as in `hagw customer show`.
          */
         ChannelStatus: {
+            /** Limits */
+            limits: {
+                [key: string]: number;
+            };
             /** Reason */
             reason: string;
             /** State */
