@@ -36,10 +36,11 @@ def build(suite: Suite, output: Path, version: str) -> Path:
     with tempfile.TemporaryDirectory(prefix="hagw-package-") as temporary:
         work = Path(temporary)
         wheel = build_wheel(work, version)
-        wheels = fetched_wheels(suite)
+        ready = environment(suite)
         stage = work / "stage"
         with overlay(rootfs(suite), work / "root") as root:
-            _make_environment(root, wheel, wheels)
+            shutil.copytree(ready, root / HOME, symlinks=True)
+            _add_hagw(root, wheel)
             shutil.copytree(root / HOME, stage / HOME, symlinks=True)
         _add_documents(stage)
         return _pack(suite, stage, work, output, version)
@@ -84,27 +85,61 @@ def fetched_wheels(suite: Suite) -> Path:
 _QUIET: Final = ("--quiet", "--disable-pip-version-check", "--no-cache-dir")
 
 
-def _make_environment(root: Path, wheel: Path, wheels: Path) -> None:
+def environment(suite: Suite) -> Path:
+    """Return what becomes /opt/hagw on a release but for hagw itself, made now if it is not there."""
+    wheels = fetched_wheels(suite)
+
+    def make(fresh: Path) -> None:
+        with tempfile.TemporaryDirectory(prefix="hagw-environment-") as work:
+            with overlay(rootfs(suite), Path(work) / "root") as root:
+                _make_environment(root, wheels)
+                shutil.copytree(root / HOME, fresh, symlinks=True)
+
+    return made_once("environments", suite, key_of(wheels.name, (HERE / "build.py").read_text(encoding="utf-8")), make)
+
+
+def _make_environment(root: Path, wheels: Path) -> None:
     """Make /opt/hagw in a root file system; what it needs of Debian is not on PyPI: the modules of nftables."""
     shutil.copytree(wheels, root / "wheels")
-    shutil.copy(wheel, root / "wheels")
-    inside = ("chroot", str(root))
-    _run(*inside, "/usr/bin/python3", "-m", "venv", "/builder")
-    _run(*inside, "/usr/bin/python3", "-m", "venv", "--system-site-packages", "--without-pip", f"/{HOME}")
+    _run("chroot", str(root), "/usr/bin/python3", "-m", "venv", "--system-site-packages", "--without-pip", f"/{HOME}")
     # What Debian has installed here may be missing elsewhere, so all of it comes along.
-    pip = ("/builder/bin/pip", f"--python=/{HOME}/bin/python", "install", *_QUIET, "--no-index", "--find-links=/wheels")
-    _run(*inside, *pip, "--ignore-installed", "--no-compile", "--no-warn-script-location", "hagw[postgresql]")
-    for unused in (*(root / HOME / "bin").glob("[aA]ctivate*"), *(root / HOME).rglob("__pycache__")):
-        shutil.rmtree(unused) if unused.is_dir() else unused.unlink()
+    _install(root, "--ignore-installed", *(f"/wheels/{wheel.name}" for wheel in sorted(wheels.glob("*.whl"))))
+    for unused in (root / HOME / "bin").glob("[aA]ctivate*"):
+        unused.unlink()
     for tests in [path for name in ("tests", "testing") for path in (root / HOME).rglob(name) if path.is_dir()]:
         shutil.rmtree(tests)
     # Compilers' notes for debuggers are more than half of all that is compiled.
     for library in (*(root / HOME).rglob("*.so"), *(root / HOME).rglob("*.so.*")):
         _run("strip", "--strip-unneeded", str(library))
-    # Compiled here, as nobody may write there later; trusted as they are, because the package manager knows the files.
+    _compile(root)
+
+
+def _add_hagw(root: Path, wheel: Path) -> None:
+    (root / "wheels").mkdir()
+    shutil.copy(wheel, root / "wheels")
+    _install(root, f"/wheels/{wheel.name}")
+    _compile(root)
+    _run(
+        "chroot",
+        str(root),
+        f"/{HOME}/bin/python",
+        "-P",
+        "-c",
+        "import hagw.daemon, hagw.worker, hagw.web.main, asyncpg",
+    )
+
+
+def _install(root: Path, *wheels: str) -> None:
+    """Install wheels of the root file system into /opt/hagw there."""
+    _run("chroot", str(root), "/usr/bin/python3", "-m", "venv", "/builder")
+    pip = ("/builder/bin/pip", f"--python=/{HOME}/bin/python", "install", *_QUIET, "--no-index", "--no-deps")
+    _run("chroot", str(root), *pip, "--no-compile", "--no-warn-script-location", *wheels)
+
+
+def _compile(root: Path) -> None:
+    """Compile here, as nobody may write there later; trusted as it is, because the package manager knows the files."""
     compiling = ("-m", "compileall", "-q", "-j", "0", "--invalidation-mode", "unchecked-hash")
-    _run(*inside, f"/{HOME}/bin/python", *compiling, f"/{HOME}/lib")
-    _run(*inside, f"/{HOME}/bin/python", "-P", "-c", "import hagw.daemon, hagw.worker, asyncpg, hagw.api.server")
+    _run("chroot", str(root), f"/{HOME}/bin/python", *compiling, f"/{HOME}/lib")
 
 
 def _add_documents(stage: Path) -> None:

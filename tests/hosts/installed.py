@@ -101,11 +101,13 @@ def fetch(client: Host, file: str) -> float:
 
 
 def memory_bytes(host: Host, pids: set[int]) -> int:
-    """Return the resident memory of processes, what they share counted in each."""
+    """Return the memory that processes hold resident together; a page that several of them map counts once."""
     total = 0
     for pid in pids:
-        line = next(line for line in host.run("cat", f"/proc/{pid}/status").stdout.splitlines() if "VmRSS" in line)
-        total += int(line.split()[1]) * 1024
+        lines = host.output("cat", f"/proc/{pid}/smaps_rollup").splitlines()
+        shares = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines if line.endswith("kB")}
+        print(host.output("cat", f"/proc/{pid}/comm"), {name: shares[name] // 1000 for name in ("Rss", "Pss")})
+        total += shares["Pss"]
     return total
 
 

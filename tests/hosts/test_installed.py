@@ -26,9 +26,10 @@ from installed import (
 
 from hagw import __version__
 
+WEB = "https://192.168.77.1:8443"
 NEWER = f"{__version__}.post1"
 BEST_LINE_BPS = 15e6
-UNITS = ("hagw.service", "hagw-worker@cpe-0.service")
+UNITS = ("hagw.service", "hagw-worker@cpe-0.service", "hagw-web.service")
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +76,18 @@ def test_a_download_survives_a_line_that_dies_silently(site: Site, client: Host)
     with site.lab.links_restored():
         site.lab.link("lte", blackhole="both")
         assert download.finish() > 0.8 * BEST_LINE_BPS
+
+
+def test_the_web_interface_runs_without_any_right_and_answers_a_lan_host(cpe: Host, client: Host) -> None:
+    process = cpe.output("cat", f"/proc/{pid_of(cpe, 'hagw-web.service')}/status")
+    held = dict(line.split(":", 1) for line in process.splitlines())
+    assert int(held["CapPrm"], 16) == int(held["CapBnd"], 16) == 0
+    assert held["Uid"].split()[0] != "0"
+    cpe.wait_for(lambda: "LISTEN" in cpe.output("ss", "-Hltn", "sport = 8443"), "listens")
+    page = client.output("curl", "-sS", "-k", "--fail", f"{WEB}/")
+    assert "<html" in page.lower()
+    session = client.output("curl", "-sS", "-k", "-o", "/dev/null", "-w", "%{http_code}", f"{WEB}/api/v1/status")
+    assert session == "401"  # it reaches the control, which asks for a login
 
 
 def test_workers_have_a_unit_and_a_control_group_of_their_own(cpe: Host) -> None:
@@ -214,4 +227,4 @@ def test_a_package_is_downgraded_removed_and_purged(site: Site, client: Host, na
     host.run("apt-get", "purge", "-y", "hagw")
     left = [path for path in ("opt/hagw", "etc/hagw", "var/lib/hagw", "run/hagw") if (host.root / path).exists()]
     assert left == []
-    assert host.output("systemctl", "list-unit-files", "--no-legend", "hagw*") == ""
+    assert host.run("systemctl", "list-unit-files", "--no-legend", "hagw*", check=False).stdout == ""
