@@ -76,6 +76,9 @@ def main(role: str, index: int, *, takes_over: bool = False) -> int:
         else HagWorker(loop, control.report, _proven(runtime))
     )
     control.plane = plane
+    if isinstance(plane, HagWorker):
+        control.store = service.Store()
+        plane.inherited = control.store.taken_out()
     if inheritance is not None:
         plane.inherited = inheritance.sockets
         control.on_listening = lambda: _succeed(inheritance)
@@ -156,6 +159,7 @@ class Control:
         self._heir: int | None = None
         self._retired = False
         self.on_listening: Callable[[], None] | None = None
+        self.store: service.Store | None = None
         path.unlink(missing_ok=True)
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         old = os.umask(0o177)
@@ -208,6 +212,7 @@ class Control:
                 if self.on_listening is not None:
                     self.on_listening()
                     self.on_listening = None
+                self._keep_listening(plane)
                 self._stopping = False  # who gets a snapshot is wanted, also one that was draining: it listens again
                 client.send({"op": "applied", "generation": self._generation})
             case "ping":
@@ -239,9 +244,20 @@ class Control:
             case "bear":
                 client.send({"op": "bore", "pid": service.bear(request["command"])})
             case "stop":
+                if self.store is not None and not self._retired:
+                    self.store.keep({})  # who is to accept nothing more leaves nobody waiting
                 self.stop(float(request.get("drain_s", 0.0)))
             case unknown:
                 client.send({"op": "error", "message": f"unknown request {unknown}"})
+
+    def _keep_listening(self, plane: Plane) -> None:
+        """Leave our sockets with systemd, and let go of those that a worker before us had and nobody wants."""
+        if self.store is None or self._retired:
+            return
+        for unwanted in plane.inherited.values():
+            unwanted.close()
+        plane.inherited.clear()
+        self.store.keep(plane.listeners())
 
     def _hand_over(self, heir: "Client") -> None:
         """Give a successor our listening sockets and our place; we go on until it says that it listens."""

@@ -143,6 +143,22 @@ def test_a_worker_that_crashes_is_put_back_in_its_own_unit(cpe: Host, client: Ho
     fetch(client, "1M.bin")
 
 
+def test_a_hags_listening_sockets_outlive_its_workers(hag: Host, client: Host) -> None:
+    before, sockets = worker_pids(hag), _listening(hag)
+    assert int(hag.show("hagw-worker@hag-0", "NFileDescriptorStore")) == 4  # TCP and echoes, either family
+    hag.run("systemctl", "kill", "--kill-whom=main", "--signal=KILL", "hagw-worker@hag-0", "hagw-worker@hag-1")
+    hag.wait_for(lambda: len(worker_pids(hag) - before - {0}) == 2, "workers are back")
+    wait_workers(hag, __version__)
+    assert _listening(hag) == sockets
+    fetch(client, "1M.bin")
+
+
+def _listening(hag: Host) -> set[str]:
+    """Return the kernel's names of the sockets that CPEs connect to."""
+    lines = hag.output("ss", "-Hlntpe", "sport = 5124").splitlines()
+    return {word for line in lines for word in line.split() if word.startswith("ino:")}
+
+
 @pytest.mark.parametrize("name", ["cpe", "hag"])
 def test_an_upgrade_loses_no_connection_and_replaces_control_and_workers(site: Site, client: Host, name: str) -> None:
     host = site.hosts[name]
