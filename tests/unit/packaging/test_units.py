@@ -16,7 +16,7 @@ def _settings(unit: str) -> dict[str, str]:
 
 
 def test_the_control_names_the_workers_template() -> None:
-    assert _settings("hagw.service")["Environment"] == f"{VARIABLE}=hagw-worker@"
+    assert f"Environment={VARIABLE}=hagw-worker@\n" in (UNITS / "hagw.service").read_text()
     assert (UNITS / "hagw-worker@.service").exists()
 
 
