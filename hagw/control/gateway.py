@@ -6,7 +6,6 @@ Which configuration it works by may change while it runs (`switch`); `hagw.contr
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
 from ipaddress import ip_address
 from typing import Any
 
@@ -14,15 +13,13 @@ import structlog
 
 from hagw.control.arrivals import Arrivals
 from hagw.control.condition import Condition
-from hagw.control.drain import DrainMark
-from hagw.control.egress import EgressBook
 from hagw.control.explaining import explanation
 from hagw.control.gate import Gate
 from hagw.control.lan_trial import is_open
 from hagw.control.lines import Lines
-from hagw.control.places import runtime_dir, state_dir
 from hagw.control.ports import HealthPort, Interception, KernelPort, Preview
-from hagw.control.snapshots import UNKNOWN_GATEWAY, cpe_snapshot, decides_alike, hag_snapshot
+from hagw.control.publisher import MEASURES_S, Publisher
+from hagw.control.snapshots import UNKNOWN_GATEWAY
 from hagw.control.standing import Standing
 from hagw.control.status import (
     ChannelStatus,
@@ -40,7 +37,7 @@ from hagw.model.facts import Facts
 from hagw.model.finding import Finding
 from hagw.model.flow import FlowKey, by_dns
 from hagw.model.health import GatewayHealth, UplinkHealth
-from hagw.model.intent import CpeIntent, CustomerIntent, GatewayIntent, Intent, UplinkIntent
+from hagw.model.intent import CpeIntent, CustomerIntent, Intent
 from hagw.model.resources import Family
 from hagw.model.snapshot import CpeSnapshot, Snapshot
 from hagw.model.told import Told
@@ -54,7 +51,6 @@ FULL_PASS_S = 60.0  # drift is found and repaired at least this often
 MINUTE_S = 60.0  # rules with hours begin and end on the full minute
 SETTLE_S = 0.02  # events come in bursts: one pass for all of them
 RETRY_S = (0.5, 1.0, 2.0, 5.0, 15.0)
-MEASURES_S = 2.0  # how stale a worker's view of RTTs may be
 SETTLED_TIMEOUT_S = 3.0
 COUNT_SOON_S = 0.5
 COUNT_S = 2.0  # how long intercepted connections may be swallowed unnoticed; reading the counts takes 2 ms
@@ -81,28 +77,21 @@ class Gateway:
         self._version = version
         self._kernel = kernel
         self._health = health
-        self._drain_mark = DrainMark(runtime_dir() / "draining")
-        self._egress = EgressBook(state_dir())
         self._trigger = asyncio.Event()
         self._gate = Gate()
         self.lines = Lines()
+        self._publisher = Publisher(health, self.lines, self.workers.publish)
         self._arrivals = Arrivals()
         self._in_force = Interception()
         self._facts = Facts(uplinks={})
-        self._published: Snapshot | None = None
-        self._published_at = 0.0
         self._counted: Mapping[str, int] = {}
         self._trouble = ""
         self._rivals: tuple[Finding, ...] = ()
-        self._registered: tuple[CustomerIntent, ...] = ()
-        self._enrolled: Mapping[str, tuple[str, bytes]] = {}
-        self._told: Mapping[str, Told] = {}
         self.channels: Callable[[], Mapping[str, ChannelStatus]] = dict
         self._failures = 0
         self._refused: asyncio.Queue[tuple[str, int]] = asyncio.Queue(maxsize=REFUSED_QUEUE_MAX)
         self._passing = asyncio.Lock()  # a pass works by one intent from its first look to its last step
         self._seats = seats_for
-        self._switched_to = 0  # the first snapshot made by the present intent
         self.standing: Callable[[], Standing] = Standing
         self.caps: CapsPort = NoCaps()
         self.customers: Any = None  # a HAG's, for the API
@@ -122,23 +111,20 @@ class Gateway:
 
     def customers_changed(self, registered: tuple[CustomerIntent, ...]) -> None:
         """Have the workers serve these customers beside the configuration's, and nobody else, from now on."""
-        self._registered = registered
-        if self._published is not None:  # else `prepare` does it
+        self._publisher.registered = registered
+        if self.published is not None:  # else `prepare` does it
             self._publish()
 
     def enrolment_changed(self, enrolled: Mapping[str, tuple[str, bytes]]) -> None:
         """Use these names and keys, by gateway, where the configuration has none."""
-        self._enrolled = enrolled
-        if self._published is not None:
+        self._publisher.enrolled = enrolled
+        if self.published is not None:
             self.look_again()
 
     def told_changed(self, told: Mapping[str, Told]) -> None:
         """Act on what gateways say over their control channels: workers at once, echoes with the next pass."""
-        asks_otherwise = [(x.probe_port, x.probing) for x in told.values()] != [
-            (x.probe_port, x.probing) for x in self._told.values()
-        ]
-        self._told = told
-        if self._published is not None:
+        asks_otherwise = self._publisher.take_told(told)
+        if self.published is not None:
             self._publish()
             if asks_otherwise:
                 self.look_again()
@@ -222,14 +208,14 @@ class Gateway:
                 standing=standing,
                 channels=self.channels(),
                 data_caps=self.caps.documents(),
-                draining=self._drain_mark.is_set(),
+                draining=self._publisher.drain_mark.is_set(),
             )
         )
 
     @property
     def published(self) -> Snapshot | None:
         """What the workers were told last."""
-        return self._published
+        return self._publisher.published
 
     @property
     def intent(self) -> Intent:
@@ -275,7 +261,8 @@ class Gateway:
         """
         converter = await self._try() if with_trial and isinstance(self._intent, CpeIntent) else None
         state = self._kernel.verified()
-        ready = [w for w in self.workers.reports() if w.is_listening and (w.generation or 0) >= self._switched_to]
+        since = self._publisher.switched_to
+        ready = [w for w in self.workers.reports() if w.is_listening and (w.generation or 0) >= since]
         return Condition(
             workers=len(ready),
             workers_wanted=len(self.workers.reports()),
@@ -305,10 +292,10 @@ class Gateway:
 
     def explain(self, flow: FlowKey) -> dict[str, Any]:
         """Return the explanation of a flow that need not exist. Raise Refused where nothing is decided."""
-        if not isinstance(self._intent, CpeIntent) or not isinstance(self._published, CpeSnapshot):
+        if not isinstance(self._intent, CpeIntent) or not isinstance(self.published, CpeSnapshot):
             raise Refused("Flows are decided on the CPE; this is a HAG.")
         flow = by_dns(flow, self.names_of(flow.server))
-        return explanation(self._published, flow, self._intent, self._facts, self._in_force)
+        return explanation(self.published, flow, self._intent, self._facts, self._in_force)
 
     async def renew_workers(self) -> dict[str, Any]:
         """Replace every worker by a new process; the old ones finish their flows. Raise HagwError."""
@@ -329,7 +316,7 @@ class Gateway:
     @property
     def is_draining(self) -> bool:
         """Whether this HAG takes no new flows; its CPEs hear of it by echoes, and by their control channels."""
-        return self._drain_mark.is_set()
+        return self._publisher.drain_mark.is_set()
 
     async def drain(self, wanted: bool | None) -> dict[str, Any]:
         """Take no new flows, or take them again (None = as it is); return how it stands. Raise Refused on a CPE.
@@ -338,14 +325,14 @@ class Gateway:
         """
         if isinstance(self._intent, CpeIntent):
             raise Refused("A HAG drains; this is a CPE.")
-        if wanted is not None and wanted != self._drain_mark.is_set():
-            self._drain_mark.put(wanted)
+        if wanted is not None and wanted != self._publisher.drain_mark.is_set():
+            self._publisher.drain_mark.put(wanted)
             self._publish()
             log.info("draining" if wanted else "taking new flows again")
         await self.workers.look()
         workers = (*self.workers.reports(), *self.workers.retired())
         flows = sum(int(w.stats.get("flows_active", 0)) for w in workers)
-        return {"schema": 1, "draining": self._drain_mark.is_set(), "flows_active": flows}
+        return {"schema": 1, "draining": self._publisher.drain_mark.is_set(), "flows_active": flows}
 
     async def _reconcile_for_ever(self) -> None:
         while True:
@@ -421,26 +408,8 @@ class Gateway:
     async def _read_facts(self) -> None:
         self._facts = await self._kernel.facts()
         if isinstance(self._intent, CpeIntent):
-            self._health.update(self._uplinks(self._intent), self._facts, self._gateways(self._intent))
-
-    def _gateways(self, intent: CpeIntent) -> tuple[GatewayIntent, ...]:
-        """Return the gateways that we are a customer of."""
-        known = (gateway if gateway.key else self._as_enrolled(gateway) for gateway in intent.gateways)
-        return tuple(
-            replace(gateway, probe_port=self._told.get(gateway.name, Told()).probe_port or gateway.probe_port)
-            for gateway in known
-            if gateway.key
-        )
-
-    def _uplinks(self, intent: CpeIntent) -> tuple[UplinkIntent, ...]:
-        """Return the lines, asked gently where a gateway wants that."""
-        if all(told.probing == "normal" for told in self._told.values()):
-            return intent.uplinks
-        return tuple(replace(uplink, probing="gentle") for uplink in intent.uplinks)
-
-    def _as_enrolled(self, gateway: GatewayIntent) -> GatewayIntent:
-        customer, key = self._enrolled.get(gateway.name, ("", b""))
-        return replace(gateway, customer=customer, key=key)
+            uplinks, gateways = self._publisher.uplinks(self._intent), self._publisher.gateways(self._intent)
+            self._health.update(uplinks, self._facts, gateways)
 
     def _decide(self) -> Interception:
         if not isinstance(self._intent, CpeIntent):
@@ -452,42 +421,9 @@ class Gateway:
         blocked = self._arrivals.blocked(now)
         return Interception(ipv4=wanted.ipv4 and 4 not in blocked, ipv6=wanted.ipv6 and 6 not in blocked)
 
-    def _snapshot(self) -> Snapshot:
-        if isinstance(self._intent, CpeIntent):
-            heard_at = {g.name: self._health.heard_at(g.name) for g in self._intent.gateways}
-            return cpe_snapshot(
-                replace(self._intent, gateways=self._gateways(self._intent)),
-                self._facts,
-                self._health.uplinks(),
-                self._health.gateways(),
-                heard_at,
-                self.lines.mptcp,
-                self.lines.learned,
-                self._told,
-                len(self._seats(self._intent)),
-            )
-        draining, workers = self._drain_mark.is_set(), len(self._seats(self._intent))
-        names = tuple({each.name: None for each in (*self._intent.customers, *self._registered)})
-        blocks = self._egress.of(names, self._intent.egress)
-        return hag_snapshot(self._intent, self._facts, self._registered, workers, draining=draining, egress=blocks)
-
     def _publish(self, *, is_new: bool = False) -> None:
         """Give the workers a new snapshot if it decides otherwise, or if its measurements grew stale."""
-        now = asyncio.get_running_loop().time()
-        snapshot = self._snapshot()
-        before = self._published
-        is_stale = now - self._published_at >= MEASURES_S
-        is_known = before is not None and (
-            snapshot == replace(before, generation=0) if is_stale else decides_alike(snapshot, before)
-        )
-        if is_known and not is_new:
-            return
-        # Grows across daemon restarts too: an adopted worker has seen the generations of our predecessor.
-        generation = max(int(now * 100), 0 if before is None else before.generation + 1)
-        self._published, self._published_at = replace(snapshot, generation=generation), now
-        self.workers.publish(self._published)
-        if is_new:
-            self._switched_to = generation
+        self._publisher.publish(self._intent, self._facts, len(self._seats(self._intent)), is_new=is_new)
 
     def _take_event(self, message: dict[str, Any]) -> None:
         match message:
