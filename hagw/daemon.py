@@ -33,7 +33,7 @@ from hagw.control.places import runtime_dir, state_dir
 from hagw.control.reconcile import Reconciler
 from hagw.control.rivals import RivalWatch
 from hagw.control.speedtest import Speedtests
-from hagw.control.status import UplinkStatus
+from hagw.control.status import StatusDocument, UplinkStatus
 from hagw.control.store import Store, namespace_identity
 from hagw.control.table_guard import TableGuard
 from hagw.control.transaction import Transactions
@@ -48,7 +48,7 @@ from hagw.doctor.check_rivals import interferences
 from hagw.doctor.look_rivals import RivalLooker
 from hagw.errors import HagwError
 from hagw.history.keeper import Keeper, Tap
-from hagw.history.series import Sample
+from hagw.history.series import TOTAL, Sample
 from hagw.kernel import preflight
 from hagw.kernel.machine import Machine
 from hagw.metrics.listener import MetricsListener
@@ -182,7 +182,7 @@ async def serve(
 ) -> None:
     """Run a prepared gateway and everything around it until SIGTERM or SIGINT."""
     keeper.look = Sampler(gateway).look
-    keeper.events_s = lambda: gateway.intent.history.events_s
+    keeper.events_s = lambda: gateway.intent.history.events_s if gateway.intent.history.enabled else 0.0
     told_to_end = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -209,12 +209,26 @@ class Sampler:
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
         self._kept_off: dict[str, int] = {}
+        self._carried = (0.0, 0, 0)  # when, down, up
 
     def look(self) -> dict[str, Sample]:
         """Return a sample of each line."""
         status = self._gateway.status()
         keeping = self._gateway.intent.history
-        return {line["name"]: self._sample(line) for line in status["uplinks"]} if keeping.enabled else {}
+        if not keeping.enabled:
+            return {}
+        return {TOTAL: self._total(status), **{line["name"]: self._sample(line) for line in status["uplinks"]}}
+
+    def _total(self, status: StatusDocument) -> Sample:
+        """Return what the workers carried since the last look; one that was replaced counts from zero."""
+        now = asyncio.get_running_loop().time()
+        told = [worker["stats"] for worker in (*status["workers"], *status["workers_retired"])]
+        down, up = (sum(int(stats.get(key, 0)) for stats in told) for key in ("bytes_down", "bytes_up"))
+        (at, down_before, up_before), self._carried = self._carried, (now, down, up)
+        if now <= at or down < down_before or up < up_before or not at:
+            return Sample(None, None, None, None, "up")
+        passed_s = now - at
+        return Sample((down - down_before) * 8 / passed_s, (up - up_before) * 8 / passed_s, None, None, "up")
 
     def _sample(self, line: UplinkStatus) -> Sample:
         before = self._kept_off.get(line["name"], line["kept_off_bytes"])

@@ -8,7 +8,9 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, IPvAnyAddress
 
 from hagw.api.documents import ExplainDocument, FlowDocument
+from hagw.api.flows import without_name
 from hagw.model.flow import TCP, FlowKey
+from hagw.model.intent import Intent
 from hagw.policy.explain import flow_document
 from hagw.policy.first_bytes import domain_name
 
@@ -20,6 +22,9 @@ class Explains(Protocol):
 
     def explain(self, flow: FlowKey) -> dict[str, Any]:
         """Return the explanation of a flow that need not exist. Raise Refused where nothing is decided here."""
+
+    @property
+    def intent(self) -> Intent: ...
 
     async def flow(self, flow_id: str) -> dict[str, Any] | None:
         """Return a live or recent flow with its timeline."""
@@ -74,6 +79,6 @@ def explain_resources(daemon: Explains) -> APIRouter:
         found = await daemon.flow(flow_id)
         if found is None:
             raise HTTPException(404, f"No flow {flow_id} is known; ended ones are kept for two minutes.")
-        return JSONResponse(flow_document(found))
+        return JSONResponse(flow_document(found if daemon.intent.history.domains else without_name(found)))
 
     return router

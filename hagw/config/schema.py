@@ -303,8 +303,8 @@ class SpeedtestSection(Section):
 class HistorySection(Section):
     """What is kept of the past on disk."""
 
-    enabled: Truth = Field(default=True, description="series of what lines carried")
-    events: Duration = Field(default=_HISTORY.events_s, description="how long events are kept; 0 s = not at all")
+    enabled: Truth = Field(default=True, description="series of what lines carried, and events")
+    events: Duration = Field(default=_HISTORY.events_s, description="how long events are kept")
     domains: Truth = Field(default=True, description="show names of servers with flows")
 
     def to_intent(self) -> HistoryIntent:

@@ -27,6 +27,7 @@ MINUTES: Final = (60, 43_200, "1m")
 HOURS: Final = (3_600, 8_784, "1h")
 FILES_MAX: Final = 96  # lines that come and go: the files of those not seen for longest go first
 FLUSH_S: Final = 60
+TOTAL: Final = "_total"  # payload of all flows together; no line is called so
 NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 Range = Literal["1h", "24h", "30d", "1y"]
@@ -97,7 +98,7 @@ class Series:
                 known.clear()
             if not known or known[-1][0] < now:
                 known.append((now, sample.values()))
-            told |= {f"uplink.{name}.{field}": each for field, each in zip(FIELDS, sample.values(), strict=True)}
+            told |= {title(name, field): each for field, each in zip(FIELDS, sample.values(), strict=True)}
         return now, told
 
     def is_due(self) -> bool:
@@ -131,9 +132,9 @@ class Series:
         series: dict[str, list[float | None]] = {}
         for name in self._names() | self._recent.keys():
             fields = [
-                (number, f"uplink.{name}.{field}")
+                (number, title(name, field))
                 for number, field in enumerate(FIELDS)
-                if not chosen or any(fnmatchcase(f"uplink.{name}.{field}", pattern) for pattern in chosen)
+                if not chosen or any(fnmatchcase(title(name, field), pattern) for pattern in chosen)
             ]
             if fields:
                 rows = _stepped(self._records(name, source, begin, end), begin, end, step_s, source[0])
@@ -187,6 +188,11 @@ class Series:
         files = sorted(self._directory.glob("*.1?"), key=lambda path: path.stat().st_mtime)
         for path in files[: max(0, len(files) - FILES_MAX)]:
             path.unlink(missing_ok=True)
+
+
+def title(name: str, field: str) -> str:
+    """Return what a series is called."""
+    return f"total.{field}" if name == TOTAL else f"uplink.{name}.{field}"
 
 
 def _grouped(records: Mapping[int, Values], step_s: int) -> dict[int, Values]:

@@ -259,7 +259,7 @@ class FlowLimits:
 class HistoryIntent:
     """What is kept of the past on disk. `domains`: names of servers are shown with flows.
 
-    `enabled` False = no series; `events_s` = how long events are kept, 0 = not at all.
+    `enabled` False = nothing; `events_s` = how long events are kept.
     """
 
     enabled: bool = True
