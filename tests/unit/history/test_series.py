@@ -126,6 +126,13 @@ def test_a_disk_that_refuses_costs_history_only(tmp_path: Path) -> None:
     assert series.tell("1h").series["uplink.dsl.down_bps"].count(1e6) == 130
 
 
+def test_an_earlier_turn_of_the_ring_is_not_told_as_a_later_one(tmp_path: Path) -> None:
+    ring = Ring(tmp_path / "dsl.1s", 1, 600, 1)
+    ring.write({BEGIN: (1.0,), BEGIN + 599: (2.0,), BEGIN + 600: (3.0,)})
+    assert ring.read(BEGIN, BEGIN + 600) == {BEGIN + 599: (2.0,)}
+    assert ring.read(BEGIN + 600, BEGIN + 1200) == {BEGIN + 600: (3.0,)}
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 2_000_000), st.integers(1, 400), st.randoms(use_true_random=False))
 def test_torn_records_are_gaps_and_never_other_values(at: int, length: int, chance: random.Random) -> None:
