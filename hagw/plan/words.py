@@ -21,6 +21,7 @@ from hagw.model.resources import (
 )
 
 _SECRETS = ("key", "registry_url")
+_SECRETS_OF_GROUPS = (*_SECRETS, "url", "secret")  # a webhook's
 _DERIVED = "slot"
 
 
@@ -78,6 +79,8 @@ def _fields(prefix: str, before: Any, after: Any, skipped: set[str]) -> Iterator
             yield f"{prefix}{each.name} becomes another one"
         elif is_dataclass(old) and is_dataclass(new):
             yield from _fields(f"{prefix}{each.name}.", old, new, set())
+        elif _value(old) == _value(new):  # only secrets differ
+            yield f"{prefix}{each.name} becomes another one"
         else:
             yield f"{prefix}{each.name} was {_value(old)}, becomes {_value(new)}"
 
@@ -91,7 +94,7 @@ def _value(value: Any) -> str:
         case tuple():
             return ", ".join(_value(item) for item in value) if value else "none"
         case _ if is_dataclass(value) and not isinstance(value, type):
-            said = ((each, getattr(value, each.name)) for each in fields(value) if each.name not in _SECRETS)
+            said = ((each, getattr(value, each.name)) for each in fields(value) if each.name not in _SECRETS_OF_GROUPS)
             return f"({', '.join(f'{each.name} {_value(this)}' for each, this in said if this != each.default)})"
         case _:
             return str(value)

@@ -4,6 +4,7 @@ from dataclasses import replace
 from ipaddress import ip_interface
 
 from hagw.model.intent import (
+    AlertsIntent,
     CpeIntent,
     CustomerIntent,
     HagIntent,
@@ -12,6 +13,7 @@ from hagw.model.intent import (
     SendingIntent,
     TrafficDescriptor,
     UplinkIntent,
+    WebhookIntent,
 )
 from hagw.model.resources import Address, Drop, LinkSetting, MptcpLimits, NftTable, Put, Route, Rule, Sysctl
 from hagw.plan.words import changes, steps
@@ -63,6 +65,13 @@ def test_what_is_a_group_of_values_comes_and_goes_in_words() -> None:
     assert changes(sending, replace(BEFORE, rules=(replace(rule, sending=None),))) == (
         "rule tv: sending was (mode smallest-delay, uplinks lte), becomes not given",
     )
+
+
+def test_where_alerts_go_is_never_shown() -> None:
+    hook = WebhookIntent("ops", "https://hooks.example/very-secret", "signed-with-this")
+    told, moved = (replace(BEFORE, alerts=AlertsIntent((each,))) for each in (hook, replace(hook, url="https://b/c")))
+    assert changes(BEFORE, told) == ("alerts.webhooks was none, becomes (name ops)",)
+    assert changes(told, moved) == ("alerts.webhooks becomes another one",)
 
 
 def test_another_order_is_told_for_lines_and_not_for_slots() -> None:
