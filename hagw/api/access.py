@@ -1,5 +1,6 @@
 """The API's resources of access: the session, users, tokens, sessions and the audit log."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Annotated, Any, Final, Literal
@@ -110,7 +111,8 @@ def access_resources(desk: Desk, box_role: Callable[[], str]) -> APIRouter:
 
     @router.get("/audit", responses={200: {"model": AuditDocument}})
     async def audit(limit: Annotated[int, Query(ge=1, le=AUDIT_MAX)] = 100) -> Response:
-        return _answer({"audit": [asdict(deed) for deed in desk.audit_log.newest(limit)]})
+        found = await asyncio.to_thread(desk.audit_log.newest, limit)
+        return _answer({"audit": [asdict(deed) for deed in found]})
 
     return router
 

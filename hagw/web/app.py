@@ -48,6 +48,7 @@ class App:
         self._upstream = upstream
         self._names = {"localhost", *(name.lower() for name in names)}
         self._big = asyncio.Semaphore(BIG_BODIES_MAX)
+        self.ending = asyncio.Event()  # streams end by themselves, so that nobody has to cut them off
         # Browsers keep this in mind for names only, and only once they trust the certificate.
         self._extra = ((b"strict-transport-security", b"max-age=31536000"),) if is_owned else ()
 
@@ -121,19 +122,24 @@ class App:
             await self._hand_back(answer, receive, answering)
 
     async def _hand_back(self, answer: Answer, receive: Callable[[], Any], answering: "_Answering") -> None:
-        """Send an answer on as it comes; stop when the browser has gone."""
+        """Send an answer on as it comes; stop when the browser has gone, a stream also when we end."""
         headers = [*answer.headers]
         if not any(name == b"cache-control" for name, _ in headers):
             headers.append((b"cache-control", b"no-store"))
         if answer.session is not None:
             headers.append((b"set-cookie", cookie_with(answer.session)))
         await answering.begin(answer.status, headers)
+        is_stream = not any(name == b"content-length" for name, _ in headers)
         async with asyncio.TaskGroup() as group:
             sending = group.create_task(_send(answer, answering))  # cut short by the daemon's end, it has no end itself
             gone = group.create_task(_gone(receive))
-            await asyncio.wait({sending, gone}, return_when=asyncio.FIRST_COMPLETED)
-            sending.cancel()
-            gone.cancel()
+            ending = group.create_task(self.ending.wait())
+            watched = {sending, gone, ending} if is_stream else {sending, gone}
+            done, _ = await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
+            for task in (sending, gone, ending):
+                task.cancel()
+        if done == {ending}:
+            await answering.end()
 
 
 class _Answering:

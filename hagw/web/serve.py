@@ -92,6 +92,7 @@ class Server:
 
     def __init__(self, app: App, context: ssl.SSLContext) -> None:
         self._state = _State()
+        self._app = app
         self._context = context
         self._config = uvicorn.Config(
             app,
@@ -134,6 +135,7 @@ class Server:
         return Protocol(config=self._config, server_state=self._state, app_state={})
 
     async def _end(self) -> None:
+        self._app.ending.set()
         for connection in list(self._state.connections):
             connection.shutdown()
         tasks = set(self._state.tasks)
