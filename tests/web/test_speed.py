@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, CDPSession, expect
 
-from tests.web.windows import ARTEFACTS, PASSWORD, Site, Visitor, served
+from tests.web.windows import ARTEFACTS, Site, Visitor, served
 
 pytestmark = pytest.mark.alone
 
@@ -22,16 +22,7 @@ def crowded(browser: Browser) -> Iterator[Site]:
     with served("--no-pretend-outages", "--pretend-flows", str(FLOWS)) as (site, daemon):
         daemon.wait("/status", lambda status: status["flows_active"] >= FLOWS * 0.9, timeout_s=60)
         visitor = Visitor(browser, site)
-        page = visitor.page
-        page.goto(site.url)
-        page.get_by_label("User").fill("admin")
-        page.get_by_label("Password").fill(site.first_password)
-        page.get_by_role("button", name="Log in").click()
-        page.get_by_label("Password you came with").fill(site.first_password)
-        page.get_by_label("New password", exact=True).fill(PASSWORD)
-        page.get_by_label("New password again").fill(PASSWORD)
-        page.get_by_role("button", name="Save and go on").click()
-        expect(page.get_by_role("navigation", name="Pages")).to_be_attached()
+        visitor.enter()
         visitor.leave()
         yield site
 

@@ -65,16 +65,16 @@ def room() -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def served(*options: str) -> Iterator[tuple[Site, Pretended]]:
+def served(*options: str, role: str = "cpe") -> Iterator[tuple[Site, Pretended]]:
     """Run the daemon, pretended, and `hagw web`."""
-    with room() as directory, _served(directory, free_port(), *options) as found:
+    with room() as directory, _served(directory, free_port(), role, *options) as found:
         yield found
 
 
 @contextlib.contextmanager
-def _served(directory: Path, port: int, *options: str) -> Iterator[tuple[Site, Pretended]]:
+def _served(directory: Path, port: int, role: str, *options: str) -> Iterator[tuple[Site, Pretended]]:
     config = directory / "hagw.yaml"
-    config.write_text((ROOT / "hagw" / "pretend" / "cpe.yaml").read_text() + f"\nweb:\n  port: {port}\n")
+    config.write_text((ROOT / "hagw" / "pretend" / f"{role}.yaml").read_text() + f"\nweb:\n  port: {port}\n")
     with pretended(directory, "--config", str(config), *options, rights=()) as daemon, web(directory, port) as url:
         yield Site(directory, url, password_of(directory)), daemon
 
@@ -155,6 +155,19 @@ class Visitor:
         self.page.get_by_label("Password").fill(password)
         self.page.get_by_role("button", name="Log in").click()
         expect(self.page.get_by_role("navigation", name="Pages")).to_be_attached()
+
+    def enter(self) -> None:
+        """Log in for the first time ever, and choose a password as everybody must."""
+        page = self.page
+        page.goto(self.site.url)
+        page.get_by_label("User").fill("admin")
+        page.get_by_label("Password").fill(self.site.first_password)
+        page.get_by_role("button", name="Log in").click()
+        page.get_by_label("Password you came with").fill(self.site.first_password)
+        page.get_by_label("New password", exact=True).fill(PASSWORD)
+        page.get_by_label("New password again").fill(PASSWORD)
+        page.get_by_role("button", name="Save and go on").click()
+        expect(page.get_by_role("navigation", name="Pages")).to_be_attached()
 
     def go(self, page: str) -> Page:
         """Go to a page of the shell."""
