@@ -59,8 +59,9 @@ def fetch(lab: Lab) -> str:
     return path
 
 
-def flows(lab: Lab) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads(hagw(lab, "cpe", "flows", "--json"))["flows"]
+def flows(lab: Lab, recent_s: int = 0) -> list[dict[str, Any]]:
+    words = ("--recent", str(recent_s)) if recent_s else ()
+    found: list[dict[str, Any]] = json.loads(hagw(lab, "cpe", "flows", "--json", *words))["flows"]
     return found
 
 
@@ -88,6 +89,7 @@ def test_enrolment_use_loss_of_the_line_rotation_and_revocation(lab: Lab) -> Non
     assert fetch(lab) == "converted"
 
     check_accounts(lab)
+    check_told(lab)
 
     hagw(lab, "hag", "customer", "revoke", "miller")
     revoked = time.monotonic()
@@ -114,6 +116,38 @@ def check_accounts(lab: Lab) -> None:
     until(lambda: fetch(lab) != "converted", 15)
     hagw(lab, "hag", "customer", "set", "miller", "--month-bytes", "none")
     until(lambda: fetch(lab) == "converted", 15, every_s=1.0)
+
+
+def check_told(lab: Lab) -> None:
+    """Limits and probe parameters that the channel carries are acted on."""
+    hagw(lab, "hag", "customer", "set", "miller", "--connections", "1")
+    until(lambda: gateway(lab)["channel"]["limits"] == {"connections_max": 1}, 5)
+    began = time.monotonic()
+    slow = lab.popen(
+        "lan1", ["curl", "-sS", "-m", "20", "--limit-rate", "200k", "-o", "/dev/null", URL.replace("1M", "10M")]
+    )
+    until(lambda: any(flow["state"] == "relaying" for flow in flows(lab)), 5)
+    time.sleep(1.5)  # a worker hears of another's flows each second
+    assert fetch(lab) == "direct"
+    why = [flow["why"] for flow in flows(lab, recent_s=60) if "our limit of 1 connections" in flow["why"]]
+    print(f"{len(why)} flows beyond the limit went directly; {time.monotonic() - began:.1f} s")
+    assert why
+    slow.kill()
+    slow.wait()
+    hagw(lab, "hag", "customer", "set", "miller", "--connections", "none")
+
+    file = lab.directory / "hag-other-port.yaml"
+    wanted = yaml.safe_load(lab.config("hag"))
+    wanted["listen"] |= {"probe_port": 5999, "probing": "gentle"}
+    file.write_text(yaml.safe_dump(wanted), encoding="utf-8")
+    lab.apply("hag", file)
+    until(lambda: _echoes_come_from(lab, 5999), 10)
+    until(lambda: fetch(lab) == "converted", 10)
+
+
+def _echoes_come_from(lab: Lab, port: int) -> bool:
+    sockets = lab.run("cpe", ["ss", "-Hun", "state", "connected"], capture_output=True, text=True).stdout
+    return f":{port}" in sockets and ":5124" not in sockets
 
 
 def counted(lab: Lab) -> int:
