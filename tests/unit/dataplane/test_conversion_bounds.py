@@ -146,10 +146,12 @@ def test_strangers_do_not_keep_customers_out(rig: Rig) -> None:
 
 def test_who_guesses_cookies_is_shut_out_at_last_and_counted(rig: Rig) -> None:
     """Every guess was answered or reset; nothing of them is left, and another address is heard at once."""
-    for _ in range(int(FAILURES_BURST) + 50):
+    for _ in range(20 * int(FAILURES_BURST)):  # some are forgiven each second: on a slow machine it takes more of them
         rig.ask(message(mint(key=bytes(32)), Info()))
         rig.loop.turn(0.0)
-    until(rig.loop, lambda: rig.worker.stats()["shut_out"] > 0)
+        if rig.worker.counts["shut_out"]:
+            break
+    assert rig.worker.stats()["shut_out"] > 0
     stats = rig.worker.stats()
     assert stats["not_authorised"] >= FAILURES_BURST
     assert rig.worker.lingering <= ERRORS_A_SECOND * 5
