@@ -1,8 +1,8 @@
 """Measure what abuse and idle connections of some cost the new flows of others, at a HAG's two workers over loopback.
 
-Run as root: `python tests/bench/abuse.py [quiet slow dead guess syn idle …]`. All of it in a network
-namespace. A customer opens a flow each 5 ms: p50 and p99 of the time to the server's first byte, the workers' memory
-and what it counted.
+Run as root: `python tests/bench/abuse.py [quiet slow dead guess syn idle cost …]`. All of it in a network namespace.
+`cost` is what a conversion costs the HAG. Else a customer opens a flow each 5 ms: p50 and p99 of the time to the
+server's first byte, the workers' memory and what it counted.
 """
 
 import contextlib
@@ -75,6 +75,11 @@ class Worker:
         found: dict[str, Any] = self._ask({"op": "ping", "id": 1})["stats"]
         return found
 
+    def cpu_s(self) -> float:
+        """Return the CPU time it has used."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def close(self) -> None:
         """End it."""
         self.process.terminate()
@@ -114,7 +119,27 @@ def latencies() -> tuple[float, float]:
     return taken[FLOWS // 2], taken[FLOWS * 99 // 100]
 
 
-def child(work: Callable[[], None]) -> int:
+def cost() -> None:
+    """Print conversions a second, three clients at once, and the workers' CPU time for each."""
+    with tempfile.TemporaryDirectory() as directory, _children() as children:
+        workers = [Worker(Path(directory), index) for index in range(WORKERS)]
+        children.append(child(serve_echo))
+        time.sleep(0.3)
+        data = request("office")
+        for _ in range(100):
+            open_flow(data)
+        for number in range(5):
+            spent, began = sum(worker.cpu_s() for worker in workers), time.monotonic()
+            clients = [child(lambda: [open_flow(data) for _ in range(FLOWS)]) for _ in range(3)]
+            for pid in clients:
+                os.waitpid(pid, 0)
+            took, spent = time.monotonic() - began, sum(worker.cpu_s() for worker in workers) - spent
+            print(f"{number}: {3 * FLOWS / took:.0f}/s, {1e6 * spent / (3 * FLOWS):.0f} us of CPU each", flush=True)
+        for worker in workers:
+            worker.close()
+
+
+def child(work: Callable[[], object]) -> int:
     """Have a process do something until it is killed."""
     pid = os.fork()
     if not pid:
@@ -296,7 +321,7 @@ def main(names: list[str]) -> None:
         with netns.entered(network):
             Path("/proc/sys/net/ipv4/conf/all/rp_filter").write_text("0")
             for name in names:
-                measure(name)
+                cost() if name == "cost" else measure(name)
     finally:
         netns.remove(network)
 
