@@ -66,6 +66,16 @@ def test_the_order_stands_still_under_the_pointer_and_pause_stops_it(visit: Visi
     assert ages.sub("", still) == ages.sub("", table.inner_text())
 
 
+def test_more_tabs_than_a_browser_opens_connections_live_at_once(visit: Visit) -> None:
+    visitor = visit()
+    tabs = [visitor.page, *(visitor.context.new_page() for _ in range(8))]
+    for tab in tabs[1:]:
+        tab.goto(visitor.site.url)
+    for tab in tabs:
+        before = rates(tab)
+        tab.wait_for_function("before => document.querySelector('header .rates').innerText !== before", arg=before)
+
+
 def test_a_lost_daemon_shows_a_banner_and_recovers(visit: Visit, site: Site, daemon: Pretended) -> None:
     visitor = visit()
     page = visitor.page

@@ -36,7 +36,12 @@ Scheme = Literal["light", "dark"]
 def axe_core() -> str:
     """Return axe's script, which comes with what the page is built with."""
     if not AXE.exists():
-        subprocess.run(["npm", "install", "--no-save", "--no-audit", "--no-fund"], cwd=ROOT / "web", check=True, capture_output=True)
+        subprocess.run(
+            ["npm", "install", "--no-save", "--no-audit", "--no-fund"],
+            cwd=ROOT / "web",
+            check=True,
+            capture_output=True,
+        )
     return AXE.read_text()
 
 

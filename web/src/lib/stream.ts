@@ -1,21 +1,17 @@
-/** Hears the daemon's events and reconnects by itself; a tab that nobody looks at does not listen. */
+/** Hears the daemon's events, over one connection for all tabs where the browser can; a tab that nobody looks at does not listen. */
 
-import { get, Problem, url } from "./api";
+import { get, Problem } from "./api";
+import { Source } from "./source";
 
 export type Heard = (topic: string, data: unknown) => void;
 export type Connected = (is: boolean) => void;
 
-const RETRY_MS = [500, 1000, 2000, 4000] as const;
-const SILENCE_MS = 20_000; // heartbeats come each 15 s
 const HIDDEN_MS = 10_000;
 
 export class Stream {
-  #source: EventSource | null = null;
-  #tries = 0;
-  #retry: ReturnType<typeof setTimeout> | undefined;
-  #silence: ReturnType<typeof setTimeout> | undefined;
+  #end: (() => void) | null = null;
   #hidden: ReturnType<typeof setTimeout> | undefined;
-  #stopped = false;
+  #asking = false;
 
   constructor(
     readonly topics: readonly string[],
@@ -23,79 +19,70 @@ export class Stream {
     readonly connected: Connected,
   ) {
     document.addEventListener("visibilitychange", this.#seen);
-    addEventListener("online", this.#again);
-    this.#open();
+    addEventListener("pagehide", this.#close);
+    addEventListener("pageshow", this.#seen);
+    if (!document.hidden) this.#open();
   }
 
   stop(): void {
-    this.#stopped = true;
     document.removeEventListener("visibilitychange", this.#seen);
-    removeEventListener("online", this.#again);
+    removeEventListener("pagehide", this.#close);
+    removeEventListener("pageshow", this.#seen);
     clearTimeout(this.#hidden);
     this.#close();
   }
 
   #seen = (): void => {
     clearTimeout(this.#hidden);
-    if (document.hidden) this.#hidden = setTimeout(() => this.#close(), HIDDEN_MS);
-    else if (!this.#source) this.#again();
+    if (document.hidden) this.#hidden = setTimeout(this.#close, HIDDEN_MS);
+    else if (!this.#end) this.#open();
   };
 
-  #again = (): void => {
-    this.#tries = 0;
-    this.#close();
-    this.#open();
+  #close = (): void => {
+    this.#end?.();
+    this.#end = null;
   };
-
-  #close(): void {
-    clearTimeout(this.#retry);
-    clearTimeout(this.#silence);
-    this.#source?.close();
-    this.#source = null;
-  }
 
   #open(): void {
-    if (this.#stopped) return;
-    const source = new EventSource(url("stream", { topics: this.topics.join(",") }));
-    this.#source = source;
-    source.onopen = () => this.#alive();
-    source.onmessage = () => this.#alive();
-    source.addEventListener("heartbeat", () => this.#alive());
-    source.onerror = () => void this.#lost();
-    for (const topic of this.topics)
-      source.addEventListener(topic, (event) => {
-        this.#alive();
-        this.heard(topic, JSON.parse(String((event as MessageEvent).data)));
-      });
-    this.#listen();
+    this.#end = typeof SharedWorker === "undefined" ? this.#alone() : this.#together();
   }
 
-  #alive(): void {
-    this.#tries = 0;
-    this.connected(true);
-    this.#listen();
+  #alone(): () => void {
+    const source = new Source(this.topics, (topic, data) => this.heard(topic, JSON.parse(data)), (is) => this.#tell(is));
+    return () => source.stop();
   }
 
-  #listen(): void {
-    clearTimeout(this.#silence);
-    this.#silence = setTimeout(() => void this.#lost(), SILENCE_MS);
+  #together(): () => void {
+    const { port } = new SharedWorker(new URL("./stream.worker.ts", import.meta.url), { type: "module", name: "hagw stream" });
+    port.onmessage = (message: MessageEvent<{ connected: boolean } | { topic: string; data: string }>) => {
+      if ("connected" in message.data) this.#tell(message.data.connected);
+      else this.heard(message.data.topic, JSON.parse(message.data.data));
+    };
+    port.postMessage({ topics: this.topics });
+    return () => {
+      port.postMessage({ topics: null });
+      port.close();
+    };
   }
 
-  async #lost(): Promise<void> {
-    this.#close();
-    this.connected(false);
-    const wait = RETRY_MS[Math.min(this.#tries, RETRY_MS.length - 1)] ?? 4000;
-    this.#tries += 1;
-    this.#retry = setTimeout(() => this.#open(), wait);
+  #tell(is: boolean): void {
+    this.connected(is);
+    if (!is) void this.#isLoginLost();
+  }
+
+  /** A stream does not tell a lost login from a lost daemon. */
+  async #isLoginLost(): Promise<void> {
+    if (this.#asking) return;
+    this.#asking = true;
     try {
-      await get("session"); // an EventSource does not tell a lost login from a lost daemon
+      await get("session");
     } catch (error) {
-      if (error instanceof Problem && error.status === 401) loginLost(this);
+      if (error instanceof Problem && error.status === 401) {
+        this.stop();
+        this.heard("login-lost", null);
+      }
+    } finally {
+      this.#asking = false;
     }
   }
-}
-
-function loginLost(stream: Stream): void {
-  stream.stop();
-  stream.heard("login-lost", null);
 }
