@@ -23,7 +23,7 @@ from tests.pretended import Pretended, environment, pretended
 
 ROOT = Path(__file__).parents[2]
 AXE = ROOT / "web" / "node_modules" / "axe-core" / "axe.min.js"
-ARTEFACTS = Path(os.environ.get("HAGW_ARTEFACTS") or ROOT / "build" / "web")  # screenshots stay there
+ARTEFACTS = Path(os.environ.get("HAGW_ARTEFACTS") or ROOT / ".lab" / "web")  # screenshots stay there
 PASSWORD = "a gateway is no secret 7"
 PATIENCE_MS = 20_000
 START_S = 30.0
