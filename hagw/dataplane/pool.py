@@ -192,7 +192,7 @@ class Pools:
     def tend(self, policy: Policy | None) -> None:
         """Look after all of them; have the ones that flows of now would ask for exist before they do."""
         if policy is not None:
-            wanted = {(d.uplinks, d.plan) for d in policy.steered() if d.gateway is not None and d.uplinks}
+            wanted = {way for d in policy.steered() if d.gateway is not None and d.uplinks for way in d.ways}
             for uplinks, plan in wanted:
                 for gateway in policy.pool.all:
                     self.of(gateway, uplinks, plan)
@@ -235,7 +235,7 @@ def _is_steered_to(policy: Policy | None, key: tuple[str, SteerPlan]) -> bool:
     return (
         policy is not None
         and any(gateway.name == key[0] for gateway in policy.pool.all)
-        and any(d.gateway is not None and d.plan == key[1] for d in policy.steered())
+        and any(d.gateway is not None and key[1] in (d.plan, d.rival) for d in policy.steered())
     )
 
 

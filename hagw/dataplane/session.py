@@ -15,6 +15,7 @@ from hagw.dataplane.direct import DirectDial
 from hagw.dataplane.flows import FlowDocument, cpe_flow, timeline
 from hagw.dataplane.gateway import Blame, GatewayConnection
 from hagw.dataplane.loop import EPOLLIN, EPOLLOUT
+from hagw.dataplane.race import Race
 from hagw.dataplane.relay import Relay, abort
 from hagw.dataplane.request import Request
 from hagw.model.flow import FlowKey
@@ -53,7 +54,7 @@ class CpeSession:
         self._started = worker.loop.now
         self._idle_since = worker.loop.now
         self._connection: GatewayConnection | None = None
-        self._request: Request | None = None
+        self._request: Request | Race | None = None
         self._relay: Relay | None = None
         self._bonding: Bonding | None = None
         self._dial: DirectDial | None = None
@@ -84,10 +85,14 @@ class CpeSession:
         if hindrance:
             self._go_elsewhere(hindrance)
             return
-        connection = self._worker.pools.of(gateway, self.decision.uplinks, self.decision.plan).take()
-        if connection is not None:
-            self._connection = connection
-            self._ask(connection)
+        pools = [self._worker.pools.of(gateway, uplinks, plan) for uplinks, plan in self.decision.ways]
+        warm = [connection for pool in pools if (connection := pool.take()) is not None]
+        if len(warm) > 1:
+            self._race(gateway, warm)
+            return
+        if warm:
+            self._connection = warm[0]
+            self._ask(warm[0])
             return
         try:
             connection = GatewayConnection(self._worker, gateway, self.decision.uplinks, self.decision.plan)
@@ -131,6 +136,13 @@ class CpeSession:
             self._watch_client(EPOLLIN if fresh and not self._eof and not request.unsent else 0)
             request.watch(fresh)
 
+    def _race(self, gateway: GatewayView, connections: list[GatewayConnection]) -> None:
+        """Ask over all of them; what the client says waits for the first answer."""
+        self.state = "asking"
+        race = self._request = Race(self._worker, connections, self.key, self)
+        if race.start(self._worker.gateways.is_fresh(gateway.name)):
+            self._watch_client(0 if self._eof else EPOLLIN)
+
     def _read_at_once(self) -> None:
         try:
             data = self.client.recv(EARLY_MAX_BYTES)
@@ -145,6 +157,10 @@ class CpeSession:
 
     def granted(self, connection: GatewayConnection, unsent: bytes, first: bytes) -> None:
         """The server answered: relay."""
+        if isinstance(self._request, Race):
+            self._connection, unsent = connection, bytes(self._early)
+            self.decision = replace(self.decision, plan=connection.plan)
+            self.why = f"{self.why}; {self._worker.uplinks.name(connection.initial)} was first"
         self._worker.gateways.heard(connection.gateway.name, self._worker.loop.now)
         self._worker.gateways.answered(connection.gateway.name)
         for option, value in KEEPALIVE:

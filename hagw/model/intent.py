@@ -11,7 +11,9 @@ IPAddress = IPv4Address | IPv6Address
 IPNetwork = IPv4Network | IPv6Network
 IPInterface = IPv4Interface | IPv6Interface
 UplinkKind = Literal["dsl", "ethernet", "pppoe", "wwan", "wifi"]
-SteeringMode = Literal["load-balancing", "active-standby", "smallest-delay", "priority-based", "direct", "block"]
+SteeringMode = Literal[
+    "load-balancing", "active-standby", "smallest-delay", "priority-based", "redundant", "direct", "block"
+]  # fmt: skip
 SendingMode = Literal["load-balancing", "active-standby", "smallest-delay", "priority-based"]
 StandbyStyle = Literal["warm", "cold"]
 QuicStyle = Literal["reject", "steer"]

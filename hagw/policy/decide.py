@@ -14,6 +14,7 @@ from hagw.model.snapshot import CpeSnapshot, GatewayView, UplinkView
 from hagw.policy import quic
 from hagw.policy.gateways import Gateways, hindrance
 from hagw.policy.index import RuleIndex
+from hagw.policy.modes import redundant
 from hagw.policy.modes.plan import BOND, TIERED, SteerPlan, plan, plan_sending
 
 FlowPath = Literal["converted", "direct", "blocked"]
@@ -25,7 +26,7 @@ class Decision:
     """What happens to a flow. `uplinks` are slots, best first: the first carries the initial subflow.
 
     `plan` says which of them a converted connection uses, and which stand by; `sending` likewise for one that turns out
-    to send much more than it receives, None = the same.
+    to send much more than it receives, None = the same. `rival` is the plan of a second request at the same time.
     """
 
     path: FlowPath
@@ -36,6 +37,13 @@ class Decision:
     why: str
     plan: SteerPlan = BOND
     sending: SteerPlan | None = None
+    rival: SteerPlan | None = None
+
+    @property
+    def ways(self) -> tuple[tuple[tuple[int, ...], SteerPlan], ...]:
+        """The connections that a flow asks over at once: lines, best first, and how they are used."""
+        own = (self.uplinks, self.plan)
+        return (own,) if self.rival is None else (own, (self.rival.slots, self.rival))
 
 
 class Rules:
@@ -116,7 +124,7 @@ class Policy:
         sending = plan_sending(rule, self.uplinks)
         if sending is not None:
             why += f"; while it mostly sends, it {_purpose(sending, {u.slot: u.name for u in self.uplinks})}"
-        return Decision("converted", gateway, allowed, name, mode, why, wish, sending)
+        return Decision("converted", gateway, allowed, name, mode, why, wish, sending, redundant.rival(wish, able))
 
     def _refuse(self, rule: RuleIntent | None, *, intercepts: bool) -> Decision | None:
         """Return the decision where a rule has QUIC refused."""
@@ -170,6 +178,8 @@ def _purpose(wish: SteerPlan, names: Mapping[int, str]) -> str:
     match wish.mode:
         case "active-standby":
             return f"keeps to {''.join(lists[:1])}; in reserve: {', then '.join(lists[1:])}"
+        case "redundant":
+            return f"asks over {' and '.join(lists[:2])} at once; who answers first carries it"
         case "smallest-delay":
             return f"keeps to the quickest of {', '.join(name for slot, name in names.items() if slot in wish.slots)}"
         case "priority-based":

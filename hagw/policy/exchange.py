@@ -8,12 +8,12 @@ same rules. What 29.512 says of a direction, hagw does for flows that mostly go 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from hagw.model.flow import WITH_PORTS
 from hagw.model.intent import IPNetwork, RuleIntent, SteeringMode, TrafficDescriptor, UplinkIntent
+from hagw.policy.modes.plan import TIERED
 
-Access = Literal["3GPP_ACCESS", "NON_3GPP_ACCESS"]
 Json = dict[str, Any]
 
 THREE_GPP: Final = "3GPP_ACCESS"
@@ -25,6 +25,7 @@ MODES: Final[dict[SteeringMode, str]] = {
     "active-standby": "ACTIVE_STANDBY",
     "smallest-delay": "SMALLEST_DELAY",
     "priority-based": "PRIORITY_BASED",
+    "redundant": "REDUNDANT",
 }
 
 
@@ -148,7 +149,7 @@ def _unsaid_mode(rule: RuleIntent, lines: frozenset[str], two: Accesses) -> Iter
         yield f"it uses {', '.join(sorted(used - two.names))}, which is neither {two.three_gpp} nor {two.non_three_gpp}"
     elif len(used) == 1 and rule.mode != "load-balancing":
         yield f"{rule.mode} over one line"
-    elif rule.mode in ("active-standby", "priority-based") and not rule.uplinks:
+    elif rule.mode in TIERED and not rule.uplinks:
         yield f"{rule.mode} by cost: name the lines in their order"
     if rule.mode == "active-standby" and rule.standby == "cold":
         yield "standby: cold has no place in it"
@@ -198,6 +199,7 @@ def _steering(rule: RuleIntent, two: Accesses) -> Json:
         "load-balancing": lambda: _shares(rule, two),
         "active-standby": lambda: {"active": two.of(rule.uplinks[0]), "standby": two.of(rule.uplinks[1])},
         "priority-based": lambda: {"prioAcc": two.of(rule.uplinks[0])},
+        "redundant": lambda: {"primary": two.of(rule.uplinks[0])},
     }
     if len(rule.uplinks) == 1:
         return {"steerModeValue": MODES["active-standby"], "active": two.of(rule.uplinks[0])}

@@ -20,7 +20,7 @@ _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}", re.ASCII)
 _FILTER: Final = re.compile(r"permit out (\S+) from (\S+)(?: ([\d,-]+))? to (\S+)", re.ASCII)
 _TOS: Final = re.compile(r"([0-9a-f]{2})fc", re.IGNORECASE)
 _BY_VALUE: Final[dict[str, SteeringMode]] = {value: mode for mode, value in MODES.items()}
-_KNOWN_OF_MODE: Final = {"steerModeValue", "active", "standby", "3gLoad", "prioAcc", "steerModeInd"}
+_KNOWN_OF_MODE: Final = {"steerModeValue", "active", "standby", "3gLoad", "prioAcc", "steerModeInd", "primary"}
 
 Filter = tuple[int | None, IPNetwork | None, IPNetwork | None, int | None]  # protocol, source, destination, DSCP
 Ranges = tuple[tuple[int, int], ...]
@@ -132,6 +132,9 @@ def _mode(found: object, two: Accesses) -> tuple[SteeringMode, tuple[str, ...], 
             return mode, (first, both[both[0] == first]), ()
         case "load-balancing":
             return mode, both, _weights(found)
+        case "redundant" if "primary" in found:
+            first = _line(found, "primary", two)
+            return mode, (first, both[both[0] == first]), ()
         case _:
             return mode, both, ()
 

@@ -122,7 +122,9 @@ def _use(
     if decision.mode == "smallest-delay":
         return "spare", "stands by: another one is quicker"
     if decision.plan.rank(uplink.slot) > decision.plan.rank(decision.uplinks[0]):
-        full = "fail" if decision.mode == "active-standby" else "are full"
+        if decision.rival is not None and uplink.slot == decision.rival.slots[0]:
+            return "used", "is asked over at the same time; the first answer wins"
+        full = "are full" if decision.mode == "priority-based" else "fail"
         return "spare", f"stands by until those before it {full}"
     return "used", "carries a further subflow"
 

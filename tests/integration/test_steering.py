@@ -1,18 +1,21 @@
 """Steering modes over emulated lines: the cheap line first, the next one only for what it cannot carry."""
 
 import json
+import socket
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from plane_lab import INET, own_lab, until
+from plane_lab import INET, Ends, Server, connect, own_lab, read_line, until
 
 from hagw.lab.lab import Lab
 from hagw.lab.traffic import Streams
 
 pytestmark = [pytest.mark.netns, pytest.mark.slow, pytest.mark.alone]
 
+RACED_PORT = 5330
+POOLED = 9  # three connections each: the default rule's, and two for either line's requests
 RULES = """
 rules:
   - name: cheap-first
@@ -101,3 +104,27 @@ def rate(lab: Lab, direction: str, span_s: float = 0.5) -> dict[str, float]:
     time.sleep(span_s)
     after, span = carried(lab, direction), time.monotonic() - began
     return {name: (after[name] - before[name]) * 8e-6 / span for name in before}
+
+
+def test_a_race_is_won_by_the_line_that_answers_and_nothing_is_sent_twice(lab: Lab) -> None:
+    heard: list[str] = []
+
+    def answer(client: socket.socket) -> None:
+        line = read_line(client)
+        heard.append(line)
+        client.sendall(f"{line}\n".encode())
+
+    steer(lab, lab.config("cpe"), "redundant")
+    ends = Ends(lab)
+    until(lambda: all(sum(stats["pool"].values()) >= POOLED for stats in ends.stats("cpe")), 10.0)
+    with lab.links_restored(), Server(lab, answer, port=RACED_PORT):
+        lab.link("dsl", loss=0.1, delay=40)
+        for number in range(20):
+            with connect(lab, INET[4], RACED_PORT) as client:
+                client.sendall(f"request {number}\n".encode())
+                assert read_line(client) == f"request {number}"
+            time.sleep(0.1)
+        told = [flow["why"] for flow in ends.flows() if flow["server_port"] == RACED_PORT]
+    assert sum("was first" in why for why in told) >= 4, "those with warm connections over both lines"
+    assert any("lte was first" in why for why in told), told
+    assert sorted(heard) == sorted(f"request {number}" for number in range(20)), "each of them once"

@@ -8,7 +8,7 @@ from typing import Final
 from hagw.model.intent import RuleIntent, SteeringMode
 from hagw.model.snapshot import UplinkView
 
-TIERED: Final[frozenset[SteeringMode]] = frozenset(("active-standby", "priority-based"))
+TIERED: Final[frozenset[SteeringMode]] = frozenset(("active-standby", "priority-based", "redundant"))
 DEFAULT_MODE: Final[SteeringMode] = "load-balancing"
 
 

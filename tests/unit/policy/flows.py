@@ -25,7 +25,7 @@ DOMAINS = (
     "www.netflix.com",
 )
 PATTERNS = (*DOMAINS, "*.example.org", "*.org", "*.www.example.org", "*.com")
-MODES = ("load-balancing", "active-standby", "smallest-delay", "priority-based", "direct", "block")
+MODES = ("load-balancing", "active-standby", "smallest-delay", "priority-based", "redundant", "direct", "block")
 LINES = ("dsl", "lte", "wifi")
 
 

@@ -48,6 +48,7 @@ STEERING = [
     {"mode": "active-standby", "uplinks": ("dsl", "lte")},
     {"mode": "active-standby", "uplinks": ("lte", "dsl")},
     {"mode": "priority-based", "uplinks": ("dsl", "lte")},
+    {"mode": "redundant", "uplinks": ("dsl", "lte")},
     {"mode": "block"},
 ]
 SENDING = [
