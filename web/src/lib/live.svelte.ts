@@ -27,6 +27,7 @@ class Live {
   start(): void {
     if (this.#stream) return;
     this.#listen();
+    void this.#fill(); // not only once the stream stands: a page is to be read at once
   }
 
   #listen(): void {
