@@ -189,9 +189,10 @@ def test_fresh_hosts_are_bonded_in_less_than_three_minutes(
 ) -> None:
     played = operator.play()
     assert played.code == 0, played.text
-    assert status(cpe)["state"] == "bonded"
-    assert played.took_s < FRESH_TO_BONDED_S
-    print(f"fresh hosts to bonded: {played.took_s:.1f} s")
+    # a run ends well as soon as connections are carried; the last line may still wait for its first answer
+    took_s = played.took_s + cpe.wait_for(lambda: status(cpe)["state"] == "bonded", "is bonded")
+    assert took_s < FRESH_TO_BONDED_S
+    print(f"fresh hosts to bonded: {took_s:.1f} s")
 
 
 def test_a_lan_client_s_download_then_uses_every_line(site: Site) -> None:
@@ -232,7 +233,7 @@ def test_a_change_that_hagw_refuses_or_takes_back_leaves_everything_as_it_was(op
     assert played.code != 0
     assert "hagw refused the configuration, or took it back" in " ".join(played.text.split()), played.text
     assert status(cpe)["config_generation"] == before
-    assert status(cpe)["state"] == "bonded"
+    cpe.wait_for(lambda: status(cpe)["state"] == "bonded", "is bonded")
     assert cpe.output("cat", "/etc/hagw/hagw.yaml") == file
 
 
