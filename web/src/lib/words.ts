@@ -92,6 +92,7 @@ export const MODES: Readonly<Record<string, string>> = {
   "priority-based": "Priority: fill the first line, then the next",
   "active-standby": "Active-standby: one line, the next if it fails",
   "smallest-delay": "Smallest delay: the quickest line",
+  redundant: "Redundant: ask over two lines at once, the first answer wins",
   direct: "Direct: not through the gateway, one line",
   block: "Block: refuse the connection",
 };
