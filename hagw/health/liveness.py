@@ -186,6 +186,8 @@ class Liveness:
         self.degradation.expire(self.round_trip.patience_s, now)
         if not self.link.enabled or self.link.obstacle() is not None:
             return False
+        if self.portal is not None:
+            self._wait_for_login(self.portal, now, around)
         if self.state == "up":
             self._doubt_or_judge(now, around)
         if self.state in ("suspect", "down"):
@@ -341,6 +343,13 @@ class Liveness:
         self._ask_soon = True
         if self._good >= self._need_good:
             self._become("up", "answers again", now)
+
+    def _wait_for_login(self, portal: str, now: float, around: Surroundings) -> None:
+        """Leave a line behind a captive portal in use where no other one works: how else is a guest to log in?"""
+        if around.others_up == 0 and self.state == "down":
+            self._become("suspect", f"captive portal at {portal}, and no other line is left", now)
+        elif around.others_up and self.state == "suspect":
+            self._become("down", f"captive portal at {portal}", now)
 
     def _await_recovery(self, now: float, around: Surroundings) -> None:
         if self.portal is not None:

@@ -122,12 +122,15 @@ def check_told(lab: Lab) -> None:
     """Limits and probe parameters that the channel carries are acted on."""
     hagw(lab, "hag", "customer", "set", "miller", "--connections", "1")
     until(lambda: gateway(lab)["channel"]["limits"] == {"connections_max": 1}, 5)
+    heard_s = 1.5  # a worker hears of another's flows each second, and so of their ends
+    until(lambda: not any(flow["state"] == "relaying" for flow in flows(lab)), 10)
+    time.sleep(heard_s)
     began = time.monotonic()
     slow = lab.popen(
         "lan1", ["curl", "-sS", "-m", "20", "--limit-rate", "200k", "-o", "/dev/null", URL.replace("1M", "10M")]
     )
-    until(lambda: any(flow["state"] == "relaying" for flow in flows(lab)), 5)
-    time.sleep(1.5)  # a worker hears of another's flows each second
+    until(lambda: any(flow["state"] == "relaying" and flow["path"] == "converted" for flow in flows(lab)), 5)
+    time.sleep(heard_s)
     assert fetch(lab) == "direct"
     why = [flow["why"] for flow in flows(lab, recent_s=60) if "our limit of 1 connections" in flow["why"]]
     print(f"{len(why)} flows beyond the limit went directly; {time.monotonic() - began:.1f} s")

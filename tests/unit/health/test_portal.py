@@ -3,6 +3,7 @@
 import pytest
 from fleet_world import SimLine, World
 
+from hagw.health.liveness import Link
 from hagw.health.portal import PortalAnswer, PortalWatch, judge, request
 from hagw.model.intent import PortalIntent
 
@@ -82,12 +83,30 @@ def test_a_line_behind_a_portal_is_down_and_says_where() -> None:
     w.until(lambda: w.state("wifi") == "up", 3.0)
 
 
-def test_a_portal_is_no_last_resort() -> None:
+def test_the_only_line_stays_in_use_behind_a_portal_so_that_somebody_can_log_in() -> None:
     w = World(1, wifi=SimLine(kind="wifi", dead_up=True, load="chat"))
     w.run(3.0)
     w.fleet.portal_answered("wifi", PORTAL, w.now)
     w.run(60.0)
+    health = w.fleet.uplinks()["wifi"]
+    told = "captive portal at http://login.example/, and no other line is left"
+    assert (health.state, health.reason) == ("suspect", told)
+    w.lines["wifi"].heal()
+    w.until(lambda: w.state("wifi") == "up", 3.0)
+
+
+def test_a_line_behind_a_portal_is_used_only_while_no_other_one_works() -> None:
+    w = world()
+    w.fleet.portal_answered("wifi", PORTAL, w.now)
+    w.run(1.0)
     assert w.state("wifi") == "down"
+    w.fleet.link_changed("dsl", Link(carrier=False), w.now)
+    w.run(1.0)
+    assert w.state("wifi") == "suspect"
+    w.fleet.link_changed("dsl", Link(), w.now)
+    w.until(lambda: w.state("dsl") == "up", 10.0)
+    w.run(1.0)
+    assert (w.state("wifi"), w.fleet.uplinks()["wifi"].reason) == ("down", "captive portal at http://login.example/")
 
 
 def test_a_portal_that_is_gone_leaves_the_line_to_its_echoes() -> None:
