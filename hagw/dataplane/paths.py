@@ -371,7 +371,7 @@ class Paths:
         """End an uplink's subflow, for both ends, and note its last figures."""
         assert self._token is not None
         gone = [info for info in self._reader.read(self._sock) if info.local[0] == path.local]
-        self._calls.end(self._token, slot, path.local, path.loc_id, gone)
+        self._calls.end(self._token, slot, path.local, path.loc_id, gone, path.ifindex)
         for info in gone:
             path.info = info
         self._forget(slot, path)

@@ -47,12 +47,17 @@ class SubflowCalls:
         self._used[slot] = _Used(local, loc_id)
         return loc_id
 
-    def end(self, token: int, slot: int, local: str, loc_id: int, infos: Iterable[SubflowInfo]) -> None:
-        """Tell the gateway, and our own kernel, that a subflow is gone; `infos` are the kernel's of it."""
+    def end(
+        self, token: int, slot: int, local: str, loc_id: int, infos: Iterable[SubflowInfo], ifindex: int = 0
+    ) -> None:
+        """Tell the gateway, and our own kernel, that a subflow is gone; `infos` are the kernel's of it.
+
+        With the interface that it is bound to, our kernel also drops what it holds, which others send again.
+        """
         self._remove(token, loc_id)
         for info in infos:
             try:
-                self._control.sf_destroy(token, *_ends(info))
+                self._control.sf_destroy(token, *_ends(info), ifindex)
             except OSError:
                 pass  # it ended by itself meanwhile
         self._used[slot] = _Used(local, loc_id, known=False)

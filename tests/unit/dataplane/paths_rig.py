@@ -28,6 +28,7 @@ class Kernel:
         self.failing: dict[str, int] = {}
         self.withdrawing_fails = False
         self.calls: list[tuple[object, ...]] = []
+        self.destroyed_on: list[int] = []  # interfaces
 
     def establish(self, local: str, port: int = 40_000, *, acked: int = 0, received: int = 0) -> None:
         self.subflows[local] = replace(INFO, local=(local, port), bytes_acked=acked, bytes_received=received)
@@ -58,6 +59,7 @@ class Kernel:
 
     def sf_destroy(self, token: int, local: Endpoint, remote: Endpoint, ifindex: int = 0) -> None:
         self.calls.append(("destroy", str(local[0]), local[1]))
+        self.destroyed_on.append(ifindex)
         self._withdraw()
 
     def remove(self, token: int, loc_id: int) -> None:

@@ -17,6 +17,7 @@ def test_a_lost_line_is_withdrawn_at_both_ends(paths: Paths, kernel: Kernel) -> 
     kernel.asked()
     paths.reconcile(table(DSL, replace(LTE, state="down"), WIFI), 1.0)
     assert kernel.asked() == [("remove", address_id(2, False)), ("destroy", "192.0.2.2", 41_000)]
+    assert kernel.destroyed_on == [12], "else our kernel goes on sending what the subflow holds"
     paths.reconcile(table(DSL, replace(LTE, state="down"), WIFI), 1.1)
     assert not kernel.asked()
 
