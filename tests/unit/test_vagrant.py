@@ -114,7 +114,14 @@ def test_configurations_are_the_lab_s_and_accepted(asked: dict[str, Any], host: 
 
 
 def test_vagrant_itself_accepts_it() -> None:
-    done = subprocess.run(["vagrant", "validate", "--ignore-provider"], cwd=VAGRANT, capture_output=True, text=True, check=False, timeout=100)
+    done = subprocess.run(
+        ["vagrant", "validate", "--ignore-provider"],
+        cwd=VAGRANT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
