@@ -175,13 +175,21 @@ class HagSide:
         self._server = await asyncio.to_thread(self._made)
         if self._server is None:
             return
+        probe = self._probe()
         while True:
             where = self._where()
             async with asyncio.TaskGroup() as group:
                 serving = group.create_task(self._server.run(*where))
                 while self._where() == where:
                     await asyncio.sleep(LOOK_EVERY_S)
+                    if probe != self._probe():
+                        probe = self._probe()
+                        self._server.probe_changed()
                 serving.cancel()
+
+    def _probe(self) -> dict[str, Any]:
+        """Return how CPEs are to ask us."""
+        return {"port": self._intent().probe_port, "style": self._intent().probing}
 
     def _made(self) -> "ChannelServer | None":
         from hagw.channel.identity import fingerprint_of, server_context
@@ -241,7 +249,7 @@ class HagSide:
             redeem=redeem,
             taken_over=taken_over,
             used=self._told,
-            probe=lambda: {"port": self._intent().probe_port, "style": self._intent().probing},
+            probe=self._probe,
             met=met,
         )
 

@@ -122,6 +122,11 @@ class ChannelServer:
                 line.customer = now
                 self._settle(line)
 
+    def probe_changed(self) -> None:
+        """Tell each CPE how it is to ask from now on."""
+        for line in self._lines.values():
+            self._settle(line)
+
     def document(self) -> list[dict[str, Any]]:
         """Return who is connected: customer, source address, version, since when."""
         return [

@@ -119,7 +119,7 @@ def check_accounts(lab: Lab) -> None:
 
 
 def check_told(lab: Lab) -> None:
-    """Limits and probe parameters that the channel carries are acted on."""
+    """Limits that the channel carries are acted on."""
     hagw(lab, "hag", "customer", "set", "miller", "--connections", "1")
     until(lambda: gateway(lab)["channel"]["limits"] == {"connections_max": 1}, 5)
     heard_s = 1.5  # a worker hears of another's flows each second, and so of their ends
@@ -138,19 +138,7 @@ def check_told(lab: Lab) -> None:
     slow.kill()
     slow.wait()
     hagw(lab, "hag", "customer", "set", "miller", "--connections", "none")
-
-    file = lab.directory / "hag-other-port.yaml"
-    wanted = yaml.safe_load(lab.config("hag"))
-    wanted["listen"] |= {"probe_port": 5999, "probing": "gentle"}
-    file.write_text(yaml.safe_dump(wanted), encoding="utf-8")
-    lab.apply("hag", file)
-    until(lambda: _echoes_come_from(lab, 5999), 10)
     until(lambda: fetch(lab) == "converted", 10)
-
-
-def _echoes_come_from(lab: Lab, port: int) -> bool:
-    sockets = lab.run("cpe", ["ss", "-Hun", "state", "connected"], capture_output=True, text=True).stdout
-    return f":{port}" in sockets and ":5124" not in sockets
 
 
 def counted(lab: Lab) -> int:
