@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hagw.subscription import HagSide
 
@@ -37,6 +37,10 @@ class CustomerDesk:
     def month_used(self) -> Mapping[str, int]:
         """Return the bytes of this month by customer, as far as they were added up."""
         return self._side.month_used
+
+    def connected(self) -> list[dict[str, Any]]:
+        """Return the control channels: customer, source, version, version_differs, since."""
+        return self._side.connected()
 
     def changed(self) -> None:
         """Have the workers serve by what is true now."""

@@ -6,6 +6,7 @@ keys are in its configuration, does without.
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from hagw import __version__
 from hagw.control.durable import Disk
 from hagw.control.gateway import Gateway
 from hagw.control.places import runtime_dir
-from hagw.control.status import ChannelStatus
+from hagw.control.status import ChannelStatus, CpeVersionStatus
 from hagw.dataplane.proven import PROVEN_FILE, ProvenAddresses
 from hagw.errors import HagwError, RegistryUnavailable
 from hagw.model.intent import CpeIntent, CustomerIntent, GatewayIntent, HagIntent
@@ -62,6 +63,7 @@ class HagSide:
         self._gateway = gateway
         self._state_dir = state_dir
         self._server: ChannelServer | None = None
+        gateway.cpe_versions = self._cpe_versions
         self._spool = Spool(state_dir / "usage", Disk().replace)
         self._served: tuple[CustomerIntent, ...] = ()
         self._month: tuple[str, Mapping[str, int]] = ("", {})
@@ -85,6 +87,18 @@ class HagSide:
     def month_used(self) -> Mapping[str, int]:
         """The bytes of this month by customer, as they were last added up."""
         return self._month[1]
+
+    def connected(self) -> list[dict[str, Any]]:
+        """Return who has a control channel: customer, source, version, version_differs, since."""
+        return [] if self._server is None else self._server.document()
+
+    def _cpe_versions(self) -> list[CpeVersionStatus]:
+        """Return the versions of who has a control channel; a CPE with several counts once."""
+        cpes = {each["customer"]: str(each["version"]) for each in self.connected()}
+        return [
+            CpeVersionStatus(version=version, cpes=count, differs=version != __version__)
+            for version, count in sorted(Counter(cpes.values()).items())
+        ]
 
     async def begin(self) -> None:
         """Know the customers before anybody is served."""
@@ -395,7 +409,9 @@ class CpeSide:
         kept = self._kept.get(name)
         if kept is None:
             reason = f"not enrolled: `hagw enrol {name} CODE`"
-            return ChannelStatus(state="not enrolled", reason=reason, uplink=None, version=None, limits={})
+            return ChannelStatus(
+                state="not enrolled", reason=reason, uplink=None, version=None, version_differs=False, limits={}
+            )
         found = kept.client.standing
         reason = found.reason or found.told.blocked
         limits = {key: value for key, value in asdict(found.told.limits).items() if value is not None}
@@ -404,6 +420,7 @@ class CpeSide:
             reason=reason,
             uplink=found.uplink or None,
             version=found.version or None,
+            version_differs=found.version not in ("", __version__),
             limits=limits,
         )
 

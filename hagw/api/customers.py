@@ -35,6 +35,8 @@ class CustomersPort(Protocol):
 
     def month_used(self) -> Mapping[str, int]: ...
 
+    def connected(self) -> list[dict[str, Any]]: ...
+
     def changed(self) -> None: ...
 
     async def new_code(self) -> "Any": ...
@@ -170,9 +172,16 @@ async def everyone(daemon: Served, port: CustomersPort) -> list[dict[str, Any]]:
     configured = intent.customers if isinstance(intent, HagIntent) else ()
     known = await port.known()
     entries = [_registered(each) for each in known] + [_configured(each) for each in configured]
-    live = {"month_used_bytes": None, "flows_active": 0}
+    channels: dict[str, list[dict[str, Any]]] = {}
+    for channel in port.connected():
+        channels.setdefault(channel.pop("customer"), []).append(channel)
     return [
-        {**live, **entry, "flows_active": flows.get(entry["name"], 0), "month_used_bytes": used.get(entry["name"])}
+        {
+            **entry,
+            "flows_active": flows.get(entry["name"], 0),
+            "month_used_bytes": used.get(entry["name"]),
+            "channels": channels.get(entry["name"], []),
+        }
         for entry in sorted(entries, key=lambda entry: str(entry["name"]))
     ]
 

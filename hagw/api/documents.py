@@ -423,6 +423,15 @@ class CustomerLimitsEntry(TypedDict):
     month_bytes: int | None
 
 
+class CustomerChannel(TypedDict):
+    """A control channel that a customer's CPE has: from where, its version and whether ours is another, since when."""
+
+    source: str
+    version: str
+    version_differs: bool
+    since: int
+
+
 class CustomerEntry(TypedDict):
     """A HAG's customer: invited, active, revoked, or `configured` in the file; no keys."""
 
@@ -438,6 +447,7 @@ class CustomerEntry(TypedDict):
     note: str
     month_used_bytes: int | None
     flows_active: int
+    channels: list[CustomerChannel]
 
 
 class CustomersDocument(TypedDict):

@@ -182,7 +182,7 @@ class ChannelClient:
                 talk = await _open(way)
                 await self._login(talk)
             standing.state, standing.reason, standing.uplink = "connected", "", way.uplink
-            standing.version = str(talk.hello.get("version", ""))[:64]
+            standing.version = wire.version_of(talk.hello)
             standing.connects += 1
             self._failures = 0
             log.info("gateway connected", gateway=self.gateway, uplink=way.uplink, version=standing.version)

@@ -128,10 +128,16 @@ class ChannelServer:
             self._settle(line)
 
     def document(self) -> list[dict[str, Any]]:
-        """Return who is connected: customer, source address, version, since when."""
+        """Return who is connected: customer, source address, version and whether it is another one, since when."""
         return [
-            {"customer": x.customer.name, "source": x.source, "version": x.version, "since": round(x.since)}
-            for x in self._lines.values()
+            {
+                "customer": line.customer.name,
+                "source": line.source,
+                "version": line.version,
+                "version_differs": line.version != self._version,
+                "since": round(line.since),
+            }
+            for line in self._lines.values()
         ]
 
     async def _accept(self, listener: socket.socket, group: asyncio.TaskGroup) -> None:
@@ -211,7 +217,7 @@ class ChannelServer:
         _send(writer, "hello", protocol=wire.PROTOCOL, version=self._version, nonce=nonce.hex())
         message = await _read(reader)
         wire.protocol_of(message)
-        version = wire.text_of(message, "version", 64)
+        version = wire.version_of(message)
         match message["type"]:
             case "enrol":
                 await self._enrol(message, writer, source)

@@ -67,6 +67,13 @@ def bytes_of(message: Message, key: str, size: int) -> bytes:
     return value
 
 
+def version_of(message: Message) -> str:
+    """Return the version that the other end says it has; "unknown" for what nobody can be shown."""
+    value = message.get("version")
+    is_shown = isinstance(value, str) and 0 < len(value) <= 64 and value.isascii() and value.isprintable()
+    return str(value) if is_shown else "unknown"
+
+
 def protocol_of(message: Message) -> int:
     """Return the protocol that both ends know. Raise BadMessage where there is none."""
     value = message.get("protocol")

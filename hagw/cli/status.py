@@ -16,7 +16,12 @@ def status(
     document = get(api_socket(), "/status")
     if as_json:
         print_document(document)
-        return
+    else:
+        show(document)
+
+
+def show(document: dict[str, Any]) -> None:
+    """Print a status document for people."""
     print(f"hagw {document['version']} ({document['role']}): {document['state']}. {document['reason']}")
     if document["uplinks"]:
         print_table(
@@ -42,6 +47,8 @@ def status(
             ("GATEWAY", "ADDRESS", "STATE", "RTT", "WARM", "CHANNEL", "REASON"),
             [_gateway(gateway) for gateway in document["gateways"]],
         )
+    if document["cpe_versions"]:
+        print(f"CPEs with a control channel: {', '.join(map(_cpes, document['cpe_versions']))}")
     for cap in document["data_caps"]:
         print(f"{cap['reason']}{_forecast(cap)}")
     if last := document["drift"]["last"]:
@@ -122,10 +129,16 @@ def _loss(uplink: dict[str, Any]) -> str:
     return f"{number(up * 100)}/{number(down * 100, ' %')}"
 
 
+def _cpes(found: dict[str, Any]) -> str:
+    return f"{found['cpes']} of version {found['version']}{' (not ours)' if found['differs'] else ''}"
+
+
 def _channel(channel: dict[str, Any] | None) -> str:
     if channel is None:
         return "-"
-    return f"{channel['uplink']}, {channel['version']}" if channel["state"] == "connected" else channel["state"]
+    if channel["state"] != "connected":
+        return str(channel["state"])
+    return f"{channel['uplink']}, {channel['version']}{' (not ours)' if channel['version_differs'] else ''}"
 
 
 def _gateway(gateway: dict[str, Any]) -> list[str]:

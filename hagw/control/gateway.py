@@ -23,6 +23,7 @@ from hagw.control.snapshots import UNKNOWN_GATEWAY
 from hagw.control.standing import Standing
 from hagw.control.status import (
     ChannelStatus,
+    CpeVersionStatus,
     FlowsDocument,
     StatusDocument,
     StatusInputs,
@@ -88,6 +89,7 @@ class Gateway:
         self._trouble = ""
         self._rivals: tuple[Finding, ...] = ()
         self.channels: Callable[[], Mapping[str, ChannelStatus]] = dict
+        self.cpe_versions: Callable[[], list[CpeVersionStatus]] = list  # a HAG's, by its control channels
         self._failures = 0
         self._refused: asyncio.Queue[tuple[str, int]] = asyncio.Queue(maxsize=REFUSED_QUEUE_MAX)
         self._passing = asyncio.Lock()  # a pass works by one intent from its first look to its last step
@@ -207,6 +209,7 @@ class Gateway:
                 drift=self._kernel.drift(),
                 standing=standing,
                 channels=self.channels(),
+                cpe_versions=self.cpe_versions(),
                 data_caps=self.caps.documents(),
                 draining=self._publisher.drain_mark.is_set(),
             )

@@ -89,7 +89,16 @@ class ChannelStatus(TypedDict):
     reason: str
     uplink: str | None
     version: str | None
+    version_differs: bool
     limits: dict[str, float]
+
+
+class CpeVersionStatus(TypedDict):
+    """How many CPEs of a version have a control channel to this HAG, and whether that version is another than ours."""
+
+    version: str
+    cpes: int
+    differs: bool
 
 
 class GatewayStatus(TypedDict):
@@ -170,6 +179,7 @@ class StatusDocument(TypedDict):
     intercepting_ipv6: bool
     uplinks: list[UplinkStatus]
     gateways: list[GatewayStatus]
+    cpe_versions: list[CpeVersionStatus]
     workers: list[WorkerStatus]
     workers_retired: list[WorkerStatus]
     firewall: FirewallStatus | None
@@ -218,6 +228,7 @@ class StatusInputs:
     standing: Standing = STANDING
     rivals: tuple[Finding, ...] = ()
     channels: Mapping[str, ChannelStatus] = field(default_factory=dict)
+    cpe_versions: list[CpeVersionStatus] = field(default_factory=list)
     data_caps: list[DataCapStatus] = field(default_factory=list)
     draining: bool = False
     retired: tuple[WorkerReport, ...] = ()
@@ -239,6 +250,7 @@ def status_document(inputs: StatusInputs) -> StatusDocument:
         intercepting_ipv6=inputs.interception.ipv6,
         uplinks=[_uplink(u, inputs) for u in intent.uplinks] if isinstance(intent, CpeIntent) else [],
         gateways=[_gateway(g, inputs) for g in intent.gateways] if isinstance(intent, CpeIntent) else [],
+        cpe_versions=inputs.cpe_versions,
         workers=[_worker(w) for w in inputs.workers],
         workers_retired=[_worker(w) for w in inputs.retired],
         firewall=_firewall(intent, inputs.counted) if isinstance(intent, CpeIntent) else None,

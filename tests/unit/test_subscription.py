@@ -2,15 +2,22 @@
 
 import asyncio
 import json
+import socket
 import sys
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
 
-from hagw import subscription
+from hagw import __version__, subscription
+from hagw.channel.client import ChannelClient, Way
+from hagw.channel.credentials import Credentials
+from hagw.channel.identity import fingerprint_of
+from hagw.channel.proof import public_key
 from hagw.control.durable import Disk
+from hagw.control.status import CpeVersionStatus
 from hagw.control.worker_seat import SeatPlan
 from hagw.control.workers import Workers, stop_all
 from hagw.errors import HagwError
@@ -34,6 +41,7 @@ class Scene:
         self.intent = INTENT
         self.served: tuple[CustomerIntent, ...] = ()
         self.is_draining = False
+        self.cpe_versions: Callable[[], list[CpeVersionStatus]] = list
         plans = tuple(
             SeatPlan(index, path, (sys.executable, str(FAKE_WORKER), str(path), "busy"), state / f"{index}.log")
             for index in range(2)
@@ -88,7 +96,7 @@ class Scene:
 async def enrolled(state: Path, **limits: float) -> None:
     registry = Registry.at("", state)
     await registry.add("home", Wanted(limits=limits), "olga", secret=SECRET, valid_s=60)
-    await registry.redeem(SECRET, DEVICE)
+    await registry.redeem(SECRET, public_key(DEVICE))
     await registry.close()
 
 
@@ -142,6 +150,41 @@ def test_nothing_is_lost_while_the_database_is_away(scene: Scene) -> None:
                 await asyncio.sleep(0.1)
 
     scene.play(play)
+
+
+def test_the_status_counts_cpes_by_version_and_marks_another_than_ours(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.intent = replace(INTENT, control_port=free_port())
+    client = asyncio.run(a_client(scene))
+
+    async def play() -> None:
+        for version, differs in ((__version__, False), ("0.0.1", True)):
+            monkeypatch.setattr("hagw.channel.client.__version__", version)
+            async with asyncio.TaskGroup() as group:
+                task = group.create_task(client.run())
+                await scene.until(lambda: scene.cpe_versions())
+                assert scene.cpe_versions() == [{"version": version, "cpes": 1, "differs": differs}]
+                task.cancel()
+            await scene.until(lambda: not scene.cpe_versions())
+
+    scene.play(play)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+async def a_client(scene: Scene) -> ChannelClient:
+    """Return home's end of a control channel to the scene's gateway."""
+    registry = Registry.at("", scene.state)
+    (home,) = (await registry.roll()).customers
+    await registry.close()
+    credentials = Credentials("home", home.key, DEVICE, fingerprint_of(scene.state))
+    way = Way("dsl", "127.0.0.1", "127.0.0.1", scene.intent.control_port)
+    return ChannelClient("hag", credentials, lambda: [way], lambda _: None)
 
 
 def test_channels_tell_that_the_gateway_drains_and_workers_need_not_know(scene: Scene) -> None:

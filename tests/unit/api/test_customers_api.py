@@ -22,6 +22,7 @@ def test_customers_are_added_changed_and_revoked(tmp_path: Path) -> None:
         assert len(made["code"]) > 20
         found = box.get("/customers/eva")["customer"]
         assert (found["state"], found["note"], found["limits"]["rate_down_bps"]) == ("invited", "new", 50_000_000)
+        assert found["channels"] == []  # nobody has enrolled
         changed = ask(box.socket, "PATCH", "/customers/eva", {"limits": {"rate_down_bps": None}})["customer"]
         assert changed["limits"]["rate_down_bps"] is None
         assert box.post("/customers/eva/invite", {})["code"] != made["code"]

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from socketserver import ThreadingUnixStreamServer
@@ -18,8 +19,9 @@ from hagw.cli.app import run
 from hagw.cli.explain import endpoint
 from hagw.cli.output import rate, size
 from hagw.cli.quick import run as run_quick
-from hagw.control.status import flows_document, status_document
-from tests.fakes import FLOW, STATUS_INPUTS
+from hagw.cli.status import show as show_status
+from hagw.control.status import ChannelStatus, CpeVersionStatus, flows_document, status_document
+from tests.fakes import FLOW, HAG, STATUS_INPUTS
 
 ANSWERS: dict[str, tuple[int, Any]] = {
     "/api/v1/status": (200, status_document(STATUS_INPUTS)),
@@ -118,6 +120,19 @@ def test_tables_are_plain_without_a_terminal(daemon: Path, capsys: pytest.Captur
     out = capsys.readouterr().out
     assert "192.168.77.10:40000  example.org:443  converted" in out
     assert "Workers 1 did not answer" in out
+
+
+def test_another_version_at_the_other_end_is_marked(capsys: pytest.CaptureFixture[str]) -> None:
+    channel = ChannelStatus(
+        state="connected", reason="", uplink="dsl", version="0.0.1", version_differs=True, limits={}
+    )
+    older: CpeVersionStatus = {"version": "0.0.1", "cpes": 2, "differs": True}
+    same: CpeVersionStatus = {"version": "0.1.0", "cpes": 3, "differs": False}
+    show_status(dict(status_document(replace(STATUS_INPUTS, channels={"hag1": channel}))))
+    show_status(dict(status_document(replace(STATUS_INPUTS, intent=HAG, cpe_versions=[older, same]))))
+    shown = capsys.readouterr().out
+    assert "dsl, 0.0.1 (not ours)" in shown
+    assert "CPEs with a control channel: 2 of version 0.0.1 (not ours), 3 of version 0.1.0\n" in shown
 
 
 def test_the_daemons_answer_decides_the_exit_code(daemon: Path, capsys: pytest.CaptureFixture[str]) -> None:

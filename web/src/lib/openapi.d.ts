@@ -939,6 +939,8 @@ export interface components {
             uplink: string | null;
             /** Version */
             version: string | null;
+            /** Version Differs */
+            version_differs: boolean;
         };
         /**
          * CheckDocument
@@ -1009,6 +1011,32 @@ export interface components {
             metered: boolean;
         };
         /**
+         * CpeVersionStatus
+         * @description How many CPEs of a version have a control channel to this HAG, and whether that version is another than ours.
+         */
+        CpeVersionStatus: {
+            /** Cpes */
+            cpes: number;
+            /** Differs */
+            differs: boolean;
+            /** Version */
+            version: string;
+        };
+        /**
+         * CustomerChannel
+         * @description A control channel that a customer's CPE has: from where, its version and whether ours is another, since when.
+         */
+        CustomerChannel: {
+            /** Since */
+            since: number;
+            /** Source */
+            source: string;
+            /** Version */
+            version: string;
+            /** Version Differs */
+            version_differs: boolean;
+        };
+        /**
          * CustomerDocument
          * @description One customer.
          */
@@ -1024,6 +1052,8 @@ export interface components {
         CustomerEntry: {
             /** Allow */
             allow: string[];
+            /** Channels */
+            channels: components["schemas"]["CustomerChannel"][];
             /** Created At */
             created_at: number | null;
             /** Deny */
@@ -2195,6 +2225,8 @@ export interface components {
             config_generation: number;
             /** Config Notice */
             config_notice: string;
+            /** Cpe Versions */
+            cpe_versions: components["schemas"]["CpeVersionStatus"][];
             /** Data Caps */
             data_caps: components["schemas"]["DataCapStatus"][];
             drift: components["schemas"]["DriftStatus"];
