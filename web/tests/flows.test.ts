@@ -8,15 +8,29 @@ function flow(id: string, more: Partial<Flow> = {}): Flow {
     rule: "default", mode: "load-balancing", why: "", state: "active", bytes_down: 0, bytes_up: 0, by_uplink: {}, subflows: [], started_s: 0, ...more,
   };
 }
-const row = (id: string, down_bps: number, more: Partial<Flow> = {}): Row => ({ flow: flow(id, more), down_bps, up_bps: 0 });
+const row = (id: string, down_bps: number, more: Partial<Flow> = {}): Row => ({ flow: flow(id, more), down_bps, up_bps: 0, seen_s: 0 });
+const byId = (rows: readonly Row[]): Map<string, Row> => new Map(rows.map((each) => [each.flow.id, each]));
 const ids = (rows: readonly Row[]): string => rows.map((each) => each.flow.id).join();
 
 describe("rates", () => {
   it("come from two looks", () => {
     const first = rowsOf([flow("a", { bytes_down: 1000 })], new Map(), 0);
     expect(first[0]?.down_bps).toBeNull();
-    const second = rowsOf([flow("a", { bytes_down: 3000 }), flow("b")], new Map(first.map((each) => [each.flow.id, each])), 2);
+    const second = rowsOf([flow("a", { bytes_down: 3000 }), flow("b")], byId(first), 2);
     expect(second.map((each) => each.down_bps)).toEqual([8000, null]);
+  });
+  it("are those of the stream where it told of the flow just now: its bytes are younger than our last look", () => {
+    const asked = rowsOf([flow("a"), flow("b")], new Map(), 0);
+    const told = updated(asked, [{ ...flow("a", { bytes_down: 4500 }), down_bps: 8000, up_bps: 0 }], 4.5);
+    const again = rowsOf([flow("a", { bytes_down: 5000 }), flow("b", { bytes_down: 5000 })], byId(told), 5);
+    expect(again.map((each) => each.down_bps)).toEqual([8000, 8000]);
+  });
+  it("stay where there are more busy flows than the stream tells of", () => {
+    const rows = [row("quiet", 5)];
+    const busy = Array.from({ length: 200 }, (_, at) => ({ ...flow(`b${at}`), down_bps: 9, up_bps: 0 }));
+    expect(updated(rows, busy, 1)[0]?.down_bps).toBe(5);
+    expect(updated(rows, busy.slice(1), 1)[0]?.down_bps).toBe(0);
+    expect(updated(rows, [...busy.slice(1), { ...flow("z"), down_bps: 0, up_bps: 0 }], 1)[0]?.down_bps).toBe(0);
   });
 });
 
@@ -81,7 +95,7 @@ it("a timeline is spans by line, the last one up to now", () => {
 describe("what the stream tells of the busiest", () => {
   const told = (id: string, down_bps: number): Flow & { down_bps: number; up_bps: number } => ({ ...flow(id), down_bps, up_bps: 1 });
   it("is put into all rows; new ones come behind, the others rest", () => {
-    const rows = updated([row("a", 9), row("b", 9), row("idle", 0)], [told("b", 3), told("new", 2)]);
+    const rows = updated([row("a", 9), row("b", 9), row("idle", 0)], [told("b", 3), told("new", 2)], 1);
     expect(rows.map((each) => [each.flow.id, each.down_bps])).toEqual([["a", 0], ["b", 3], ["idle", 0], ["new", 2]]);
   });
 });

@@ -28,6 +28,8 @@ class Draft {
   baseText = $state(""); // likewise
   lastTried = $state.raw<{ generation: number; text: string } | null>(null); // applied here, to be confirmed
   #undo = $state.raw<readonly string[]>([]);
+  #last: Promise<unknown> = Promise.resolve();
+  #typed = "";
 
   get isEdited(): boolean {
     return this.base !== null && this.text !== this.base.text;
@@ -43,67 +45,85 @@ class Draft {
   }
 
   /** Read what is in force; edits made here are kept. */
-  async load(): Promise<void> {
-    const base = await get<ConfigDocument>("config");
-    const wasEdited = this.isEdited;
-    this.base = base;
-    if (wasEdited) return;
-    const kept = this.#kept();
-    this.#begin(kept?.generation ?? base.generation, kept?.base ?? base.text);
-    await this.#take(kept?.text ?? base.text, []);
+  load(): Promise<void> {
+    return this.#inTurn(async () => {
+      const base = await get<ConfigDocument>("config");
+      const wasEdited = this.isEdited;
+      this.base = base;
+      if (wasEdited) return;
+      const kept = this.#kept();
+      this.#begin(kept?.generation ?? base.generation, kept?.base ?? base.text);
+      await this.#take(kept?.text ?? base.text);
+    });
   }
 
-  /** Change values by their paths, as `hagw set` does. Raises Problem. */
-  async edit(edits: readonly Edit[]): Promise<void> {
-    await this.#change({ text: this.text, edits });
+  /** Change values by their paths, as `hagw set` does; `edits` is asked when all earlier changes are in. Raises Problem. */
+  edit(edits: () => readonly Edit[]): Promise<void> {
+    return this.#inTurn(async () => {
+      const wanted = edits();
+      if (wanted.length) await this.#change({ text: this.text, edits: wanted });
+    });
   }
 
   /** Likewise, but only if nothing below `path` is wrong then; returns what is. */
-  async editIfRight(edits: readonly Edit[], path: string): Promise<readonly FieldError[]> {
-    const edited = await post<Edited>("config/edit", { text: this.text, edits });
-    const wrong = edited.issues.filter((each) => each.path.startsWith(path));
-    if (!wrong.length) this.#accept(edited);
-    return wrong;
+  editIfRight(edits: () => readonly Edit[], path: string): Promise<readonly FieldError[]> {
+    return this.#inTurn(async () => {
+      const edited = await post<Edited>("config/edit", { text: this.text, edits: edits() });
+      const wrong = edited.issues.filter((each) => each.path.startsWith(path));
+      if (!wrong.length) this.#accept(edited);
+      return wrong;
+    });
   }
 
-  /** Take a text that somebody typed. */
-  async type(text: string): Promise<void> {
-    if (text === this.text) return;
-    await this.#change({ text, edits: [] });
+  /** Take a text that somebody typed; of several that wait only the last counts. */
+  type(text: string): Promise<void> {
+    this.#typed = text;
+    return this.#inTurn(async () => {
+      if (text === this.text || text !== this.#typed) return;
+      await this.#change({ text, edits: [] });
+    });
   }
 
-  async undo(): Promise<void> {
-    const last = this.#undo.at(-1);
-    if (last === undefined) return;
-    this.#undo = this.#undo.slice(0, -1);
-    await this.#take(last, []);
+  undo(): Promise<void> {
+    return this.#inTurn(async () => {
+      const last = this.#undo.at(-1);
+      if (last === undefined) return;
+      this.#undo = this.#undo.slice(0, -1);
+      await this.#take(last);
+    });
   }
 
-  async discard(): Promise<void> {
-    if (!this.base) return;
-    this.#undo = [];
-    this.#begin(this.base.generation, this.base.text);
-    await this.#take(this.base.text, []);
+  discard(): Promise<void> {
+    return this.#inTurn(async () => {
+      if (!this.base) return;
+      this.#undo = [];
+      this.#begin(this.base.generation, this.base.text);
+      await this.#take(this.base.text);
+    });
   }
 
   /** Put our edits on top of what somebody else put in force meanwhile. Returns false where both touch the same lines. */
-  async rebase(): Promise<boolean> {
-    const base = await get<ConfigDocument>("config");
-    const merged = merge(this.baseText, this.text, base.text);
-    if (merged === null) return false;
-    this.#undo = [...this.#undo, this.text];
-    this.base = base;
-    this.#begin(base.generation, base.text);
-    await this.#take(merged, []);
-    return true;
+  rebase(): Promise<boolean> {
+    return this.#inTurn(async () => {
+      const base = await get<ConfigDocument>("config");
+      const merged = merge(this.baseText, this.text, base.text);
+      if (merged === null) return false;
+      this.#undo = [...this.#undo, this.text];
+      this.base = base;
+      this.#begin(base.generation, base.text);
+      await this.#take(merged);
+      return true;
+    });
   }
 
   /** Keep our text as a whole; theirs goes. */
-  async overrule(): Promise<void> {
-    const base = await get<ConfigDocument>("config");
-    this.base = base;
-    this.#begin(base.generation, base.text);
-    this.#keep();
+  overrule(): Promise<void> {
+    return this.#inTurn(async () => {
+      const base = await get<ConfigDocument>("config");
+      this.base = base;
+      this.#begin(base.generation, base.text);
+      this.#keep();
+    });
   }
 
   /** Edit again what was applied and taken back. */
@@ -112,30 +132,37 @@ class Draft {
     await this.type(text);
   }
 
-  plan(): Promise<Planned> {
-    return post<Planned>("config/plan", { text: this.text });
+  plan(text: string): Promise<Planned> {
+    return post<Planned>("config/plan", { text });
   }
 
-  async apply(confirm_within_s: number | null, note: string): Promise<Outcome> {
-    const outcome = await post<Outcome>("config/apply", {
-      text: this.text,
-      base_generation: this.baseGeneration,
-      confirm_within_s,
-      note,
+  /** Apply the text, which must be the one that was planned: else Problem, and nothing is done. */
+  apply(planned: string, confirm_within_s: number | null, note: string): Promise<Outcome> {
+    return this.#inTurn(async () => {
+      const text = this.text;
+      if (text !== planned) throw new Problem(409, "Conflict", "The text has changed since it was planned. Look at the plan again.");
+      const outcome = await post<Outcome>("config/apply", { text, base_generation: this.baseGeneration, confirm_within_s, note });
+      this.lastTried = outcome.result === "pending" ? { generation: outcome.generation, text } : null;
+      await this.#settle();
+      return outcome;
     });
-    this.lastTried = outcome.result === "pending" ? { generation: outcome.generation, text: this.text } : null;
-    await this.settle();
-    return outcome;
   }
 
   /** What was edited is in force (or waits to be confirmed): begin anew from it. */
-  async settle(): Promise<void> {
+  async #settle(): Promise<void> {
     sessionStorage.removeItem(KEPT);
     this.#undo = [];
     const base = await get<ConfigDocument>("config");
     this.base = base;
     this.#begin(base.generation, base.text);
-    await this.#take(base.text, []);
+    await this.#take(base.text);
+  }
+
+  /** One after the other: each begins from what the one before made of the text, and none overtakes. */
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const own = this.#last.then(work);
+    this.#last = own.catch(() => undefined); // whoever asked is told; the next one is not concerned
+    return own;
   }
 
   #begin(generation: number, text: string): void {
@@ -158,11 +185,9 @@ class Draft {
     this.#set(edited);
   }
 
-  async #take(text: string, edits: readonly Edit[]): Promise<void> {
-    const before = this.text;
+  async #take(text: string): Promise<void> {
     try {
-      const edited = await post<Edited>("config/edit", { text, edits });
-      if (this.text === before) this.#set(edited); // else somebody was quicker: what was typed meanwhile holds
+      this.#set(await post<Edited>("config/edit", { text, edits: [] }));
     } catch (error) {
       if (!(error instanceof Problem)) throw error;
       this.#set({ schema: 1, text, tree: this.tree, issues: error.errors.map((each) => ({ file: "", line: each.line ?? null, path: each.path, message: each.message })) });

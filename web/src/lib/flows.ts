@@ -6,7 +6,11 @@ export interface Row {
   readonly flow: Flow;
   readonly down_bps: number | null;
   readonly up_bps: number | null;
+  readonly seen_s: number; // when its bytes were what they are here
 }
+
+const BUSIEST_TOLD = 200; // so many flows the stream tells of at the most
+const MEASURED_S = 2; // a rate that the stream told so lately is better than one of ours
 
 export type SortKey = "down_bps" | "up_bps" | "bytes_down" | "client" | "server" | "rule" | "started_s";
 export type GroupKey = "" | "client" | "rule" | "domain";
@@ -32,26 +36,30 @@ export function endpoint(address: string | null, port: number | null): string {
 
 export const serverName = (flow: Flow): string => flow.domain ?? flow.server ?? "not named yet";
 
-/** Rates by what each flow carried since the look before, `passed_s` ago. */
-export function rowsOf(flows: readonly Flow[], before: ReadonlyMap<string, Row>, passed_s: number): Row[] {
+/** Rates by what each flow carried since it was last seen. */
+export function rowsOf(flows: readonly Flow[], before: ReadonlyMap<string, Row>, now_s: number): Row[] {
   return flows.map((flow) => {
-    const old = before.get(flow.id)?.flow;
-    if (!old || passed_s <= 0) return { flow, down_bps: null, up_bps: null };
+    const old = before.get(flow.id);
+    const passed_s = old ? now_s - old.seen_s : 0;
+    if (!old || passed_s <= 0) return { flow, down_bps: null, up_bps: null, seen_s: now_s };
+    if (passed_s < MEASURED_S && old.down_bps !== null) return { ...old, flow, seen_s: now_s };
     const speed = (now: number, then: number): number => Math.max(0, ((now - then) * 8) / passed_s);
-    return { flow, down_bps: speed(flow.bytes_down, old.bytes_down), up_bps: speed(flow.bytes_up, old.bytes_up) };
+    return { flow, down_bps: speed(flow.bytes_down, old.flow.bytes_down), up_bps: speed(flow.bytes_up, old.flow.bytes_up), seen_s: now_s };
   });
 }
 
-/** What the stream tells of the busiest flows put into all rows; whoever is no longer among them rests. */
-export function updated(rows: readonly Row[], told: readonly (Flow & { down_bps: number; up_bps: number })[]): Row[] {
+/** What the stream tells of the busiest flows put into all rows. Others rest, unless there are so many busy ones that it told not all of them. */
+export function updated(rows: readonly Row[], told: readonly (Flow & { down_bps: number; up_bps: number })[], now_s: number): Row[] {
   const news = new Map(told.map((each) => [each.id, each]));
+  const othersRest = told.length < BUSIEST_TOLD || told.some((each) => each.down_bps + each.up_bps === 0);
+  const asRow = (flow: Flow & { down_bps: number; up_bps: number }): Row => ({ flow, down_bps: flow.down_bps, up_bps: flow.up_bps, seen_s: now_s });
   const kept = rows.map((row): Row => {
     const fresh = news.get(row.flow.id);
-    if (!fresh) return row.down_bps ? { ...row, down_bps: 0, up_bps: 0 } : row;
+    if (!fresh) return othersRest && (row.down_bps || row.up_bps) ? { ...row, down_bps: 0, up_bps: 0 } : row;
     news.delete(row.flow.id);
-    return { flow: fresh, down_bps: fresh.down_bps, up_bps: fresh.up_bps };
+    return asRow(fresh);
   });
-  return [...kept, ...[...news.values()].map((flow): Row => ({ flow, down_bps: flow.down_bps, up_bps: flow.up_bps }))];
+  return [...kept, ...[...news.values()].map(asRow)];
 }
 
 export function matches(flow: Flow, filter: Filter): boolean {

@@ -20,18 +20,27 @@ class Route {
   place = $state<Place>(parsePlace(location.hash));
 
   constructor() {
-    addEventListener("hashchange", () => {
-      const next = parsePlace(location.hash);
-      const moved = next.page !== this.place.page;
-      this.place = next;
-      if (moved) scrollTo(0, 0);
-    });
+    addEventListener("hashchange", () => this.#look());
+  }
+
+  /** Go to another place, at once: `location.hash = …` is heard of only later, and what is done meanwhile would begin at the old place. */
+  go(page: string, query: Readonly<Record<string, string | null | undefined>> = {}): void {
+    history.pushState(null, "", placeHash(page, query));
+    this.#look();
   }
 
   /** Change what is asked of this page without another entry in the browser's history. */
   narrow(query: Readonly<Record<string, string | null | undefined>>): void {
-    history.replaceState(null, "", placeHash(this.place.page, { ...this.place.query, ...query }));
-    this.place = parsePlace(location.hash);
+    const now = parsePlace(location.hash); // not `place`: the browser may already be elsewhere and tell us in a moment
+    history.replaceState(null, "", placeHash(now.page, { ...now.query, ...query }));
+    this.#look();
+  }
+
+  #look(): void {
+    const next = parsePlace(location.hash);
+    const moved = next.page !== this.place.page;
+    this.place = next;
+    if (moved) scrollTo(0, 0);
   }
 }
 
