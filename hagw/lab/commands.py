@@ -201,6 +201,45 @@ def demo(
         raise typer.Exit(1)
 
 
+@app.command()
+def bench(
+    context: typer.Context,
+    scenarios: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[SCENARIO…]", help="NAME, NAME/CASE (with *), or a YAML file; all without any."),
+    ] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Where to; the HTML report goes beside it.")
+    ] = None,
+    repeat: Annotated[int, typer.Option("--repeat", min=1, help="How many times each is measured.")] = 3,
+    system: Annotated[
+        list[str] | None, typer.Option("--system", help="Measure only this one; may be repeated.")
+    ] = None,
+    listed: Annotated[
+        bool, typer.Option("--list", help="Print the scenarios and their cases, and measure nothing.")
+    ] = False,
+) -> None:
+    """Measure hagw beside what one would use instead; write a table, JSON and an HTML report."""
+    from hagw.lab.bench import command
+
+    if listed:
+        command.show_scenarios(scenarios or [])
+        return
+    one = Lab(f"{_lab(context).name}-bench")
+    command.run(one, scenarios or [], json_file, repeat, system or [], _say)
+
+
+@app.command()
+def report(
+    json_file: Annotated[Path, typer.Argument(metavar="FILE", help="What `bench --json` wrote.", dir_okay=False)],
+    html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Where to; beside the JSON.")] = None,
+) -> None:
+    """Make a bench's table and HTML report again from its JSON."""
+    from hagw.lab.bench import command
+
+    command.report(json_file, html, _say)
+
+
 @app.command(name="test", context_settings=_PASS_THROUGH)
 def run_checks(
     quick: Annotated[bool, typer.Option("--quick", help="Leave the slow tests out.")] = False,

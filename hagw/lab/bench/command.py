@@ -1,0 +1,85 @@
+"""The verbs `bench` and `report`: scenarios to files, files to tables."""
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from rich.console import Console
+
+from hagw.errors import HagwError
+from hagw.lab.bench import report as reporting
+from hagw.lab.bench import runner
+from hagw.lab.bench.results import Result, document
+from hagw.lab.bench.scenario import SYSTEMS, chosen
+from hagw.lab.lab import Lab, LabError, UnknownName
+
+_WIDTH: Final = 160  # of tables in files and pipes
+
+
+def run(
+    lab: Lab,
+    wanted: Sequence[str],
+    json_file: Path | None,
+    repeat: int,
+    only: Sequence[str],
+    say: Callable[[str], None],
+) -> None:
+    """Run scenarios, print their tables, write JSON and HTML; files grow scenario by scenario.
+
+    Raise ConfigError or UnknownName for what does not exist, LabError if a file cannot be written.
+    """
+    for name in only:
+        if name not in SYSTEMS:
+            raise UnknownName(f"there is no system {name!r}; there are {', '.join(SYSTEMS)}")
+    scenarios = chosen(wanted)
+    target = json_file or Path(time.strftime("hagw-bench-%Y%m%dT%H%M%SZ.json", time.gmtime()))
+    about, results = runner.machine(), list[Result]()
+    for result in runner.run(lab, scenarios, repeat, only, Console(stderr=True)):
+        results.append(result)
+        _write(target, json.dumps(document(about, results), indent=1))
+    found = document(about, results)
+    page = target.with_suffix(".html")
+    _write(page, reporting.html(found))
+    _print(found)
+    say(f"{target} and {page} are written")
+
+
+def report(json_file: Path, html: Path | None, say: Callable[[str], None]) -> None:
+    """Print a bench's tables from its JSON and write its HTML. Raise HagwError if it is not one."""
+    try:
+        found: dict[str, Any] = json.loads(json_file.read_text(encoding="utf-8"))
+        page = reporting.html(found)
+    except OSError as why:
+        raise HagwError(f"{json_file} cannot be read: {why.strerror}") from why
+    except (ValueError, KeyError, TypeError) as why:
+        raise HagwError(f"{json_file} is not what `bench --json` writes: {why!r}") from why
+    target = html or json_file.with_suffix(".html")
+    _write(target, page)
+    _print(found)
+    say(f"{target} is written")
+
+
+def show_scenarios(wanted: Sequence[str]) -> None:
+    """Print scenarios with their cases."""
+    for scenario in chosen(wanted):
+        print(f"{scenario.name}: {scenario.title}")
+        print(f"  systems: {', '.join(scenario.systems)}")
+        for case in scenario.cases:
+            print(f"  {scenario.name}/{case.name}")
+
+
+def _write(file: Path, text: str) -> None:
+    try:
+        file.write_text(text, encoding="utf-8")
+    except OSError as why:
+        raise LabError(f"{file} cannot be written: {why.strerror}") from why
+
+
+def _print(found: dict[str, Any]) -> None:
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=_WIDTH)
+    for table in reporting.tables(found):
+        console.print(table)
