@@ -209,7 +209,6 @@ class Sampler:
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
         self._kept_off: dict[str, int] = {}
-        self._carried = (0.0, 0, 0)  # when, down, up
 
     def look(self) -> dict[str, Sample]:
         """Return a sample of each line."""
@@ -217,24 +216,18 @@ class Sampler:
         keeping = self._gateway.intent.history
         if not keeping.enabled:
             return {}
-        return {TOTAL: self._total(status), **{line["name"]: self._sample(line) for line in status["uplinks"]}}
-
-    def _total(self, status: StatusDocument) -> Sample:
-        """Return what the workers carried since the last look; one that was replaced counts from zero."""
-        now = asyncio.get_running_loop().time()
-        told = [worker["stats"] for worker in (*status["workers"], *status["workers_retired"])]
-        down, up = (sum(int(stats.get(key, 0)) for stats in told) for key in ("bytes_down", "bytes_up"))
-        (at, down_before, up_before), self._carried = self._carried, (now, down, up)
-        if now <= at or down < down_before or up < up_before or not at:
-            return Sample(None, None, None, None, "up")
-        passed_s = now - at
-        return Sample((down - down_before) * 8 / passed_s, (up - up_before) * 8 / passed_s, None, None, "up")
+        return {TOTAL: _total(status), **{line["name"]: self._sample(line) for line in status["uplinks"]}}
 
     def _sample(self, line: UplinkStatus) -> Sample:
         before = self._kept_off.get(line["name"], line["kept_off_bytes"])
         self._kept_off[line["name"]] = line["kept_off_bytes"]
         kept_off = max(0, line["kept_off_bytes"] - before)
         return Sample(line["down_bps"], line["up_bps"], line["rtt_ms"], line["loss"], line["state"], kept_off)
+
+
+def _total(status: StatusDocument) -> Sample:
+    """Return what all flows carry together."""
+    return Sample(status["goodput_down_bps"], status["goodput_up_bps"], None, None, "up")
 
 
 def _told_to_others(gateway: Gateway) -> Iterator[Coroutine[Any, Any, None]]:

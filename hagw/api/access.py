@@ -24,10 +24,11 @@ from hagw.api.access_documents import (
     TokensDocument,
     UsersDocument,
 )
-from hagw.model.web import SESSION_HEADER, csrf_token
+from hagw.model.web import FINGERPRINT_HEADER, SESSION_HEADER, csrf_token
 
 SCHEMA: Final = 1
 AUDIT_MAX: Final = 1000
+FINGERPRINT_MAX: Final = 128
 TEXT_MAX: Final = 256  # of a password; longer ones are refused before they are hashed
 
 UserName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,31}$")]
@@ -120,7 +121,8 @@ def access_resources(desk: Desk, box_role: Callable[[], str]) -> APIRouter:
 def _session_resources(desk: Desk, box_role: Callable[[], str]) -> APIRouter:
     router = APIRouter()
 
-    def document(login: Login, secret: str | None) -> dict[str, Any]:
+    def document(login: Login, secret: str | None, request: Request) -> dict[str, Any]:
+        fingerprint = "" if login.via == "local" else request.headers.get(FINGERPRINT_HEADER, "")
         return {
             "user": login.user,
             "role": login.role,
@@ -129,10 +131,11 @@ def _session_resources(desk: Desk, box_role: Callable[[], str]) -> APIRouter:
             "expires_unix_s": login.expires_s,
             "box_role": box_role(),
             "csrf_token": None if secret is None else csrf_token(secret),
+            "certificate_sha256": fingerprint[:FINGERPRINT_MAX] or None,
         }
 
-    def opened(found: Opened) -> Response:
-        return _answer(document(found.login, found.secret), session=found.secret)
+    def opened(found: Opened, request: Request) -> Response:
+        return _answer(document(found.login, found.secret, request), session=found.secret)
 
     @router.post("/session", responses={200: {"model": SessionDocument}})
     async def log_in(body: LoginBody, request: Request) -> Response:
@@ -143,12 +146,12 @@ def _session_resources(desk: Desk, box_role: Callable[[], str]) -> APIRouter:
         old = desk.who(before, address)
         if old is not None and old.via == "session" and old.user == found.login.user:
             await desk.log_out(old.mark)  # the one that this browser had
-        return opened(found)
+        return opened(found, request)
 
     @router.get("/session", responses={200: {"model": SessionDocument}})
     async def me(request: Request) -> Response:
         login = login_of(request)
-        return _answer(document(login, _bearer(request) if login.via == "session" else None))
+        return _answer(document(login, _bearer(request) if login.via == "session" else None, request))
 
     @router.delete("/session", responses={200: {"model": EndedDocument}})
     async def log_out(request: Request) -> Response:
@@ -167,7 +170,7 @@ def _session_resources(desk: Desk, box_role: Callable[[], str]) -> APIRouter:
             found = await desk.change_password(login, body.old_password, body.password, agent)
         except Denied as why:
             raise HTTPException(403, str(why)) from why  # 401 would say that the session is over
-        return opened(found)
+        return opened(found, request)
 
     return router
 

@@ -8,7 +8,10 @@ from hagw.access.model import Role, Scope, Via
 
 
 class SessionDocument(TypedDict):
-    """Who asks. `csrf_token` is what a page shows with what changes something; null without a session of one's own."""
+    """Who asks. `csrf_token` is what a page shows with what changes something; null without a session of one's own.
+
+    `certificate_sha256` is the fingerprint of the certificate that the browser was shown, null on the daemon's socket.
+    """
 
     schema: int
     user: str
@@ -18,6 +21,7 @@ class SessionDocument(TypedDict):
     expires_unix_s: float | None
     box_role: Literal["cpe", "hag"]
     csrf_token: str | None
+    certificate_sha256: str | None
 
 
 class EndedDocument(TypedDict):

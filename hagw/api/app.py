@@ -47,7 +47,7 @@ def build_app(daemon: Observed, changes: Changed, desk: Desk, keeper: Keeper, hu
 
     app.include_router(_resources(daemon), prefix=PREFIX)
     app.include_router(flows_resources(daemon), prefix=PREFIX)
-    app.include_router(explain_resources(daemon), prefix=PREFIX)
+    app.include_router(explain_resources(daemon, changes), prefix=PREFIX)
     app.include_router(line_resources(daemon, changes), prefix=PREFIX)
     app.include_router(usage_resources(daemon), prefix=PREFIX)
     app.include_router(drain_resources(daemon), prefix=PREFIX)

@@ -2,17 +2,16 @@
 
 import asyncio
 import difflib
-import re
 from collections.abc import Callable
-from dataclasses import asdict
-from ipaddress import ip_address
+from dataclasses import asdict, replace
 from typing import Annotated, Any, Final, Protocol, assert_never
 
 from fastapi import APIRouter, HTTPException, Query, Request, Response
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict, Field, IPvAnyAddress, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from hagw.api.access import login_of
+from hagw.api.callers import CallerBody, caller_of
 from hagw.api.documents import (
     CheckDocument,
     ConfigDocument,
@@ -22,9 +21,11 @@ from hagw.api.documents import (
     PlanDocument,
     SetDocument,
 )
+from hagw.api.operators import is_admin, shown, whole
 from hagw.config.load import load
 from hagw.config.secrets import masked
-from hagw.config.tree import Plain
+from hagw.config.share import OPERATORS_PATHS, NotYours, meant
+from hagw.config.tree import Plain, parse
 from hagw.config.write import remove_value, set_value
 from hagw.control.generations import Generation
 from hagw.control.standing import Standing
@@ -36,8 +37,6 @@ SCHEMA: Final = 1
 TEXT_MAX: Final = 1 << 20
 CONFIRM_MAX_S: Final = 86_400.0
 PATH_MAX: Final = 1024
-# What an operator may change alone: rules, and whether and how a line is used; the rest is admins'.
-OPERATORS_PATHS: Final = re.compile(r"rules([.\[].*)?|uplinks(\.|\[)[^.\[\]]+\]?\.(enabled|cost|metered)")
 FILE: Final = "file"  # a side of a diff that is no generation
 
 
@@ -65,18 +64,6 @@ class Changed(Protocol):
 
 class _Body(BaseModel):
     model_config = ConfigDict(extra="forbid")
-
-
-class CallerBody(_Body):
-    """The remote session behind a request, as SSH_CONNECTION tells it."""
-
-    client: IPvAnyAddress
-    server: IPvAnyAddress
-    port: Annotated[int, Field(gt=0, lt=65536)] = 22
-
-    def to_caller(self) -> Caller:
-        """Return it as the control plane wants it."""
-        return Caller(ip_address(str(self.client)), ip_address(str(self.server)), self.port)
 
 
 class TextBody(_Body):
@@ -132,21 +119,21 @@ def resources(daemon: Changed) -> APIRouter:
 
     @router.get("", responses={200: {"model": ConfigDocument}})
     async def config(request: Request) -> Response:
-        text = daemon.text(None)
-        shown = text if login_of(request).reaches("admin") else masked(text)
-        return _answer({**_standing(daemon.standing()), "text": shown})
+        return _answer({**_standing(daemon.standing()), "text": shown(request, daemon)})
 
     @router.post("/check", responses={200: {"model": CheckDocument}})
-    async def check(body: TextBody) -> Response:
+    async def check(body: TextBody, request: Request) -> Response:
         try:
-            await asyncio.to_thread(load, _text(daemon, body), body.filename)
+            text = await asyncio.to_thread(whole, request, daemon, _text(daemon, body), body.filename)
+            await asyncio.to_thread(load, text, body.filename)
         except ConfigError as why:
             return _answer({"ok": False, "issues": [asdict(issue) for issue in why.issues]})
         return _answer({"ok": True, "issues": []})
 
     @router.post("/plan", responses={200: {"model": PlanDocument}})
-    async def plan(body: TextBody) -> Response:
-        planned = await daemon.plan(_wish(daemon, body))
+    async def plan(body: TextBody, request: Request) -> Response:
+        text = await asyncio.to_thread(whole, request, daemon, _text(daemon, body), body.filename)
+        planned = await daemon.plan(Wish(text, body.filename, caller=caller_of(request, body.caller)))
         return _answer(
             {
                 "changes": list(planned.changes),
@@ -157,22 +144,28 @@ def resources(daemon: Changed) -> APIRouter:
 
     @router.post("/apply", responses={200: {"model": OutcomeDocument}})
     async def apply(body: ApplyBody, request: Request) -> Response:
-        wish = _wish(daemon, body, _by(request, body.by))
-        return _answer(_outcome(await daemon.apply(wish)))
+        wish = _wish(body, request)
+        if is_admin(request):
+            return _answer(_outcome(await daemon.apply(replace(wish, text=_text(daemon, body)))))
+        if body.text is None:
+            raise HTTPException(422, "Send a text: to apply the file as it is takes the role admin.")
+        theirs = body.text
+        await asyncio.to_thread(parse, theirs, body.filename)  # what is no text at all need not wait for its turn
+        _, _, outcome = await daemon.change(lambda text, file: meant(text, theirs, file), wish)
+        return _answer(_outcome(outcome))
 
     @router.post("/set", responses={200: {"model": SetDocument}})
     async def set_(body: SetBody, request: Request) -> Response:
         request.state.detail = f"{body.path}{'' if body.note == '' else f': {body.note}'}"
-        if not login_of(request).reaches("admin") and not OPERATORS_PATHS.fullmatch(body.path):
-            raise HTTPException(403, f"Changing {body.path} takes the role admin.")
-        caller = None if body.caller is None else body.caller.to_caller()
+        if not is_admin(request) and not OPERATORS_PATHS.fullmatch(body.path):
+            raise NotYours(body.path)
         wish = Wish(
             "",
             "",
             _by(request, body.by),
             body.note,
             body.confirm_within_s,
-            caller=caller,
+            caller=caller_of(request, body.caller),
             base_generation=body.base_generation,
         )
         before, after, outcome = await daemon.change(_edit(body), wish)
@@ -184,8 +177,8 @@ def resources(daemon: Changed) -> APIRouter:
 
     @router.post("/rollback", responses={200: {"model": OutcomeDocument}})
     async def rollback(body: RollbackBody, request: Request) -> Response:
-        caller = None if body.caller is None else body.caller.to_caller()
-        return _answer(_outcome(await daemon.rollback(body.generation, _by(request, body.by) or "somebody", caller)))
+        by, caller = _by(request, body.by) or "somebody", caller_of(request, body.caller)
+        return _answer(_outcome(await daemon.rollback(body.generation, by, caller)))
 
     @router.get("/history", responses={200: {"model": GenerationsDocument}})
     async def history() -> Response:
@@ -213,18 +206,16 @@ def _by(request: Request, said: str) -> str:
     return said if login.via == "local" else login.user
 
 
-def _wish(daemon: Changed, body: TextBody, by: str = "") -> Wish:
-    caller = None if body.caller is None else body.caller.to_caller()
-    if not isinstance(body, ApplyBody):
-        return Wish(_text(daemon, body), body.filename, caller=caller)
+def _wish(body: ApplyBody, request: Request) -> Wish:
+    """Return everything about a wish but its text."""
     return Wish(
-        _text(daemon, body),
+        "",
         body.filename,
-        by=by,
+        by=_by(request, body.by),
         note=body.note,
         confirm_within_s=body.confirm_within_s,
         write_file=body.write_file and body.text is not None,
-        caller=caller,
+        caller=caller_of(request, body.caller),
         base_generation=body.base_generation,
     )
 

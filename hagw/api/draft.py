@@ -4,16 +4,19 @@ What `hagw set` does to the file, done to a text: forms and the text beside them
 """
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Annotated, Any, Final, Protocol
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from hagw.api.config import PATH_MAX, SCHEMA, TEXT_MAX, plain
 from hagw.api.documents import EditDocument
+from hagw.api.operators import shown, whole
 from hagw.config.load import load
+from hagw.config.share import NotYours
 from hagw.config.tree import Plain, parse
 from hagw.config.write import remove_value, set_value
 from hagw.errors import ConfigError, ConfigIssue
@@ -51,15 +54,19 @@ def draft_resources(daemon: Drafted) -> APIRouter:
     router = APIRouter()
 
     @router.post("/edit", responses={200: {"model": EditDocument}})
-    async def edit(body: EditBody) -> Response:
-        text = daemon.text(None) if body.text is None else body.text
-        return JSONResponse({"schema": SCHEMA, **await asyncio.to_thread(edited, text, body.edits)})
+    async def edit(body: EditBody, request: Request) -> Response:
+        text = shown(request, daemon) if body.text is None else body.text
+
+        def judge(made: str) -> None:
+            load(whole(request, daemon, made, FILENAME), FILENAME)
+
+        return JSONResponse({"schema": SCHEMA, **await asyncio.to_thread(edited, text, body.edits, judge)})
 
     return router
 
 
-def edited(text: str, edits: list[Edit]) -> dict[str, Any]:
-    """Return the text with `edits` made, what it says as a tree, and every mistake in it.
+def edited(text: str, edits: list[Edit], judge: Callable[[str], object]) -> dict[str, Any]:
+    """Return the text with `edits` made, what it says as a tree, and every mistake in it, as `judge` raises them.
 
     A text that is not YAML has no tree; an edit to a place that is not there raises ConfigError.
     """
@@ -69,9 +76,11 @@ def edited(text: str, edits: list[Edit]) -> dict[str, Any]:
     issues: tuple[ConfigIssue, ...] = ()
     try:
         tree = parse(text, FILENAME).root
-        load(text, FILENAME)
+        judge(text)
     except ConfigError as why:
         issues = why.issues
+    except NotYours as why:
+        issues = (ConfigIssue(FILENAME, None, why.path, str(why)),)
     return {"text": text, "tree": tree, "issues": [asdict(issue) for issue in issues]}
 
 

@@ -6,7 +6,8 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from hagw.api.config import By, CallerBody, Changed, Confirm, Note, author, outcome_document
+from hagw.api.callers import CallerBody, caller_of
+from hagw.api.config import By, Changed, Confirm, Note, author, outcome_document
 from hagw.api.documents import OutcomeDocument, ThreeGppDocument
 from hagw.config.exchange import exported, with_imported
 from hagw.control.transaction import Wish
@@ -41,7 +42,7 @@ def exchange_resources(daemon: Changed) -> APIRouter:
 
     @router.post("/3gpp", responses={200: {"model": OutcomeDocument}})
     async def import_(body: ImportBody, request: Request) -> Response:
-        caller = None if body.caller is None else body.caller.to_caller()
+        caller = caller_of(request, body.caller)
         wish = Wish("", "", author(request, body.by), body.note, body.confirm_within_s, caller=caller)
         given = (body.document, "document", body.three_gpp, body.non_three_gpp)
         _, _, outcome = await daemon.change(lambda text, file: with_imported(text, file, *given), wish)

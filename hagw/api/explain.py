@@ -1,27 +1,34 @@
 """The API's resources that say why: `/explain` for a flow that need not exist, `/flows/ID` for one that does."""
 
+import asyncio
 from ipaddress import ip_address
 from typing import Annotated, Any, Final, Protocol
 
-from fastapi import APIRouter, HTTPException, Query, Response
+from fastapi import APIRouter, HTTPException, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, IPvAnyAddress
 
 from hagw.api.documents import ExplainDocument, FlowDocument
 from hagw.api.flows import without_name
+from hagw.api.operators import InForce, whole
+from hagw.config.load import load
 from hagw.model.flow import TCP, FlowKey
 from hagw.model.intent import Intent
 from hagw.policy.explain import flow_document
 from hagw.policy.first_bytes import domain_name
 
 NAME_MAX: Final = 253
+TEXT_MAX: Final = 1 << 20
 
 
 class Explains(Protocol):
     """What these resources ask of the daemon."""
 
-    def explain(self, flow: FlowKey) -> dict[str, Any]:
-        """Return the explanation of a flow that need not exist. Raise Refused where nothing is decided here."""
+    def explain(self, flow: FlowKey, candidate: Intent | None = None) -> dict[str, Any]:
+        """Return the explanation of a flow that need not exist, by what is in force or by another configuration.
+
+        Raise Refused where nothing is decided here.
+        """
 
     @property
     def intent(self) -> Intent: ...
@@ -66,13 +73,31 @@ class Question(BaseModel):
         )
 
 
-def explain_resources(daemon: Explains) -> APIRouter:
+class Trial(Question):
+    """A flow to explain by a configuration that need not be in force. `text` null = the one that is."""
+
+    text: Annotated[str, Field(max_length=TEXT_MAX)] | None = None
+    filename: Annotated[str, Field(max_length=4096)] = "configuration"
+
+
+def explain_resources(daemon: Explains, changes: InForce) -> APIRouter:
     """Return the routes."""
     router = APIRouter()
 
     @router.get("/explain", responses={200: {"model": ExplainDocument}})
     async def explain(question: Annotated[Question, Query()]) -> Response:
         return JSONResponse(daemon.explain(question.to_flow()))
+
+    @router.post("/explain", responses={200: {"model": ExplainDocument}})
+    async def try_(trial: Trial, request: Request) -> Response:
+        flow, text = trial.to_flow(), trial.text
+        if text is None:
+            return JSONResponse(daemon.explain(flow))
+
+        def judged(shown: str) -> Intent:
+            return load(whole(request, changes, shown, trial.filename), trial.filename)
+
+        return JSONResponse(daemon.explain(flow, await asyncio.to_thread(judged, text)))
 
     @router.get("/flows/{flow_id}", responses={200: {"model": FlowDocument}})
     async def flow(flow_id: str) -> Response:

@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from hagw.access.faults import Denied, NotKept, TooMany, Unknown, Unwanted
+from hagw.config.share import NotYours
 from hagw.errors import ConfigError, HagwError, StaleEdit
 
 MEDIA_TYPE = "application/problem+json"
@@ -33,6 +34,7 @@ def add_handlers(app: FastAPI) -> None:
     app.add_exception_handler(Unwanted, _unwanted)
     app.add_exception_handler(NotKept, _not_kept)
     app.add_exception_handler(StaleEdit, _stale)
+    app.add_exception_handler(NotYours, _not_yours)
     app.add_exception_handler(HagwError, _refused)
     app.add_exception_handler(Exception, _unexpected)
 
@@ -57,6 +59,12 @@ def _refused(request: Request, error: Exception) -> JSONResponse:
 def _stale(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, StaleEdit)
     return problem(HTTPStatus.CONFLICT, str(error), stale=True, generation=error.generation)
+
+
+def _not_yours(request: Request, error: Exception) -> JSONResponse:
+    """Name the place that is to blame."""
+    assert isinstance(error, NotYours)
+    return problem(HTTPStatus.FORBIDDEN, str(error), errors=[{"path": error.path, "message": str(error)}])
 
 
 def _unusable(request: Request, error: Exception) -> JSONResponse:

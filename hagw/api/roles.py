@@ -88,6 +88,7 @@ ROUTES: Final = (
     _changes("POST", "/customers/{name}/rotate", "admin", "customers"),
     Route("GET", "/stream", "viewer", "read", lasts=True),
     _reads("/explain"),
+    _asks("/explain"),
     _reads("/usage"),
     _changes("POST", "/usage", "operator"),
     _changes("POST", "/workers/renew", "admin"),
@@ -96,8 +97,8 @@ ROUTES: Final = (
     _reads("/config"),
     _asks("/config/check"),
     _asks("/config/plan"),
-    _asks("/config/edit", "admin"),  # its answer is a whole text, keys included
-    _changes("POST", "/config/apply", "admin"),
+    _asks("/config/edit"),
+    _changes("POST", "/config/apply", "operator"),  # what is not their share is admins' only
     _changes("POST", "/config/set", "operator"),  # some paths are admins' only
     _changes("POST", "/config/confirm", "operator"),
     _changes("POST", "/config/rollback", "operator"),

@@ -1,12 +1,14 @@
 """`hagw explain`: why a flow takes the way it takes, or would take if it existed."""
 
+from pathlib import Path
 from typing import Annotated
 from urllib.parse import quote, urlencode
 
 import typer
 
-from hagw.cli.client import get
+from hagw.cli.client import get, post
 from hagw.cli.output import print_document
+from hagw.config.load import read_text
 from hagw.control.places import api_socket
 from hagw.errors import HagwError
 from hagw.model.flow import PROTOCOLS
@@ -30,6 +32,9 @@ def explain(
     dscp: Annotated[int | None, typer.Option("--dscp", min=0, max=63, help="DSCP of the first packet.")] = None,
     mac: Annotated[str | None, typer.Option("--mac", help="MAC address of the LAN host.")] = None,
     interface: Annotated[str | None, typer.Option("--interface", help="LAN interface it comes from.")] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", help="By this configuration, not by the one in force.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
 ) -> None:
     """Say which rule decides a flow and why, which lines it may use, and what happened to it so far."""
@@ -42,7 +47,10 @@ def explain(
         given = {"domain": domain, "dscp": dscp, "mac": mac, "interface": interface}
         asked = {"client": source, "server": server, "port": port, "protocol": _protocol(proto, ":" in server)}
         asked |= {name: value for name, value in given.items() if value is not None}
-        document = get(api_socket(), f"/explain?{urlencode(asked)}")
+        if config is None:
+            document = get(api_socket(), f"/explain?{urlencode(asked)}")
+        else:
+            document = post(api_socket(), "/explain", {**asked, "text": read_text(config), "filename": str(config)})
     if as_json:
         print_document(document)
         return

@@ -58,8 +58,16 @@ def show(document: dict[str, Any]) -> None:
         print(_firewall(document["firewall"]))
     for rival in document["rivals"]:
         print(f"{rival['severity']}: {rival['found']} {rival['act']}")
+    if document["bonding_efficiency"] is not None:
+        print(f"carried: {_carried(document)}")
     print(f"{document['flows_active']} active flows, {len(document['workers'])} workers")
     _configuration(document)
+
+
+def _carried(document: dict[str, Any]) -> str:
+    """How much of what the lines can carry is carried."""
+    share = f"{document['bonding_efficiency'] * 100:.0f} % of what the lines can"
+    return f"{rate(document['goodput_down_bps'])} down, {rate(document['goodput_up_bps'])} up; {share}"
 
 
 def _configuration(document: dict[str, Any]) -> None:

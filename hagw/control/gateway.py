@@ -13,6 +13,7 @@ import structlog
 
 from hagw.control.arrivals import Arrivals
 from hagw.control.condition import Condition
+from hagw.control.efficiency import GoodputMeter
 from hagw.control.explaining import explanation
 from hagw.control.gate import Gate
 from hagw.control.lan_trial import is_open
@@ -44,6 +45,7 @@ from hagw.model.snapshot import CpeSnapshot, Snapshot
 from hagw.model.told import Told
 from hagw.plan.caller import Caller
 from hagw.plan.ranking import usable
+from hagw.plan.slots import inherit_slots
 from hagw.plan.ways import forwarding, own_way
 from hagw.policy.schedule import has_hours
 from hagw.uplinks.interfaces import resolved
@@ -81,6 +83,7 @@ class Gateway:
         self._trigger = asyncio.Event()
         self._gate = Gate()
         self.lines = Lines()
+        self.goodput = GoodputMeter()
         self._publisher = Publisher(health, self.lines, self.workers.publish)
         self._arrivals = Arrivals()
         self._in_force = Interception()
@@ -201,6 +204,7 @@ class Gateway:
                 now=asyncio.get_running_loop().time(),
                 workers=self.workers.reports(),
                 retired=self.workers.retired(),
+                goodput=self.goodput.rate(),
                 interception=self._in_force,
                 counted=self._counted,
                 trouble=self._trouble,
@@ -293,12 +297,20 @@ class Gateway:
         """Return a live or recent flow with the timeline of its subflows."""
         return await self.workers.flow(flow_id)
 
-    def explain(self, flow: FlowKey) -> dict[str, Any]:
-        """Return the explanation of a flow that need not exist. Raise Refused where nothing is decided."""
-        if not isinstance(self._intent, CpeIntent) or not isinstance(self.published, CpeSnapshot):
+    def explain(self, flow: FlowKey, candidate: Intent | None = None) -> dict[str, Any]:
+        """Return the explanation of a flow that need not exist, by what is in force or by another configuration.
+
+        Lines and gateways are as they are now: one that the candidate adds is not there yet. Raise Refused where
+        nothing is decided.
+        """
+        intent, snapshot = self._intent, self.published
+        if candidate is not None:
+            intent = inherit_slots(candidate, self._intent)
+            snapshot = self._publisher.would_publish(intent, self._facts, len(self._seats(intent)))
+        if not isinstance(intent, CpeIntent) or not isinstance(snapshot, CpeSnapshot):
             raise Refused("Flows are decided on the CPE; this is a HAG.")
         flow = by_dns(flow, self.names_of(flow.server))
-        return explanation(self.published, flow, self._intent, self._facts, self._in_force)
+        return explanation(snapshot, flow, intent, self._facts, self._in_force)
 
     async def renew_workers(self) -> dict[str, Any]:
         """Replace every worker by a new process; the old ones finish their flows. Raise HagwError."""
@@ -476,6 +488,7 @@ class Gateway:
     def _read_lines(self) -> None:
         """Put together what workers and prober know of the lines."""
         own = {name: traffic.probe_bytes for name, traffic in self._health.rates().items()}
+        self.goodput.take((*self.workers.reports(), *self.workers.retired()))
         self.lines.take(self.workers.reports(), own, time.strftime("%Y-%m-%d"))
 
 

@@ -55,6 +55,10 @@ class Publisher:
             return intent.uplinks
         return tuple(replace(uplink, probing="gentle") for uplink in intent.uplinks)
 
+    def would_publish(self, intent: Intent, facts: Facts, workers: int) -> Snapshot:
+        """Return what workers would decide by if this were in force, as generation 0."""
+        return self._snapshot(intent, facts, workers)
+
     def publish(self, intent: Intent, facts: Facts, workers: int, *, is_new: bool = False) -> None:
         """Send a new snapshot if it decides otherwise, or if its measurements grew stale."""
         now = asyncio.get_running_loop().time()

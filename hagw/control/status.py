@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 from typing_extensions import TypedDict  # pydantic, which describes these for OpenAPI, wants it before 3.12
 
 from hagw.control.drift import KINDS, Drift
+from hagw.control.efficiency import Goodput, bonding_efficiency
 from hagw.control.ports import GatewayHealths, Interception, Traffic, UplinkHealths
 from hagw.control.snapshots import UNKNOWN_GATEWAY, UNKNOWN_UPLINK
 from hagw.control.standing import Standing
@@ -168,7 +169,11 @@ class RivalStatus(TypedDict):
 
 
 class StatusDocument(TypedDict):
-    """`hagw status --json`."""
+    """`hagw status --json`. Goodput is payload of all flows together, null while unknown.
+
+    `bonding_efficiency` is goodput / what the usable lines can carry together (configured rates, else learnt ones),
+    0..1, of the direction that is fuller; null on a HAG and while next to nothing runs.
+    """
 
     schema: int
     role: str
@@ -184,6 +189,9 @@ class StatusDocument(TypedDict):
     workers_retired: list[WorkerStatus]
     firewall: FirewallStatus | None
     flows_active: int
+    goodput_down_bps: int | None
+    goodput_up_bps: int | None
+    bonding_efficiency: float | None
     config_generation: int
     pending_confirm_s: float | None
     drift: DriftStatus
@@ -232,6 +240,7 @@ class StatusInputs:
     data_caps: list[DataCapStatus] = field(default_factory=list)
     draining: bool = False
     retired: tuple[WorkerReport, ...] = ()
+    goodput: Goodput | None = None
     blocked: frozenset[int] = frozenset()  # families whose intercepted connections did not arrive
 
 
@@ -255,6 +264,9 @@ def status_document(inputs: StatusInputs) -> StatusDocument:
         workers_retired=[_worker(w) for w in inputs.retired],
         firewall=_firewall(intent, inputs.counted) if isinstance(intent, CpeIntent) else None,
         flows_active=sum(_count(w.stats.get("flows_active")) for w in (*inputs.workers, *inputs.retired)),
+        goodput_down_bps=None if inputs.goodput is None else round(inputs.goodput.down_bps),
+        goodput_up_bps=None if inputs.goodput is None else round(inputs.goodput.up_bps),
+        bonding_efficiency=_efficiency(intent, inputs) if isinstance(intent, CpeIntent) else None,
         config_generation=inputs.standing.generation,
         pending_confirm_s=inputs.standing.pending_confirm_s,
         config_file_differs=inputs.standing.file_differs,
@@ -374,6 +386,12 @@ def _uplink(uplink: UplinkIntent, inputs: StatusInputs) -> UplinkStatus:
         mptcp=_mptcp(inputs.mptcp.get(uplink.name, MptcpHealth()), inputs.now),
         harmful=_harmful(uplink.name, inputs),
         broken_families=[FamilyStatus(family=each, reason=why) for each, why in sorted(health.broken.items())],
+    )
+
+
+def _efficiency(intent: CpeIntent, inputs: StatusInputs) -> float | None:
+    return bonding_efficiency(
+        inputs.goodput, intent.uplinks, inputs.uplinks, inputs.traffic, inputs.learned, inputs.now
     )
 
 

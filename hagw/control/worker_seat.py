@@ -65,6 +65,7 @@ class Seat:
         self.adopted = False
         self.starts = 0
         self.stats: dict[str, Any] = {}
+        self.told_at = 0.0  # when it told them
         self.applied: int | None = None
         self._on_event = on_event
         self._on_change = on_change
@@ -248,7 +249,7 @@ class Seat:
             case {"op": "pong", "stats": dict(stats)}:
                 self._heard_from = True
                 was_listening = self.is_listening
-                self.stats = stats
+                self.stats, self.told_at = stats, asyncio.get_running_loop().time()
                 if (look := self._looks.get(message.get("id", 0))) is not None:
                     look.set()
                 if self.state != "running" or was_listening != self.is_listening:

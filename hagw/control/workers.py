@@ -34,7 +34,7 @@ Role = Literal["cpe", "hag"]
 
 @dataclass(frozen=True, slots=True)
 class WorkerReport:
-    """What is known of one worker. `stats` as in its last answer, empty when it is away."""
+    """What is known of one worker. `stats` as in its last answer, at `told_at`; empty when it is away."""
 
     index: int
     pid: int | None
@@ -45,6 +45,7 @@ class WorkerReport:
     starts: int
     generation: int | None
     stats: dict[str, Any]
+    told_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,4 +318,5 @@ def _report(seat: Seat) -> WorkerReport:
         starts=seat.starts,
         generation=seat.applied,
         stats=seat.stats,
+        told_at=seat.told_at,
     )

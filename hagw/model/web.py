@@ -11,8 +11,11 @@ NOGROUP: Final = 65534
 PORT_WEB: Final = 8443
 PORT_METRICS: Final = 9469
 
-# From `hagw web` to the daemon: the browser's address. From the daemon: the session's secret, once; empty = it ended.
+# From `hagw web` to the daemon: the browser's address, ours that it is connected to (ADDRESS PORT), and the SHA-256 of
+# the certificate that it was shown. From the daemon: the session's secret, once; empty = it ended.
 CLIENT_HEADER: Final = "x-hagw-client"
+SERVER_HEADER: Final = "x-hagw-server"
+FINGERPRINT_HEADER: Final = "x-hagw-fingerprint"
 SESSION_HEADER: Final = "x-hagw-session"
 CSRF_HEADER: Final = "x-csrf-token"
 

@@ -41,13 +41,17 @@ class Problem(Exception):
 
 
 class App:
-    """ASGI. `names` are what this machine may be called besides its addresses."""
+    """ASGI. `names` are what this machine may be called besides its addresses.
+
+    `fingerprint` is that of the certificate that browsers are shown now.
+    """
 
     def __init__(self, files: Files, upstream: Upstream, names: Collection[str], is_owned: bool) -> None:
         self._files = files
         self._upstream = upstream
         self._names = {"localhost", *(name.lower() for name in names)}
         self._big = asyncio.Semaphore(BIG_BODIES_MAX)
+        self.fingerprint = ""
         self.ending = asyncio.Event()  # streams end by themselves, so that nobody has to cut them off
         # Browsers keep this in mind for names only, and only once they trust the certificate.
         self._extra = ((b"strict-transport-security", b"max-age=31536000"),) if is_owned else ()
@@ -117,7 +121,7 @@ class App:
                 body = await _body(receive, size)
         else:
             body = await _body(receive, size)
-        question = Question(method, target, headers, body, secret, _address(scope))
+        question = Question(method, target, headers, body, secret, _address(scope), _server(scope), self.fingerprint)
         async with self._upstream.ask(question) as answer:
             await self._hand_back(answer, receive, answering)
 
@@ -219,8 +223,21 @@ def _token(headers: Headers) -> str:
 
 def _address(scope: Scope) -> str:
     client = scope.get("client")
-    address = str(client[0]).partition("%")[0] if client else ""
+    return _plain(str(client[0])) if client else ""
+
+
+def _plain(address: str) -> str:
+    """Return an address without its zone, and of a mapped one the address that it stands for."""
+    address = address.partition("%")[0]
     return address.removeprefix("::ffff:") if "." in address else address
+
+
+def _server(scope: Scope) -> str:
+    """Return our own address and port that a request came to, as it is told to the daemon."""
+    server = scope.get("server")
+    if not server or not server[1]:
+        return ""
+    return f"{_plain(str(server[0]))} {server[1]}"
 
 
 def _headers(scope: Scope) -> dict[str, str]:

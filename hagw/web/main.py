@@ -99,15 +99,16 @@ class _Web:
         upstream = Upstream(socket_file())
         names = (socket.gethostname(), *settings.names)
         app = App(self._files, upstream, names, is_owned=bool(settings.certificate))
-        log.info("web listens", port=settings.port, sockets=len(sockets), fingerprint=fingerprint(pair.certificate))
+        app.fingerprint = fingerprint(pair.certificate)
+        log.info("web listens", port=settings.port, sockets=len(sockets), fingerprint=app.fingerprint)
         try:
             async with Server(app, context).listening(sockets):
-                await self._until_other(settings, pair, context, tuple(failed))
+                await self._until_other(settings, pair, app, context, tuple(failed))
         finally:
             await upstream.close()
 
     async def _until_other(
-        self, settings: Settings, pair: Pair, context: ssl.SSLContext, failed: tuple[Place, ...]
+        self, settings: Settings, pair: Pair, app: App, context: ssl.SSLContext, failed: tuple[Place, ...]
     ) -> None:
         """Return when it is time to listen anew; a renewed certificate is used without."""
         looked, indices = 0.0, _indices(settings)
@@ -126,7 +127,8 @@ class _Web:
                 if found != pair:
                     context.load_cert_chain(found.certificate, found.key)
                     pair = found
-                    log.info("certificate renewed", fingerprint=fingerprint(pair.certificate))
+                    app.fingerprint = fingerprint(pair.certificate)
+                    log.info("certificate renewed", fingerprint=app.fingerprint)
             except (CertificateUnusable, OSError) as why:
                 if self._is_new(reason := str(why)):
                     log.warning("certificate cannot be used", reason=reason)

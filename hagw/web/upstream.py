@@ -8,7 +8,7 @@ from typing import Final
 
 import httpx
 
-from hagw.model.web import CLIENT_HEADER, SESSION_HEADER
+from hagw.model.web import CLIENT_HEADER, FINGERPRINT_HEADER, SERVER_HEADER, SESSION_HEADER
 
 CONNECTIONS_MAX: Final = 256
 CONNECT_S: Final = 2.0
@@ -24,7 +24,10 @@ class DaemonAway(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A request as it goes on; `target` is path and query as they came, `secret` "" without a login."""
+    """A request as it goes on; `target` is path and query as they came, `secret` "" without a login.
+
+    `server` is the address and port that it came to, `fingerprint` that of the certificate it was shown.
+    """
 
     method: str
     target: bytes
@@ -32,6 +35,8 @@ class Question:
     body: bytes
     secret: str
     address: str
+    server: str = ""
+    fingerprint: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +82,8 @@ class Upstream:
 def _request(question: Question) -> httpx.Request:
     headers = {name: question.headers[name] for name in PASSED_ON if name in question.headers}
     headers[CLIENT_HEADER] = question.address
+    headers[SERVER_HEADER] = question.server
+    headers[FINGERPRINT_HEADER] = question.fingerprint
     if question.secret:
         headers["authorization"] = f"Bearer {question.secret}"
     timeout = {"connect": CONNECT_S, "read": SILENT_S, "write": CONNECT_S, "pool": CONNECT_S}

@@ -61,6 +61,7 @@ def test_the_page_and_the_real_cpes_status_are_seen_from_outside(shown: tuple[La
         body = {"user": document["user"], "password": document["password"]}
         login = client.post("/api/v1/session", json=body)
         assert login.json()["must_change_password"] is True
+        assert login.json()["certificate_sha256"] == document["fingerprint"]
         change = {"old_password": document["password"], "password": "a lab horse battery"}
         token = {"x-csrf-token": login.json()["csrf_token"]}
         assert client.post("/api/v1/session/password", json=change, headers=token).status_code == 200

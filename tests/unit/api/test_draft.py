@@ -1,12 +1,20 @@
 """Values changed in a text that nobody has applied: as `hagw set` does it, with the mistakes told, not raised."""
 
+from typing import Any
+
 import pytest
 
-from hagw.api.draft import Edit, edited
+from hagw.api.draft import Edit
+from hagw.api.draft import edited as edited_by
+from hagw.config.load import load
 from hagw.errors import ConfigError
 from tests.unit.control.transactions import config
 
 TEXT = "# ours\n" + config("dsl", "lte", rules=2)
+
+
+def edited(text: str, edits: list[Edit]) -> dict[str, Any]:
+    return edited_by(text, edits, lambda made: load(made, "configuration"))
 
 
 def test_edits_change_their_lines_only() -> None:

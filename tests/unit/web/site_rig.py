@@ -16,7 +16,7 @@ from hagw.control.door import answers
 from hagw.control.standing import Standing
 from hagw.history.keeper import Keeper, Tap
 from hagw.web.app import App
-from hagw.web.certificate import CERTIFICATE_FILE, context_for, pair_of
+from hagw.web.certificate import CERTIFICATE_FILE, context_for, fingerprint, pair_of
 from hagw.web.serve import Server
 from hagw.web.settings import Settings
 from hagw.web.static import Files
@@ -133,6 +133,7 @@ def play(tmp_path: Path, story: Callable[[Site], Awaitable[None]]) -> None:
         site = Site(tmp_path)
         upstream = Upstream(site.web_socket)
         app = App(Files(page(tmp_path)), upstream, ("hagw.example",), is_owned=False)
+        app.fingerprint = fingerprint(site.pair.certificate)
         sock = socket.create_server(("127.0.0.1", 0))
         site.port = sock.getsockname()[1]
         async with asyncio.TaskGroup() as group:

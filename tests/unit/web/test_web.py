@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from hagw.web import serve
+from hagw.web.certificate import fingerprint
 from tests.unit.web.site_rig import SCRIPT, Site, play
 
 
@@ -49,6 +50,33 @@ def test_login_look_change_and_logout(tmp_path: Path) -> None:
             assert (await page.ask("DELETE", "/session")).status_code == 200
             assert not page.browser.cookies
             assert (await page.ask("GET", "/health")).status_code == 401
+
+    play(tmp_path, story)
+
+
+def test_the_daemon_is_told_who_asks_where_and_which_certificate_was_shown(tmp_path: Path) -> None:
+    """It tells the page the fingerprint, and keeps the browser's own session from being cut off by a change."""
+
+    async def story(site: Site) -> None:
+        shown = fingerprint(site.pair.certificate)
+        async with site.logged_in() as page:
+            assert page.login.json()["certificate_sha256"] == shown
+            assert (await page.ask("GET", "/session")).json()["certificate_sha256"] == shown
+            await site.stop_daemon()
+            heads: list[bytes] = []
+
+            async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+                heads.append(await reader.readuntil(b"\r\n\r\n"))
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}")
+                writer.close()
+
+            site.web_socket.unlink(missing_ok=True)
+            async with await asyncio.start_unix_server(listen, site.web_socket):
+                assert (await page.ask("GET", "/status", headers={"x-hagw-server": "10.9.9.9 1"})).status_code == 200
+            head = heads[0].decode().lower()
+            told = dict(line.split(": ", 1) for line in head.split("\r\n")[1:] if line)
+            assert (told["x-hagw-client"], told["x-hagw-server"]) == ("127.0.0.1", f"127.0.0.1 {site.port}")
+            assert told["x-hagw-fingerprint"] == shown.lower()
 
     play(tmp_path, story)
 

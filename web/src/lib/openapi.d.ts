@@ -376,7 +376,8 @@ export interface paths {
         /** Explain */
         get: operations["explain_api_v1_explain_get"];
         put?: never;
-        post?: never;
+        /** Try */
+        post: operations["try__api_v1_explain_post"];
         delete?: never;
         options?: never;
         head?: never;
@@ -2074,6 +2075,8 @@ export interface components {
         /**
          * SessionDocument
          * @description Who asks. `csrf_token` is what a page shows with what changes something; null without a session of one's own.
+         *
+         *     `certificate_sha256` is the fingerprint of the certificate that the browser was shown, null on the daemon's socket.
          */
         SessionDocument: {
             /**
@@ -2081,6 +2084,8 @@ export interface components {
              * @enum {string}
              */
             box_role: "cpe" | "hag";
+            /** Certificate Sha256 */
+            certificate_sha256: string | null;
             /** Csrf Token */
             csrf_token: string | null;
             /** Expires Unix S */
@@ -2216,9 +2221,14 @@ export interface components {
         };
         /**
          * StatusDocument
-         * @description `hagw status --json`.
+         * @description `hagw status --json`. Goodput is payload of all flows together, null while unknown.
+         *
+         *     `bonding_efficiency` is goodput / what the usable lines can carry together (configured rates, else learnt ones),
+         *     0..1, of the direction that is fuller; null on a HAG and while next to nothing runs.
          */
         StatusDocument: {
+            /** Bonding Efficiency */
+            bonding_efficiency: number | null;
             /** Config File Differs */
             config_file_differs: boolean;
             /** Config Generation */
@@ -2235,6 +2245,10 @@ export interface components {
             flows_active: number;
             /** Gateways */
             gateways: components["schemas"]["GatewayStatus"][];
+            /** Goodput Down Bps */
+            goodput_down_bps: number | null;
+            /** Goodput Up Bps */
+            goodput_up_bps: number | null;
             /** Intercepting */
             intercepting: boolean;
             /** Intercepting Ipv6 */
@@ -2382,6 +2396,47 @@ export interface components {
             scopes: ("read" | "metrics" | "change" | "customers" | "access")[];
             /** Tokens */
             tokens: components["schemas"]["TokenEntry"][];
+        };
+        /**
+         * Trial
+         * @description A flow to explain by a configuration that need not be in force. `text` null = the one that is.
+         */
+        Trial: {
+            /**
+             * Client
+             * Format: ipvanyaddress
+             */
+            client: string;
+            /** Domain */
+            domain?: string | null;
+            /** Dscp */
+            dscp?: number | null;
+            /**
+             * Filename
+             * @default configuration
+             */
+            filename: string;
+            /** Interface */
+            interface?: string | null;
+            /** Mac */
+            mac?: string | null;
+            /**
+             * Port
+             * @default 0
+             */
+            port: number;
+            /**
+             * Protocol
+             * @default 6
+             */
+            protocol: number;
+            /**
+             * Server
+             * Format: ipvanyaddress
+             */
+            server: string;
+            /** Text */
+            text?: string | null;
         };
         /**
          * UplinkDocument
@@ -3422,6 +3477,39 @@ export interface operations {
             cookie?: never;
         };
         requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ExplainDocument"];
+                };
+            };
+            /** @description Refused or failed */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    try__api_v1_explain_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Trial"];
+            };
+        };
         responses: {
             /** @description Successful Response */
             200: {
