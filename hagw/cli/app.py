@@ -44,7 +44,7 @@ LOOKING = (status, flows, top, usage, events, logs, explain, doctor, report, spe
 CHANGING = (check, plan, apply, confirm, rollback, drain, reload_workers, enrol, clear)
 for verb in (daemon, web, *LOOKING, *CHANGING, lab.lab, version):
     app.command()(verb)
-app.command("set")(set_)
+app.command("set", context_settings={"ignore_unknown_options": True})(set_)  # a value may begin with "-"
 app.add_typer(customer, name="customer")
 app.add_typer(user, name="user")
 app.add_typer(token, name="token")

@@ -32,7 +32,7 @@ class MachinePort(Protocol):
 
     def read(self) -> KernelState: ...
 
-    def write(self, plan: Plan) -> None: ...
+    def write(self, plan: Plan) -> Plan: ...
 
     def add_refused(self, address: IPAddress, port: int, timeout_s: float) -> None: ...
 
@@ -149,15 +149,17 @@ class Reconciler:
         taken = 0
         for _ in range(PASSES_MAX):
             began = time.monotonic()
-            plan = diff(machine.read(), wanted)
+            actual = machine.read()
+            plan = diff(actual, wanted)
             mended = machine.mend()
-            is_drift = not taken and self._settled == wanted
-            if plan and not is_drift:
-                log.info("kernel state changes", steps=[describe(step) for step in plan])
+            repairs = self._repairs(actual, plan, wanted, is_first=not taken)
+            changes = [describe(step) for step in plan if step not in repairs]
+            if changes:
+                log.info("kernel state changes", steps=changes)
             if plan:
-                machine.write(plan)
-            if mended or (plan and is_drift):
-                self._repaired((*mended, *(plan if is_drift else ())), began)
+                repairs = (*repairs, *machine.write(plan))
+            if mended or repairs:
+                self._repaired((*mended, *repairs), began)
             taken += len(plan)
             if not plan:
                 break
@@ -168,6 +170,28 @@ class Reconciler:
         self._settled = wanted
         self._release_flows(machine, facts, uplinks)
         return taken
+
+    def _repairs(self, actual: KernelState, plan: Plan, wanted: KernelState, *, is_first: bool) -> Plan:
+        """Return the steps that put right what others did since the kernel last agreed; the rest is new.
+
+        What is wanted may have changed meanwhile: then only what was held, is still wanted and was lost is theirs. Of
+        a later look in a pass only the table is: our own steps move parameters and routes, but never the table.
+        """
+        held = self._settled
+        if held is None:
+            return ()
+        if is_first and held == wanted:
+            return plan
+        return tuple(
+            step
+            for step in plan
+            if isinstance(step, Put)
+            and (
+                _is_table_lost(actual, held)
+                if isinstance(step.resource, NftTable)
+                else is_first and held.get(step.resource.key) == step.resource
+            )
+        )
 
     def _restore_table(self, machine: MachinePort) -> bool:
         began = time.monotonic()
@@ -209,6 +233,12 @@ class Reconciler:
             released = machine.forget_doubtful_flows(slot)
             log.info("doubtful flows may find another line", slot=slot, flows=released)
         self._suspected = suspected
+
+
+def _is_table_lost(actual: KernelState, held: KernelState) -> bool:
+    """Tell whether somebody has removed or edited the table; one with another text than held was put by us."""
+    key = NftTable("").key
+    return key in held and actual.get(key, NftTable("")) == NftTable("")
 
 
 def _desired(

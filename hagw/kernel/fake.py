@@ -74,6 +74,7 @@ class FakeMachine:
         self.taken: list[Step] = []
         self.notes: list[str] = []
         self.table: NftTable | None = None  # as it was last put through this port
+        self._is_table_ours = False  # when it was last read
 
     def facts(self, intent: Intent) -> Facts:
         """Return the world's facts."""
@@ -82,21 +83,26 @@ class FakeMachine:
     def read(self) -> KernelState:
         """Return all resources of ours."""
         known = self._remembered
+        self._is_table_ours = self.table is not None and self.world.resources.get(self.table.key) == self.table
         sysctls = [Sysctl(name, self.world.sysctls[name]) for name in known.sysctls if name in self.world.sysctls]
         limits = [] if known.limits is None else [self.world.limits]
         links = [LinkSetting(*key, self.world.links[key]) for key in known.links if key in self.world.links]
         return {**state_of(*sysctls, *limits, *links), **self.world.resources}
 
-    def write(self, plan: Plan) -> None:
-        """Take the steps in order."""
+    def write(self, plan: Plan) -> Plan:
+        """Take the steps in order; return what somebody else took away since `read` and is back with it."""
         self._remember(plan)
+        lost: Plan = ()
         for step in plan:
             if self.steps_left == 0:
                 raise KernelRefused(f"{describe(step)}: out of steps")
             if self.steps_left is not None:
                 self.steps_left -= 1
+            if isinstance(step, Put) and isinstance(step.resource, NftTable) and self._is_table_lost():
+                lost += (step,)
             self._take(step)
             self.taken.append(step)
+        return lost
 
     def add_refused(self, address: IPAddress, port: int, timeout_s: float) -> None:
         """Leave connections to this destination unintercepted."""
@@ -154,6 +160,10 @@ class FakeMachine:
 
     def close(self) -> None:
         """Let go; the world stays."""
+
+    def _is_table_lost(self) -> bool:
+        table = self.table
+        return self._is_table_ours and table is not None and self.world.resources.get(table.key) != table
 
     def _take(self, step: Step) -> None:
         match step:

@@ -52,6 +52,7 @@ class Machine:
         except OSError as error:
             raise KernelRefused(f"the kernel's state cannot be opened: {error}") from error
         self.notes: list[str] = []  # what was left alone, and why
+        self._is_table_ours = False  # when it was last read
 
     def facts(self, intent: Intent) -> Facts:
         """Read what is true now."""
@@ -69,24 +70,29 @@ class Machine:
             if self._remembered.limits is not None:
                 found.append(_read_limits())
             digest = self._nft.digest()
+            self._is_table_ours = digest is not None and digest == self._remembered.table_seen
             if digest is not None:
-                known = digest == self._remembered.table_seen
-                found.append(NftTable(self._remembered.table if known else ""))
+                found.append(NftTable(self._remembered.table if self._is_table_ours else ""))
         except OSError as error:
             raise KernelRefused(f"reading the kernel's state failed: {error}") from error
         return state_of(*found)
 
-    def write(self, plan: Plan) -> None:
-        """Take the steps in order. What must be remembered is on disk before the first of them."""
+    def write(self, plan: Plan) -> Plan:
+        """Take the steps in order; what must be remembered is on disk before the first of them.
+
+        Returns what somebody else took away since `read` and is back with it: the table, as nothing else is lost whole.
+        """
+        lost: Plan = ()
         try:
             self._remember(plan)
         except OSError as error:
             raise KernelRefused(f"what was there before cannot be remembered: {error}") from error
         for step in plan:
             try:
-                self._take(step)
+                lost += (step,) if self._take(step) else ()
             except OSError as error:
                 raise KernelRefused(f"{describe(step)}: {error}") from error
+        return lost
 
     def add_refused(self, address: IPAddress, port: int, timeout_s: float) -> None:
         """Leave connections to this destination unintercepted for `timeout_s`."""
@@ -175,14 +181,18 @@ class Machine:
         self._facts.close()
         self._nft.close()
 
-    def _take(self, step: Step) -> None:
+    def _take(self, step: Step) -> bool:
+        """Take a step; return whether it was found that somebody else had just taken the table away."""
         match step:
+            case Put(NftTable() as table):
+                return self._put_table(table)
             case Put(resource):
                 self._put(resource)
             case Drop(resource):
                 self._drop(resource)
             case _:
                 assert_never(step)
+        return False
 
     def _put(self, resource: Resource) -> None:
         match resource:
@@ -199,7 +209,7 @@ class Machine:
             case Rule():
                 self._routing.put_rule(resource)
             case NftTable():
-                self._put_table(resource)
+                raise AssertionError("the table is put by _put_table")
             case _:
                 assert_never(resource)
 
@@ -223,17 +233,23 @@ class Machine:
             case _:
                 assert_never(resource)
 
-    def _put_table(self, table: NftTable) -> None:
-        """Keep the running sets where the table is as we left it; else make it anew."""
+    def _put_table(self, table: NftTable) -> bool:
+        """Keep the running sets where the table is as we left it; else make it anew.
+
+        Return whether the table was ours when it was read, and is not any more.
+        """
         seen = None
         if self._remembered.table and self._nft.digest() == self._remembered.table_seen:
             try:
                 seen = self._nft.update(table.text)
             except NftRefused:
                 pass  # made by another version, whose objects differ: only the running sets are lost
+        was_lost = seen is None and self._is_table_ours and self._nft.digest() != self._remembered.table_seen
         seen = seen or self._nft.replace(table.text)
         # After a crash before this line the table counts as edited, and is put once more.
         self._save(table=table.text, table_seen=seen)
+        self._is_table_ours = True
+        return was_lost
 
     def _remember(self, plan: Plan) -> None:
         """Note the present values of everything the plan overwrites for the first time."""

@@ -19,6 +19,7 @@ _ENOENT_TEXT: Final = "No such file or directory"
 _NETLINK_NETFILTER: Final = 12
 _GET_GENERATION: Final = 10 << 8 | 16  # NFNL_SUBSYS_NFTABLES, NFT_MSG_GETGEN
 _NFTA_GEN_ID: Final = 1
+_PUTS_MAX: Final = 3
 _HEADER: Final = struct.Struct("=BBH")  # struct nfgenmsg: family, version, resource id
 
 
@@ -50,8 +51,8 @@ class Nft:
     def replace(self, text: str) -> str:
         """Put the table from nothing, in one transaction; return the digest of what the kernel shows afterwards."""
         wanted = json.loads(text)
-        self._run([{"add": _TABLE}, {"delete": _TABLE}, {"add": _TABLE}, *_objects(wanted), *_contents(wanted)])
-        return self._shown()
+        anew = [{"add": _TABLE}, {"delete": _TABLE}, {"add": _TABLE}, *_objects(wanted), *_contents(wanted)]
+        return self._put(lambda: anew)
 
     def update(self, text: str) -> str:
         """Replace rules and fixed sets in one transaction; counters and the sets filled while running stay.
@@ -60,11 +61,14 @@ class Nft:
         digest of what the kernel shows afterwards.
         """
         wanted = json.loads(text)
-        emptied = [{"flush": {"chain": {**_WHERE, "name": chain["name"]}}} for chain in wanted["chains"]]
-        emptied += [{"flush": {"set": {**_WHERE, "name": each["name"]}}} for each in wanted["sets"] if _is_fixed(each)]
-        over = [{"delete": {"set": {**_WHERE, "name": name}}} for name in self._named() - _names(wanted["sets"])]
-        self._run([{"add": _TABLE}, *_objects(wanted), *emptied, *over, *_contents(wanted, _is_fixed)])
-        return self._shown()
+        emptied = [{"flush": {"set": {**_WHERE, "name": each["name"]}}} for each in wanted["sets"] if _is_fixed(each)]
+
+        def batch() -> list[dict[str, Any]]:
+            over = [{"delete": {"set": {**_WHERE, "name": name}}} for name in self._named() - _names(wanted["sets"])]
+            # Flushing needs the table: one that somebody has just removed is not made anew unnoticed.
+            return [{"flush": _TABLE}, *_objects(wanted), *emptied, *over, *_contents(wanted, _is_fixed)]
+
+        return self._put(batch)
 
     def drop(self) -> None:
         """Remove the table; one that is not there is fine."""
@@ -157,11 +161,17 @@ class Nft:
         generation: int = struct.unpack(">I", dict(attributes(answer[_HEADER.size :]))[_NFTA_GEN_ID])[0]
         return generation
 
-    def _shown(self) -> str:
-        digest = self.digest()
+    def _put(self, batch: Callable[[], list[dict[str, Any]]]) -> str:
+        """Run a batch and return the digest of what the kernel shows of it, and of nothing that others did after it."""
+        for _ in range(_PUTS_MAX):
+            before = self._generation()
+            self._run(batch())
+            digest = self.digest()
+            if self._seen == ((before + 1) % (1 << 32), digest) and digest is not None:
+                return digest
         if digest is None:
-            raise NftRefused("the table is gone right after it was put")
-        return digest
+            raise NftRefused("the table is gone as often as it is put")
+        return digest  # others change rules of their own all the time
 
     def _list(self, what: dict[str, Any] = _TABLE) -> list[dict[str, Any]] | None:
         code, output, error = self._context.json_cmd({"nftables": [{"list": what}]})

@@ -38,7 +38,7 @@ class PretendMachine(FakeMachine):
             local_time=local,
         )
 
-    def write(self, plan: Plan) -> None:
+    def write(self, plan: Plan) -> Plan:
         """Take the steps; a parameter or interface that is not there yet is made first."""
         for step in plan:
             match step:
@@ -48,7 +48,7 @@ class PretendMachine(FakeMachine):
                     self.world.links.setdefault((device, name), MTU)
                 case _:
                     pass
-        super().write(plan)
+        return super().write(plan)
 
     def counters(self) -> dict[str, int]:
         """Return what a firewall that keeps a few strangers out might count."""

@@ -79,10 +79,12 @@ class FusedMachine(Machine):
 
     fuse: Fuse
 
-    def write(self, plan: Plan) -> None:
+    def write(self, plan: Plan) -> Plan:
+        lost: Plan = ()
         for step in plan:
             self.fuse.burn()
-            super().write((step,))
+            lost += super().write((step,))
+        return lost
 
 
 class Process:

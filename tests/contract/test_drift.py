@@ -4,6 +4,7 @@ import socket
 from collections.abc import Callable
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 import pytest
 from namespaces import Namespace
@@ -11,7 +12,9 @@ from routers import INTENT, SERVER4, SERVER6, Topology, build, machine, settle
 from services import Server, bound, fetch
 
 from hagw.kernel.machine import Machine
+from hagw.kernel.nft import Nft, NftRefused
 from hagw.model.health import UplinkHealth
+from hagw.model.resources import NftTable
 from hagw.plan import cpe
 from hagw.plan.diff import diff
 
@@ -63,6 +66,53 @@ def test_tampering_is_seen_and_repaired(topology: Topology, tmp_path: Path, tamp
         assert diff(port.read(), wanted) != ()
     assert settle(topology, port) == wanted
     assert topology.cpe.run("nft", "-s", "list", "table", "inet", "hagw") == table
+    port.close()
+
+
+def test_an_update_of_a_table_that_is_gone_is_refused_rather_than_taken_for_the_table(
+    topology: Topology, tmp_path: Path
+) -> None:
+    port = machine(topology, tmp_path)
+    wanted = settle(topology, port)
+    text = next(found.text for found in wanted.values() if isinstance(found, NftTable))
+    with topology.cpe.entered():
+        nft = Nft()
+        topology.cpe.run("nft", "flush", "ruleset")
+        with pytest.raises(NftRefused):
+            nft.update(text)
+        nft.close()
+    assert topology.cpe.run("nft", "list", "tables") == ""
+    port.close()
+
+
+class Overtaken(Nft):
+    """Somebody edits the table right after each of the first puts, before it has been read back."""
+
+    def __init__(self, edit: Callable[[], object], times: int) -> None:
+        super().__init__()
+        self._edit, self._left = edit, times
+
+    def _run(self, commands: list[dict[str, Any]]) -> None:
+        super()._run(commands)
+        if self._left:
+            self._left -= 1
+            self._edit()
+
+
+@pytest.mark.parametrize("times", [0, 1, 2])
+def test_an_edit_right_after_the_table_was_put_is_not_taken_for_ours(
+    topology: Topology, tmp_path: Path, times: int
+) -> None:
+    port = machine(topology, tmp_path)
+    wanted = settle(topology, port)
+    text = next(found.text for found in wanted.values() if isinstance(found, NftTable))
+    with topology.cpe.entered():
+        for put in (Nft.update, Nft.replace):
+            nft = Overtaken(lambda: topology.cpe.run(*TAMPERING["rule-added"]), times)
+            put(nft, text)
+            nft.close()
+            rules = topology.cpe.run("nft", "list", "chain", "inet", "hagw", "forward").splitlines()
+            assert "drop" not in [line.strip() for line in rules]
     port.close()
 
 

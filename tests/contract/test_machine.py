@@ -50,6 +50,7 @@ class Box:
     open: Callable[[], Machine | FakeMachine]
     read_sysctl: Callable[[str], str]
     write_sysctl: Callable[[str, str], None]
+    remove_table: Callable[[], object]
 
 
 @pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.netns)])
@@ -60,7 +61,12 @@ def box(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Box]:
             state = cpe.desired(INTENT, FACTS, {}, intercept4=True, intercept6=True)
             names = [str(key[1]) for key in state if key[0] == "sysctl"]
             world = World(sysctls=dict.fromkeys([*names, "net/mptcp/pm_type"], "0"), facts=FACTS)
-            yield Box(lambda: FakeMachine(store, world), world.sysctls.__getitem__, world.sysctls.__setitem__)
+            yield Box(
+                lambda: FakeMachine(store, world),
+                world.sysctls.__getitem__,
+                world.sysctls.__setitem__,
+                lambda: world.resources.pop(NftTable("").key),
+            )
             return
         namespace: Callable[[str], Namespace] = request.getfixturevalue("namespace")
         inside = build(namespace).cpe
@@ -69,6 +75,7 @@ def box(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Box]:
                 lambda: ports.enter_context(closing(Machine(store))),
                 lambda name: Path("/proc/sys", name).read_text().strip(),
                 inside.sysctl,
+                lambda: inside.run("nft", "delete", "table", "inet", "hagw"),
             )
 
 
@@ -114,6 +121,17 @@ def test_any_walk_between_states_ends_in_the_last_one_and_clears_to_nothing(box:
         assert port.read() == state
     restore(port)
     assert port.read() == {}
+
+
+def test_a_table_that_goes_between_look_and_act_comes_back_with_the_act_and_is_told(box: Box) -> None:
+    port = box.open()
+    port.write(diff({}, wanted(box)))
+    assert port.write(diff(port.read(), wanted(box, "a"))) == ()
+    state = wanted(box)
+    plan = diff(port.read(), state)
+    box.remove_table()
+    assert [step.resource.key for step in port.write(plan)] == [NftTable("").key]
+    assert port.read() == state
 
 
 @pytest.mark.parametrize("interrupted", range(0, 40, 3))

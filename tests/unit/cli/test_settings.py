@@ -29,6 +29,28 @@ def test_one_value_is_changed_and_shown(file: Path, capsys: pytest.CaptureFixtur
     assert capsys.readouterr().out == "mode: load-balancing\nuplinks: [dsl, wifi]\n"
 
 
+@pytest.mark.parametrize("value", ["-1", "--all", "-w*"])
+def test_a_value_that_begins_like_an_option_is_a_value(
+    file: Path, capsys: pytest.CaptureFixture[str], value: str
+) -> None:
+    for argv in (["set", "uplinks.lte.match.name", value], ["set", "--", "uplinks.lte.match.name", value]):
+        file.write_text(EXAMPLE.replace("    interface: lte0\n", "    match: {name: wwan0}\n"))
+        assert run(argv) == 0, capsys.readouterr().err
+        capsys.readouterr()
+        assert run(["get", "uplinks.lte.match.name"]) == 0
+        assert capsys.readouterr().out.strip("'\n") == value
+
+
+def test_an_option_before_or_after_the_value_is_still_one(file: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.yaml"
+    other.write_text(EXAMPLE)
+    assert run(["set", "--file", str(other), "uplinks.lte.cost", "7"]) == 0
+    assert run(["set", "uplinks.dsl.cost", "3", "--file", str(other)]) == 0
+    assert run(["set", "--help"]) == 0
+    assert file.read_text() == EXAMPLE
+    assert other.read_text() != EXAMPLE
+
+
 def test_a_changed_key_is_not_shown(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before, after = "0123456789abcdef" * 4, "fedcba9876543210" * 4
     assert run(["set", "gateways[0].key", before]) == 0
@@ -43,6 +65,8 @@ def test_a_changed_key_is_not_shown(file: Path, capsys: pytest.CaptureFixture[st
     ("path", "value", "blamed"),
     [
         ("uplinks.lte.cost", "cheap", "uplinks[1].cost: a whole number is wanted, not cheap"),
+        ("uplinks.lte.cost", "-1", "uplinks[1].cost: must be at least 0"),
+        ("workers", "-x", "workers: a whole number is wanted, not -x"),
         ("uplinks.lte.costs", "3", "uplinks[1].costs: unknown key; did you mean 'cost'?"),
         ("uplinks.lte.interface", "dsl0", "another uplink has this interface (line 14)"),
         ("rules.voice-not-on-lte.steering.uplinks", "[dls]", "no uplink is called 'dls'; did you mean 'dsl'?"),

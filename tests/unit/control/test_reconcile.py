@@ -14,7 +14,7 @@ from hagw.kernel.fake import FakeMachine, MemoryInMemory, World
 from hagw.model.facts import Facts, UplinkFacts
 from hagw.model.health import UplinkHealth
 from hagw.model.intent import CpeIntent, GatewayIntent, UplinkIntent
-from hagw.model.resources import NftTable, Plan, Sysctl
+from hagw.model.resources import NftTable, Plan, Rule, Sysctl
 from hagw.plan.cpe import desired
 
 LINES = ("dsl", "lte")
@@ -44,8 +44,9 @@ DSL_DOWN = {**UP, "dsl": UplinkHealth("down")}
 class Forgetful(FakeMachine):
     """A kernel that says yes and does nothing."""
 
-    def write(self, plan: Plan) -> None:
+    def write(self, plan: Plan) -> Plan:
         """Take no step."""
+        return ()
 
 
 def world() -> World:
@@ -106,6 +107,59 @@ def test_a_lost_table_is_put_back_without_a_pass_and_counted() -> None:
         assert await reconciler.reconcile(FACTS, UP, ON) == 0
 
     drift = run(around, story).drift()
+    assert (drift.repairs, drift.lost[0]) == (1, 1)
+
+
+def test_a_table_lost_while_something_else_changes_is_counted_as_well() -> None:
+    """Full lines are judged anew all the time: the pass that puts another table finds the old one gone."""
+    around = world()
+
+    async def story(reconciler: Reconciler) -> None:
+        await reconciler.reconcile(FACTS, UP, ON)
+        for health in (DSL_DOWN, UP, DSL_DOWN):
+            around.resources.pop(NftTable("").key)
+            await reconciler.reconcile(FACTS, health, ON)
+        around.resources[NftTable("").key] = NftTable("")  # edited, as the port reads it
+        await reconciler.reconcile(FACTS, UP, ON)
+
+    drift = run(around, story).drift()
+    assert (drift.repairs, drift.lost[0]) == (4, 4)
+    assert drift.last is not None
+    assert drift.last.steps == ("put nft table inet hagw",)
+
+
+def test_rules_lost_while_something_else_changes_are_counted_and_what_is_new_is_not() -> None:
+    around = world()
+
+    async def story(reconciler: Reconciler) -> None:
+        await reconciler.reconcile(FACTS, UP, ON)
+        rules = [key for key, found in around.resources.items() if isinstance(found, Rule)]
+        del around.resources[rules[0]]
+        await reconciler.reconcile(FACTS, DSL_DOWN, ON)
+        await reconciler.reconcile(FACTS, UP, ON)
+
+    drift = run(around, story).drift()
+    assert (drift.repairs, sum(drift.lost)) == (1, 1)
+    assert drift.last is not None
+    assert "rule" in drift.last.steps[0]
+
+
+class Meddled(FakeMachine):
+    """A kernel whose table somebody removes between look and act."""
+
+    def write(self, plan: Plan) -> Plan:
+        self.world.resources.pop(NftTable("").key, None)
+        return super().write(plan)
+
+
+def test_a_table_lost_between_look_and_act_is_counted() -> None:
+    around = world()
+
+    async def story(reconciler: Reconciler) -> None:
+        await reconciler.reconcile(FACTS, UP, ON)
+        await reconciler.reconcile(FACTS, DSL_DOWN, ON)
+
+    drift = run(around, story, Meddled).drift()
     assert (drift.repairs, drift.lost[0]) == (1, 1)
 
 

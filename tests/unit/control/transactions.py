@@ -114,10 +114,12 @@ class DyingMachine(FakeMachine):
         super().__init__(memory, world)
         self._power = power
 
-    def write(self, plan: Plan) -> None:
+    def write(self, plan: Plan) -> Plan:
+        lost: Plan = ()
         for step in plan:
             self._power.spend()
-            super().write((step,))
+            lost += super().write((step,))
+        return lost
 
 
 @dataclass
