@@ -11,8 +11,6 @@ from collections.abc import Coroutine, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import structlog
-
 from hagw import __version__
 from hagw.access.desk import Desk
 from hagw.alerts.sender import Alerts
@@ -26,7 +24,6 @@ from hagw.control.inforce import Archive, InForce, take_up
 from hagw.control.inforce import adopt as put_in_force
 from hagw.control.instance import only_instance
 from hagw.control.lan_trial import try_the_lans_way
-from hagw.control.logs import set_up_logs
 from hagw.control.names import ServerNames
 from hagw.control.notify import keep_watchdog_calm, notify
 from hagw.control.places import runtime_dir, state_dir
@@ -51,6 +48,7 @@ from hagw.history.keeper import Keeper, Tap
 from hagw.history.series import TOTAL, Sample
 from hagw.kernel import preflight
 from hagw.kernel.machine import Machine
+from hagw.log import log_of, set_up
 from hagw.metrics.listener import MetricsListener
 from hagw.model.health import UplinkHealth
 from hagw.model.intent import CpeIntent, Intent
@@ -66,7 +64,7 @@ from hagw.subscription import CpeSide, HagSide
 
 API_SOCKET = "hagw.sock"
 
-log = structlog.get_logger("hagw.daemon")
+log = log_of("hagw.daemon")
 
 
 def run(config: Path) -> None:
@@ -75,7 +73,7 @@ def run(config: Path) -> None:
     Raise HagwError when it cannot.
     """
     tap = Tap()
-    set_up_logs(tap)
+    set_up(tap)
     with only_instance(runtime_dir()):
         archive = Archive(state_dir(), config)
         in_force = take_up(archive)

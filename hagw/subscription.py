@@ -12,8 +12,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import structlog
-
 from hagw import __version__
 from hagw.control.durable import Disk
 from hagw.control.gateway import Gateway
@@ -21,6 +19,7 @@ from hagw.control.places import runtime_dir
 from hagw.control.status import ChannelStatus, CpeVersionStatus
 from hagw.dataplane.proven import PROVEN_FILE, ProvenAddresses
 from hagw.errors import HagwError, RegistryUnavailable
+from hagw.log import log_of
 from hagw.model.intent import CpeIntent, CustomerIntent, GatewayIntent, HagIntent
 from hagw.model.snapshot import CpeSnapshot, UplinkView
 from hagw.registry.roll import Roll
@@ -40,7 +39,7 @@ LINES_MAX: Final = 32  # of a CPE, counted apart in a day
 DRAINING: Final = "it is draining"
 MONTH_OVER: Final = "its bytes of this month are used up"
 
-log = structlog.get_logger("hagw.channel")
+log = log_of("hagw.channel")
 
 
 def open_registry(url: str, state_dir: Path) -> "Registry | None":

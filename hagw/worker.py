@@ -4,7 +4,6 @@ The control protocol is one JSON document a line (docs/adr/0004). A worker outli
 last snapshot, and the next daemon finds it by its socket.
 """
 
-import argparse
 import gc
 import json
 import os
@@ -12,7 +11,7 @@ import resource
 import signal
 import socket
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -31,6 +30,7 @@ from hagw.probe.counters import IpBytes
 
 LINE_MAX_BYTES: Final = 16 * 1024 * 1024
 DRAIN_POLL_S: Final = 0.1
+USAGE: Final = "usage: hagw.worker (--role cpe|hag --index N | --seat ROLE-N) [--take-over]"
 
 # What a request that makes no sense, or a snapshot this machine cannot follow, may raise: the worker lives on.
 REQUEST_FAILED: Final = (
@@ -382,21 +382,22 @@ def _memory_kb() -> int:
         return int(statm.read().split()[1]) * resource.getpagesize() // 1024
 
 
-def _command() -> int:
-    """Parse our own command line: no command-line library, a worker stays small and starts at once."""
-    parser = argparse.ArgumentParser(prog="hagw.worker")
-    parser.add_argument("--role", choices=("cpe", "hag"))
-    parser.add_argument("--index", type=int)
-    parser.add_argument("--seat", metavar="ROLE-INDEX", help="both of them, as a unit's instance is called")
-    parser.add_argument("--take-over", action="store_true")
-    chosen = parser.parse_args()
-    if chosen.seat is not None:
-        chosen.role, _, number = chosen.seat.partition("-")
-        chosen.index = int(number) if number.isdecimal() else None
-    if chosen.role not in ("cpe", "hag") or chosen.index is None:
-        parser.error("--role and --index, or --seat, must be given")
-    return main(chosen.role, chosen.index, takes_over=chosen.take_over)
+def _command(words: Sequence[str]) -> int:
+    """Read our own command line: argparse would be a twentieth of what a worker is."""
+    takes_over = "--take-over" in words
+    words = [word for word in words if word != "--take-over"]
+    match words:
+        case ["--role", role, "--index", number]:
+            pass
+        case ["--seat", seat]:  # both of them, as a unit's instance is called
+            role, _, number = seat.partition("-")
+        case _:
+            role, number = "", ""
+    if role not in ("cpe", "hag") or not number.isdecimal():
+        print(USAGE, file=sys.stderr)
+        return 2
+    return main(role, int(number), takes_over=takes_over)
 
 
 if __name__ == "__main__":
-    sys.exit(_command())
+    sys.exit(_command(sys.argv[1:]))

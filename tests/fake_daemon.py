@@ -10,11 +10,11 @@ from hagw.control.durable import Disk
 from hagw.control.gateway import Gateway
 from hagw.control.inforce import Archive, InForce
 from hagw.control.instance import only_instance
-from hagw.control.logs import set_up_logs
 from hagw.control.transaction import Transactions
 from hagw.control.worker_seat import SeatPlan
 from hagw.daemon import serve
 from hagw.history.keeper import Keeper, Tap
+from hagw.log import set_up
 from tests.fakes import CPE, FAKE_WORKER, FakeHealth, FakeKernel
 
 
@@ -44,7 +44,7 @@ async def main(runtime_dir: Path) -> None:
 
 
 if __name__ == "__main__":
-    set_up_logs()
+    set_up()
     directory = Path(sys.argv[1])
     with only_instance(directory):
         asyncio.run(main(directory))

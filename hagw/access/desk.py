@@ -11,8 +11,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-import structlog
-
 from hagw.access import passwords
 from hagw.access.audit import AuditLog, Deed
 from hagw.access.book import check_password, user_of, with_role, with_user, without, without_user
@@ -21,6 +19,7 @@ from hagw.access.model import ALL_SCOPES, RANKS, Book, Login, Role, Scope, Sessi
 from hagw.access.secret import LENGTH_MAX, digest, new_mark, new_secret
 from hagw.access.store import AccessDamaged, AccessFile, DiskPort
 from hagw.access.throttle import Throttle
+from hagw.log import log_of
 from hagw.model.web import SESSION_PREFIX, TOKEN_PREFIX
 
 FIRST_USER: Final = "admin"
@@ -36,7 +35,7 @@ SEEN_EVERY_S: Final = 60.0
 CLOCK_SLACK_S: Final = 300.0
 DAY_S: Final = 86_400.0
 
-log = structlog.get_logger("hagw.access")
+log = log_of("hagw.access")
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-import structlog
-
 from hagw.alerts.rules import alerts
 from hagw.alerts.watch import Notice, Watch
+from hagw.log import log_of
 from hagw.model.intent import AlertsIntent, WebhookIntent
 
 SCHEMA: Final = 1
@@ -25,7 +24,7 @@ RETRY_S: Final = (2.0, 10.0, 60.0, 300.0)  # then it is given up: what it says i
 QUEUE_MAX: Final = 100
 SIGNATURE: Final = "X-Hagw-Signature"
 
-log = structlog.get_logger("hagw.alerts")
+log = log_of("hagw.alerts")
 
 
 @dataclass(slots=True)

@@ -10,8 +10,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-import structlog
-
 from hagw import __version__
 from hagw.channel import proof, settings, wire
 from hagw.channel.code import MARK_SIZE, Code
@@ -19,6 +17,7 @@ from hagw.channel.credentials import KEY_SIZE, Credentials
 from hagw.channel.identity import client_context, peer_fingerprint
 from hagw.channel.wire import BadMessage, Message
 from hagw.errors import HagwError, Refused
+from hagw.log import log_of
 from hagw.model.told import Told
 
 CONNECT_S: Final = 3.0
@@ -29,7 +28,7 @@ USAGE_WORTH_BYTES: Final = 1_000_000
 TAKE_OVER_S: Final = 1.0  # for our workers and echoes to use a new key before the old one is void
 RETRY_S: Final = (0.2, 0.5, 1.0, 2.0, 5.0, 15.0, 60.0)
 
-log = structlog.get_logger("hagw.channel")
+log = log_of("hagw.channel")
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,13 +14,12 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
-import structlog
-
 from hagw.channel import proof, wire
 from hagw.channel.strangers import Quota, Strangers
 from hagw.channel.wire import BadMessage, Message
 from hagw.convert import cookie
 from hagw.errors import HagwError
+from hagw.log import log_of
 from hagw.model.intent import CustomerIntent
 
 BACKLOG: Final = 256
@@ -37,7 +36,7 @@ SILENT_MAX_S: Final = 600.0  # a CPE asks at least each five minutes whether we 
 SEND_MAX_BYTES: Final = 256 * 1024  # one who reads nothing is dropped beyond this
 RETRY_S: Final = 5.0
 
-log = structlog.get_logger("hagw.channel")
+log = log_of("hagw.channel")
 
 
 @dataclass(frozen=True, slots=True)

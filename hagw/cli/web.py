@@ -18,7 +18,8 @@ def web(
 
         print(fingerprint_of(web_state_dir() / CERTIFICATE_FILE))
         return
-    from hagw.web.main import run, set_up_logs
+    from hagw.log import set_up
+    from hagw.web.main import run
 
-    set_up_logs()
+    set_up()
     run()

@@ -12,13 +12,12 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final, Protocol
 
-import structlog
-
 from hagw.caps.ladder import left_bytes, restraints, standing
 from hagw.caps.ledger import corrected, count
 from hagw.control.usage import DataCapStatus, document
 from hagw.control.usage_file import UsageDamaged, UsageFile
 from hagw.errors import Refused
+from hagw.log import log_of
 from hagw.model.intent import CpeIntent, DataCapIntent, Intent
 from hagw.model.usage import CapStanding, Ledger, Reading, Restraint, Volume
 
@@ -28,7 +27,7 @@ SAVE_AFTER_S: Final = 20.0
 SAVE_AFTER_BYTES: Final = 4_000_000
 SAVE_GAP_S: Final = 1.0  # however fast the line is: flash memory wears out
 
-log = structlog.get_logger("hagw.caps")
+log = log_of("hagw.caps")
 
 
 class CountersPort(Protocol):

@@ -13,16 +13,15 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final
 
-import structlog
-
 from hagw.control.durable import Disk
+from hagw.log import log_of
 from hagw.model.intent import EgressIntent
 from hagw.policy.egress import Block, assign
 
 LOG_MAX_BYTES: Final = 1_000_000  # of each of the two files
 Blocks = dict[str, tuple[Block, ...]]
 
-log = structlog.get_logger("hagw.egress")
+log = log_of("hagw.egress")
 
 
 class EgressBook:

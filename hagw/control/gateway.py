@@ -9,8 +9,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from ipaddress import ip_address
 from typing import Any
 
-import structlog
-
 from hagw.control.arrivals import Arrivals
 from hagw.control.condition import Condition
 from hagw.control.efficiency import GoodputMeter
@@ -35,6 +33,7 @@ from hagw.control.usage import CapsPort, NoCaps
 from hagw.control.worker_seat import SeatPlan
 from hagw.control.workers import Workers
 from hagw.errors import HagwError, Refused
+from hagw.log import log_of
 from hagw.model.facts import Facts
 from hagw.model.finding import Finding
 from hagw.model.flow import FlowKey, by_dns
@@ -61,7 +60,7 @@ REFUSED_S = 30.0
 FOLLOW_UPS_MAX = 3
 REFUSED_QUEUE_MAX = 1024
 
-log = structlog.get_logger("hagw.gateway")
+log = log_of("hagw.gateway")
 
 
 class Gateway:

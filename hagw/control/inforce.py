@@ -10,20 +10,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-import structlog
-
 from hagw.config.load import load, load_file
 from hagw.control.durable import Disk
 from hagw.control.generations import Generations, StateDamaged, digest
 from hagw.control.journal import Journal
 from hagw.errors import ConfigError, Refused
+from hagw.log import log_of
 from hagw.model.intent import Intent
 from hagw.plan.slots import keep_slots, slots_of
 
 CUT_SHORT: Final = "the daemon ended before it was committed"
 _FILE_MODE: Final = 0o600
 
-log = structlog.get_logger("hagw.config")
+log = log_of("hagw.config")
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,9 @@ from collections.abc import Callable, Iterable, Mapping
 from ipaddress import ip_address
 from typing import Final, Protocol
 
-import structlog
-
 from hagw.control.ports import KernelPort
 from hagw.errors import HagwError
+from hagw.log import log_of
 from hagw.model.intent import CpeIntent, Intent, IPAddress
 from hagw.plan.named import NamedSets
 from hagw.policy.dns_answers import resolved
@@ -22,7 +21,7 @@ from hagw.policy.names import Learnt, NameBook
 TELL_MAX: Final = 500  # names in one message to the workers
 PENDING_MAX: Final = 10_000
 
-log = structlog.get_logger("hagw.dns")
+log = log_of("hagw.dns")
 
 
 class Tap(Protocol):

@@ -6,11 +6,10 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, Protocol, TypeVar
 
-import structlog
-
 from hagw.control.drift import Drift
 from hagw.control.ports import Interception, Preview
 from hagw.errors import KernelRefused
+from hagw.log import log_of
 from hagw.model.facts import Facts
 from hagw.model.health import UplinkHealth
 from hagw.model.intent import CpeIntent, HagIntent, Intent, IPAddress
@@ -22,7 +21,7 @@ from hagw.plan.ranking import usable
 PASSES_MAX: Final = 3
 
 T = TypeVar("T")
-log = structlog.get_logger("hagw.reconcile")
+log = log_of("hagw.reconcile")
 
 
 class MachinePort(Protocol):

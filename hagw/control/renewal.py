@@ -9,17 +9,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import structlog
-
 from hagw.control.worker_link import WorkerLink, WorkerLost, encode
 from hagw.control.worker_process import WorkerProcess
 from hagw.control.worker_seat import START_TIMEOUT_S, Seat, SeatPlan
 from hagw.control.worker_unit import UnitFailed
 from hagw.errors import HagwError
+from hagw.log import log_of
 
 BIRTH_TIMEOUT_S = 3.0
 
-log = structlog.get_logger("hagw.workers")
+log = log_of("hagw.workers")
 
 
 class NotRenewed(HagwError):

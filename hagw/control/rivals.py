@@ -4,14 +4,13 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-import structlog
-
 from hagw.control.gateway import FULL_PASS_S
+from hagw.log import log_of
 from hagw.model.finding import Finding
 
 KEPT_MAX: Final = 64  # findings; a machine with more rivals than that has told enough
 
-log = structlog.get_logger("hagw.rivals")
+log = log_of("hagw.rivals")
 
 
 class RivalWatch:

@@ -7,10 +7,9 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, Literal, Protocol
 
-import structlog
-
 from hagw.control.usage import DataCapStatus
 from hagw.errors import HagwError, Refused
+from hagw.log import log_of
 from hagw.model.intent import CpeIntent, Intent
 from hagw.model.snapshot import CpeSnapshot, Direction, Snapshot, UplinkView
 
@@ -27,7 +26,7 @@ State = Literal["running", "done", "cancelled", "failed"]
 Document = dict[str, Any]
 Moved = Callable[[int], None]
 
-log = structlog.get_logger("hagw.speedtest")
+log = log_of("hagw.speedtest")
 
 
 class MoverPort(Protocol):

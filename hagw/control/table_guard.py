@@ -7,14 +7,13 @@ import asyncio
 from collections.abc import Callable
 from typing import Final, Protocol
 
-import structlog
-
 from hagw.errors import HagwError
+from hagw.log import log_of
 
 HOLD_S: Final = 0.005
 HOLD_MAX_S: Final = 1.0  # how often somebody who removes it again and again is answered
 
-log = structlog.get_logger("hagw.table")
+log = log_of("hagw.table")
 
 
 class TablePort(Protocol):

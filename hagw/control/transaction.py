@@ -15,8 +15,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol, TypeVar
 
-import structlog
-
 from hagw.config.load import load
 from hagw.control.condition import Condition, regressions
 from hagw.control.generations import Generation, StateDamaged, digest
@@ -25,6 +23,7 @@ from hagw.control.journal import Entry
 from hagw.control.ports import Preview
 from hagw.control.standing import Standing
 from hagw.errors import HagwError, Refused, StaleEdit
+from hagw.log import log_of
 from hagw.model.intent import Intent
 from hagw.plan.caller import Caller, cut_off
 from hagw.plan.feasible import concerns_gateways, impossibilities
@@ -36,7 +35,7 @@ LOOK_EVERY_S: Final = 0.02
 TICK_MAX_S: Final = 1.0  # the deadline counts time asleep too, which the loop's own clock does not
 
 T = TypeVar("T")
-log = structlog.get_logger("hagw.config")
+log = log_of("hagw.config")
 
 
 class Live(Protocol):

@@ -9,15 +9,14 @@ import json
 from pathlib import Path
 from typing import Final
 
-import structlog
-
 from hagw.control.durable import Disk
 from hagw.control.lines import Lines, Spent
+from hagw.log import log_of
 
 SAVE_S: Final = 600.0
 _SCHEMA: Final = 1
 
-log = structlog.get_logger("hagw.volume")
+log = log_of("hagw.volume")
 
 
 class VolumeFile:

@@ -6,9 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-import structlog
-
 from hagw.control.durable import Disk
+from hagw.log import log_of
 from hagw.model.intent import CpeIntent, Intent
 from hagw.model.web import WEB_FILE
 
@@ -16,7 +15,7 @@ SCHEMA: Final = 1
 LOOK_S: Final = 1.0
 MODE: Final = 0o644  # the directory lets the web process' group through
 
-log = structlog.get_logger("hagw.web_front")
+log = log_of("hagw.web_front")
 
 
 def front(intent: Intent) -> dict[str, Any]:

@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import structlog
-
 from hagw.control.worker_link import WorkerLink, WorkerLost, encode
 from hagw.control.worker_process import WorkerProcess
 from hagw.control.worker_unit import start
+from hagw.log import log_of
 
 PING_INTERVAL_S = 0.3
 LOOK_AGAIN_S = 0.01  # whether a worker has applied what it was given
@@ -27,7 +26,7 @@ UNKNOWN_REQUEST = "unknown request "  # how a worker begins its answer to what i
 UNKNOWN_MAX = 16
 
 SeatState = Literal["starting", "running", "ended"]
-log = structlog.get_logger("hagw.workers")
+log = log_of("hagw.workers")
 
 
 @dataclass(frozen=True, slots=True)

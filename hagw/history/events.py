@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Literal
 
-import structlog
+from hagw.log import log_of
 
 FILE_MAX_BYTES: Final = 1_000_000
 KEPT_MAX: Final = 5_000
@@ -25,7 +25,7 @@ TEXT_MAX: Final = 500
 RETENTION_S: Final = 30 * 86_400.0
 Severity = Literal["info", "warning", "problem", "good"]
 
-log = structlog.get_logger("hagw.history")
+log = log_of("hagw.history")
 
 
 @dataclass(frozen=True, slots=True)

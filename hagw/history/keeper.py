@@ -16,21 +16,20 @@ WAITING_MAX: Final = 1_000
 
 
 class Tap:
-    """A structlog processor: what of the log is news for people waits here until it is taken. Any thread may log."""
+    """Listens to the log: what of it is news for people waits here until it is taken. Any thread may log."""
 
     def __init__(self) -> None:
         self._waiting: deque[News] = deque(maxlen=WAITING_MAX)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._on_news: Callable[[], None] = lambda: None
 
-    def __call__(self, logger: Any, method: str, said: Any) -> Any:
-        """Take note of a log event, and hand it on."""
+    def __call__(self, said: Mapping[str, Any]) -> None:
+        """Take note of a log event."""
         news = news_of(said)
         if news is not None:
             self._waiting.append(news)
             if self._loop is not None:
                 self._loop.call_soon_threadsafe(self._on_news)
-        return said
 
     def lead(self, loop: asyncio.AbstractEventLoop | None, on_news: Callable[[], None]) -> None:
         """Have `on_news` called in the loop whenever there is something to `take`; None = not any more."""

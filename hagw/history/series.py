@@ -15,9 +15,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Final, Literal
 
-import structlog
-
 from hagw.history.ring import Ring, Values
+from hagw.log import log_of
 
 FIELDS: Final = ("down_bps", "up_bps", "rtt_ms", "loss", "state", "kept_off_bytes")
 DIGITS: Final = {"down_bps": 0, "up_bps": 0, "rtt_ms": 1, "loss": 4, "state": 0, "kept_off_bytes": 0}
@@ -39,7 +38,7 @@ RANGES: Final[dict[Range, tuple[int, int, tuple[int, int, str]]]] = {
     "1y": (31_536_000, 21_600, HOURS),
 }
 
-log = structlog.get_logger("hagw.history")
+log = log_of("hagw.history")
 
 
 @dataclass(frozen=True, slots=True)

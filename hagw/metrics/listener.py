@@ -5,8 +5,7 @@ import contextlib
 from collections.abc import Callable, Sequence
 from typing import Final
 
-import structlog
-
+from hagw.log import log_of
 from hagw.metrics.table import Document
 
 REQUEST_MAX: Final = 8192
@@ -16,7 +15,7 @@ LOOK_S: Final = 1.0
 RETRY_S: Final = 30.0
 
 Where = tuple[Sequence[str], int]
-log = structlog.get_logger("hagw.metrics")
+log = log_of("hagw.metrics")
 
 
 class MetricsListener:

@@ -12,8 +12,6 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
-import structlog
-
 from hagw import __version__
 from hagw.access.desk import Desk
 from hagw.control.capped import CappedHealth, true_time
@@ -23,7 +21,6 @@ from hagw.control.durable import Disk
 from hagw.control.gateway import Gateway
 from hagw.control.inforce import Archive, InForce, take_up
 from hagw.control.instance import only_instance
-from hagw.control.logs import set_up_logs
 from hagw.control.places import runtime_dir, state_dir
 from hagw.control.reconcile import Reconciler
 from hagw.control.speedtest import Speedtests
@@ -35,6 +32,7 @@ from hagw.customers import CustomerDesk
 from hagw.daemon import API_SOCKET, serve
 from hagw.errors import ConfigError, ConfigIssue, HagwError
 from hagw.history.keeper import Keeper, Tap
+from hagw.log import log_of, set_up
 from hagw.model.finding import Finding
 from hagw.model.health import UplinkHealth
 from hagw.model.intent import CpeIntent, Intent
@@ -46,7 +44,7 @@ from hagw.subscription import CpeSide, HagSide
 FLOWS: Final = 60
 _PLACES: Final = ("HAGW_RUNTIME_DIR", "HAGW_STATE_DIR")
 
-log = structlog.get_logger("hagw.pretend")
+log = log_of("hagw.pretend")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +61,7 @@ def run(config: Path | None, pretence: Pretence) -> None:
     Raise HagwError when it cannot.
     """
     tap = Tap()
-    set_up_logs(tap)
+    set_up(tap)
     if missing := [name for name in _PLACES if not os.environ.get(name)]:
         words = "say where a pretended gateway keeps its files: that of a real one is not to be mixed with it"
         raise ConfigError(tuple(ConfigIssue("environment", None, name, words) for name in missing))

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import structlog
+from hagw.log import log_of
 
 LOST_AFTER_S: Final = 1.0  # a path that is back before that was never lost
 SAID_AGAIN_S: Final = (0.0, 1.0, 3.0)  # multicast gets lost, on wireless LANs in particular
@@ -30,7 +30,7 @@ _IPV6_HDRINCL: Final = 36
 _HOP_LIMIT: Final = 255
 _PKTINFO: Final = struct.Struct("=16sI")
 
-log = structlog.get_logger("hagw.advertisement")
+log = log_of("hagw.advertisement")
 
 
 @dataclass(slots=True)

@@ -11,7 +11,7 @@ import struct
 from collections.abc import Callable, Collection
 from typing import Final
 
-import structlog
+from hagw.log import log_of
 
 _ETH_P_ALL: Final = 0x0003
 _SO_ATTACH_FILTER: Final = 26
@@ -44,7 +44,7 @@ _FILTER: Final = (
     (0x06, 0, 0, 0),  # 17 leave it
 )
 
-log = structlog.get_logger("hagw.dns")
+log = log_of("hagw.dns")
 
 
 class DnsTap:

@@ -8,9 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import structlog
-
 from hagw.errors import HagwError, RegistryUnavailable
+from hagw.log import log_of
 from hagw.registry.roll import Roll, decode_roll, encode_roll
 
 if TYPE_CHECKING:
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 LOOK_EVERY_S: Final = 1.0
 RETRY_S: Final = 2.0
 
-log = structlog.get_logger("hagw.registry")
+log = log_of("hagw.registry")
 
 
 class RollWatch:

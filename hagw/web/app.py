@@ -6,8 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
-import structlog
-
+from hagw.log import log_of
 from hagw.model.web import TOKEN_PREFIX
 from hagw.web.checks import SAFE, is_for_us, is_json, why_foreign, why_forged
 from hagw.web.headers import SECURITY, cookie_with, secret_in
@@ -29,7 +28,7 @@ AWAY: Final = (
     "The hagw daemon does not answer. Connections go on as they are, or directly; this page tries again by itself."
 )
 
-log = structlog.get_logger("hagw.web")
+log = log_of("hagw.web")
 
 
 class Problem(Exception):

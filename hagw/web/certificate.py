@@ -2,31 +2,29 @@
 
 STATE/web-key.pem     mode 0600
 STATE/web-cert.pem    renewed, with the same key, a month before it ends
+
+Who makes ours is a process that ends (`issuing`).
 """
 
 import datetime
 import hashlib
-import os
+import json
 import socket
 import ssl
+import subprocess
+import sys
 from dataclasses import dataclass
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
-
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from hagw.errors import HagwError
 from hagw.web.settings import Settings
 
 KEY_FILE: Final = "web-key.pem"
 CERTIFICATE_FILE: Final = "web-cert.pem"
-LIFE: Final = datetime.timedelta(days=397)  # more, browsers take for a mistake
 RENEW: Final = datetime.timedelta(days=30)
-_BACKDATED: Final = datetime.timedelta(days=1)
+ISSUING_S: Final = 30.0
+AGAIN: Final = datetime.timedelta(seconds=60)
 
 
 class CertificateUnusable(HagwError):
@@ -42,21 +40,33 @@ class Pair:
     stamp: tuple[int, ...]
 
 
-def pair_of(settings: Settings, state: Path, now: datetime.datetime) -> Pair:
-    """Return the pair to use now; ours is made or renewed if needed. Raises CertificateUnusable."""
-    if settings.certificate:
-        certificate, key = Path(settings.certificate), Path(settings.key)
-    else:
-        certificate, key = state / CERTIFICATE_FILE, state / KEY_FILE
+class Certificates:
+    """Which certificate to use; remembers how long ours is good, or why there is none."""
+
+    def __init__(self, state: Path) -> None:
+        self._state = state
+        self._good: tuple[Pair, list[str], datetime.datetime, datetime.datetime] | None = None
+        self._bad: tuple[str, list[str], datetime.datetime] | None = None
+
+    def pair(self, settings: Settings, now: datetime.datetime) -> Pair:
+        """Return the pair to use now; ours is made or renewed if needed. Raises CertificateUnusable."""
+        if settings.certificate:
+            return _pair(Path(settings.certificate), Path(settings.key))
+        certificate, key, names = self._state / CERTIFICATE_FILE, self._state / KEY_FILE, _names(settings)
+        if self._good is not None:
+            pair, covered, since, until = self._good
+            if names == covered and since <= now < until - RENEW and _is_there(pair):
+                return pair
+        if self._bad is not None and self._bad[1] == names and now < self._bad[2] + AGAIN:
+            raise CertificateUnusable(self._bad[0])
         try:
-            _make_sure(certificate, key, settings, now)
-        except (OSError, ValueError) as why:
-            raise CertificateUnusable(f"{state} does not take a certificate: {why}.") from why
-    try:
-        stamp = tuple(part for path in (certificate, key) for part in (path.stat().st_mtime_ns, path.stat().st_ino))
-    except OSError as why:
-        raise CertificateUnusable(f"{why.filename} cannot be read: {why.strerror}.") from why
-    return Pair(certificate, key, stamp)
+            since, until = _issued(certificate, key, names, now)
+        except CertificateUnusable as why:
+            self._bad = str(why), names, now
+            raise
+        pair = _pair(certificate, key)
+        self._good, self._bad = (pair, names, since, until), None
+        return pair
 
 
 def context_for(pair: Pair) -> ssl.SSLContext:
@@ -74,76 +84,48 @@ def context_for(pair: Pair) -> ssl.SSLContext:
 def fingerprint(certificate: Path) -> str:
     """Return the SHA-256 of a certificate as browsers show it. Raises CertificateUnusable."""
     try:
-        parsed = x509.load_pem_x509_certificate(certificate.read_bytes())
+        text = certificate.read_text(encoding="ascii")
+        first = text[text.index(ssl.PEM_HEADER) : text.index(ssl.PEM_FOOTER) + len(ssl.PEM_FOOTER)]
+        digest = hashlib.sha256(ssl.PEM_cert_to_DER_cert(first)).hexdigest().upper()
     except (OSError, ValueError) as why:
         raise CertificateUnusable(f"{certificate} cannot be read: {why}.") from why
-    digest = hashlib.sha256(parsed.public_bytes(serialization.Encoding.DER)).hexdigest().upper()
     return ":".join(digest[at : at + 2] for at in range(0, len(digest), 2))
 
 
-def _make_sure(certificate: Path, key: Path, settings: Settings, now: datetime.datetime) -> None:
-    """Have a certificate that is good for a month at least, and for the names there are."""
-    names = _names(settings)
-    if key.exists() and certificate.exists():
-        there = x509.load_pem_x509_certificate(certificate.read_bytes())
-        covers = set(_alternatives(names)) <= set(
-            there.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        )
-        if there.not_valid_before_utc <= now < there.not_valid_after_utc - RENEW and covers:
-            return
-    if not key.exists():
-        private = ec.generate_private_key(ec.SECP256R1())
-        text = private.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-        _write(key, text, 0o600)
-    loaded = serialization.load_pem_private_key(key.read_bytes(), None)
-    if not isinstance(loaded, ec.EllipticCurvePrivateKey):
-        raise ValueError(f"{key} is not a key of ours")
-    _write(certificate, _signed(loaded, names, now), 0o644)
+def _pair(certificate: Path, key: Path) -> Pair:
+    try:
+        stamp = tuple(part for path in (certificate, key) for part in (path.stat().st_mtime_ns, path.stat().st_ino))
+    except OSError as why:
+        raise CertificateUnusable(f"{why.filename} cannot be read: {why.strerror}.") from why
+    return Pair(certificate, key, stamp)
 
 
-def _signed(key: ec.EllipticCurvePrivateKey, names: list[str], now: datetime.datetime) -> bytes:
-    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, f"hagw {names[0]}"[:64])])
-    usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - _BACKDATED)
-        .not_valid_after(now + LIFE)
-        .add_extension(x509.SubjectAlternativeName(_alternatives(names)), critical=False)
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(usage, critical=False)
-        .sign(key, hashes.SHA256())
-        .public_bytes(serialization.Encoding.PEM)
-    )
+def _is_there(pair: Pair) -> bool:
+    try:
+        return _pair(pair.certificate, pair.key) == pair
+    except CertificateUnusable:
+        return False
+
+
+def _issued(
+    certificate: Path, key: Path, names: list[str], now: datetime.datetime
+) -> tuple[datetime.datetime, datetime.datetime]:
+    """Have ours made if needed; return from and until when it is good. Raises CertificateUnusable."""
+    asked = {"certificate": str(certificate), "key": str(key), "names": names, "now": now.isoformat()}
+    isolated = ("-P",) if sys.flags.safe_path else ()
+    command = (sys.executable, *isolated, "-m", "hagw.web.issuing")
+    try:
+        done = subprocess.run(
+            command, input=json.dumps(asked), capture_output=True, text=True, timeout=ISSUING_S, check=False
+        )
+        if done.returncode != 0:
+            raise ValueError((done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1])
+        since, until = map(datetime.datetime.fromisoformat, json.loads(done.stdout))
+    except (OSError, ValueError, subprocess.SubprocessError) as why:
+        raise CertificateUnusable(f"{certificate.parent} does not take a certificate: {why}.") from why
+    return since, until
 
 
 def _names(settings: Settings) -> list[str]:
     found = [socket.gethostname(), "localhost", "127.0.0.1", "::1", *settings.names, *settings.addresses]
     return [name for name in dict.fromkeys(found) if name and name not in ("0.0.0.0", "::")]
-
-
-def _alternatives(names: list[str]) -> list[x509.GeneralName]:
-    found: list[x509.GeneralName] = []
-    for name in names:
-        try:
-            found.append(x509.IPAddress(ip_address(name)))
-        except ValueError:
-            found.append(x509.DNSName(name.encode("idna").decode()))
-    return found
-
-
-def _write(path: Path, text: bytes, mode: int) -> None:
-    """Replace a file as a whole."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.new")
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
-    with open(descriptor, "wb") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(descriptor)
-    os.replace(beside, path)

@@ -1,7 +1,7 @@
 """Whether a request comes from our own page, and to us. Pure.
 
-Three locks against forged requests, each enough where the browser has it: the cookie is SameSite=Strict, `Sec-Fetch-Site`
-and `Origin` say whose page asks, and what changes something shows a token that only our page can know.
+Three locks against forged requests, each enough where the browser has it: the cookie is SameSite=Strict,
+`Sec-Fetch-Site` and `Origin` say whose page asks, and what changes something shows a token that only our page can know.
 """
 
 import hmac

@@ -3,22 +3,19 @@
 import asyncio
 import datetime
 import grp
-import logging
 import os
 import pwd
 import signal
 import socket
 import ssl
-import sys
 from pathlib import Path
 from typing import Final
 
-import structlog
-
 from hagw.errors import UnsupportedEnvironment
+from hagw.log import log_of
 from hagw.model.web import NOGROUP, WEB_GROUP
 from hagw.web.app import App
-from hagw.web.certificate import CertificateUnusable, Pair, context_for, fingerprint, pair_of
+from hagw.web.certificate import Certificates, CertificateUnusable, Pair, context_for, fingerprint
 from hagw.web.serve import Place, Server, can_open, opened
 from hagw.web.settings import Settings, SettingsDamaged, load_settings, settings_file, socket_file, web_state_dir
 from hagw.web.static import Files
@@ -29,7 +26,7 @@ LOOK_S: Final = 1.0
 RENEW_LOOK_S: Final = 60.0
 NOBODY: Final = 65534
 
-log = structlog.get_logger("hagw.web")
+log = log_of("hagw.web")
 
 
 def run() -> None:
@@ -66,7 +63,7 @@ class _Web:
     """What is listened on now, and why it will be something else."""
 
     def __init__(self, state: Path, files: Files) -> None:
-        self._state = state
+        self._certificates = Certificates(state)
         self._files = files
         self._told_to_end = asyncio.Event()
         self._pair: Pair | None = None
@@ -90,12 +87,11 @@ class _Web:
 
     async def _serve(self, settings: Settings) -> None:
         """Listen as the settings say until they say something else."""
-        pair = pair_of(settings, self._state, _now())
+        pair = self._certificates.pair(settings, _now())
         context = context_for(pair)
         sockets, failed = opened(settings)
-        if failed:
-            if self._is_new(reason := "; ".join(failed.values())):
-                log.warning("web cannot listen everywhere", reason=reason)
+        if failed and self._is_new(reason := "; ".join(failed.values())):
+            log.warning("web cannot listen everywhere", reason=reason)
         upstream = Upstream(socket_file())
         names = (socket.gethostname(), *settings.names)
         app = App(self._files, upstream, names, is_owned=bool(settings.certificate))
@@ -123,7 +119,7 @@ class _Web:
             if any(can_open(place, settings.port) for place in failed):
                 return
             try:
-                found = pair_of(settings, self._state, _now())
+                found = self._certificates.pair(settings, _now())
                 if found != pair:
                     context.load_cert_chain(found.certificate, found.key)
                     pair = found
@@ -162,18 +158,3 @@ def _indices(settings: Settings) -> dict[str, int]:
 
 def _now() -> datetime.datetime:
     return datetime.datetime.now(datetime.UTC)
-
-
-def set_up_logs() -> None:
-    """Have events written to stderr, one line each."""
-    structlog.configure(
-        processors=[
-            structlog.stdlib.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.LogfmtRenderer(bool_as_flag=False, key_order=["timestamp", "level", "event"]),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=True,
-    )
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="level=%(levelname)s event=%(message)r")

@@ -1,8 +1,8 @@
 """The files of the page, read once: what a request names is looked up among them, never on the disk.
 
 Each goes out as it is or compressed ahead of time (`FILE.br`, `FILE.gz` beside it, gzip made here where there is none).
-Files below `assets/` have their content's hash in the name and are kept by browsers for good; the others are asked for again
-by ETag.
+Files below `assets/` have their content's hash in the name and are kept by browsers for good; the others are asked for
+again by ETag.
 """
 
 import gzip

@@ -25,11 +25,11 @@ from typing import Any
 from hagw.control.durable import Disk
 from hagw.control.gateway import Gateway
 from hagw.control.inforce import Archive, InForce, take_up
-from hagw.control.logs import set_up_logs
 from hagw.control.reconcile import Reconciler
 from hagw.control.store import Store, namespace_identity
 from hagw.control.transaction import Transactions, Wish
 from hagw.kernel.machine import Machine
+from hagw.log import set_up
 from hagw.model.health import UplinkHealth
 from hagw.model.intent import CpeIntent
 from hagw.model.resources import Plan
@@ -180,7 +180,7 @@ def configuration(dice: random.Random) -> str:
 
 def obey(verb: str, directory: str, *more: str) -> None:
     """Do as told."""
-    set_up_logs()
+    set_up()
     process = Process(Path(directory))
     match verb, more:
         case "start", ():

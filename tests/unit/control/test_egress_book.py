@@ -9,6 +9,7 @@ import pytest
 from hagw.control import egress as module
 from hagw.control.egress import EgressBook
 from hagw.model.intent import EgressIntent
+from tests.logs import listening
 
 EGRESS = EgressIntent((ip_address("203.0.113.5"), ip_address("203.0.113.6")), 16)
 NAMES = ("home", "office")
@@ -58,8 +59,9 @@ def test_the_log_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert entries(tmp_path)[-1]["customer"] == "cpe-39"
 
 
-def test_who_finds_no_room_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_who_finds_no_room_is_named(tmp_path: Path) -> None:
     few = EgressIntent(EGRESS.addresses[:1], 32_256)
-    found = EgressBook(tmp_path).of(("a", "b", "c"), few)
+    with listening() as told:
+        found = EgressBook(tmp_path).of(("a", "b", "c"), few)
     assert set(found) == {"a", "b"}
-    assert "no port block left" in capsys.readouterr().out
+    assert [entry["event"] for entry in told] == ["no port block left"]

@@ -4,12 +4,12 @@ import asyncio
 from dataclasses import replace
 
 import pytest
-from structlog.testing import capture_logs
 
 from hagw.control.rivals import RivalWatch
 from hagw.control.status import status_document
 from hagw.model.finding import Finding
 from tests.fakes import STATUS_INPUTS
+from tests.logs import listening
 
 MPTCPD = Finding("rival.mptcpd", "warning", "mptcpd runs.", "Stop it.")
 DOCKER = Finding("rival.docker", "warning", "Docker is here.", "Allow the LAN.")
@@ -28,7 +28,7 @@ def test_each_rival_is_logged_once_and_told_every_time() -> None:
             raise Over
         return scenes[len(told)]
 
-    with capture_logs() as logs, pytest.raises(Over):
+    with listening() as logs, pytest.raises(Over):
         asyncio.run(RivalWatch(look, told.append, every_s=0.0).run())
     assert told == scenes
     assert [entry["finding"] for entry in logs] == ["rival.mptcpd", "rival.docker", "rival.mptcpd"]

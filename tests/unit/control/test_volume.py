@@ -5,12 +5,12 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from structlog.testing import capture_logs
 
 from hagw.control import volume
 from hagw.control.durable import Disk
 from hagw.control.lines import Lines, Spent
 from hagw.control.volume import VolumeFile, keep_volume
+from tests.logs import listening
 from tests.unit.control.test_lines import worker
 
 
@@ -83,6 +83,6 @@ def test_it_is_written_rarely_and_at_the_end(tmp_path: Path, monkeypatch: pytest
 
 def test_a_disk_that_refuses_is_told_of_and_ends_nothing(tmp_path: Path) -> None:
     (tmp_path / "volume.json").mkdir()
-    with capture_logs() as told:
+    with listening() as told:
         asyncio.run(_for_a_while(Lines(), VolumeFile(tmp_path, Disk()), lambda: asyncio.sleep(0.01)))
     assert [entry["event"] for entry in told] == ["volume not saved"]

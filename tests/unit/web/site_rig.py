@@ -16,7 +16,7 @@ from hagw.control.door import answers
 from hagw.control.standing import Standing
 from hagw.history.keeper import Keeper, Tap
 from hagw.web.app import App
-from hagw.web.certificate import CERTIFICATE_FILE, context_for, fingerprint, pair_of
+from hagw.web.certificate import CERTIFICATE_FILE, Certificates, context_for, fingerprint
 from hagw.web.serve import Server
 from hagw.web.settings import Settings
 from hagw.web.static import Files
@@ -63,7 +63,7 @@ class Site:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.rig = Rig(directory / "state")
-        self.pair = pair_of(Settings(), directory / "web", NOW)
+        self.pair = Certificates(directory / "web").pair(Settings(), NOW)
         self.port = 0
         self.web_socket = directory / "web.sock"
         self._daemon: asyncio.Task[None] | None = None

@@ -37,7 +37,9 @@ def test_the_built_page_is_of_the_sources_as_they_are() -> None:
     for name, path in sorted((each.relative_to(WEB).as_posix(), each) for each in files):
         body = path.read_bytes()
         digest.update(f"{name}\0{len(body)}\0".encode() + body)
-    assert (BUILT / ".sources").read_text().strip() == digest.hexdigest(), "cd web && npm install --no-save && npm run build"
+    assert (BUILT / ".sources").read_text().strip() == digest.hexdigest(), (
+        "cd web && npm install --no-save && npm run build"
+    )
 
 
 def test_the_whole_page_is_small() -> None:

@@ -2,23 +2,32 @@
 
 import datetime
 import stat
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
 
+from hagw.web import certificate as module
 from hagw.web.certificate import (
     CERTIFICATE_FILE,
     KEY_FILE,
+    Certificates,
     CertificateUnusable,
+    Pair,
     context_for,
     fingerprint,
-    pair_of,
 )
 from hagw.web.settings import Settings
 
 NOW = datetime.datetime(2026, 11, 23, tzinfo=datetime.UTC)
 DAY = datetime.timedelta(days=1)
+
+
+def pair_of(settings: Settings, state: Path, now: datetime.datetime) -> Pair:
+    return Certificates(state).pair(settings, now)
 
 
 def names(path: Path) -> list[str]:
@@ -72,3 +81,35 @@ def test_a_damaged_file_of_ours_is_said(tmp_path: Path) -> None:
     (tmp_path / CERTIFICATE_FILE).write_text("damaged")
     with pytest.raises(CertificateUnusable):
         pair_of(Settings(), tmp_path, NOW)
+
+
+def test_what_is_known_of_it_is_not_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[datetime.datetime] = []
+    issued = module._issued
+
+    def counted(*about: Any) -> tuple[datetime.datetime, datetime.datetime]:
+        asked.append(about[-1])
+        return issued(*about)
+
+    monkeypatch.setattr(module, "_issued", counted)
+    ours = Certificates(tmp_path)
+    pair = ours.pair(Settings(), NOW)
+    assert ours.pair(Settings(), NOW + 366 * DAY) == pair
+    assert asked == [NOW]
+    assert ours.pair(Settings(), NOW + 368 * DAY) != pair  # within a month of its end
+    pair_of(Settings(names=("hagw.example",)), tmp_path, NOW + 368 * DAY)  # somebody else made another one
+    ours.pair(Settings(), NOW + 369 * DAY)
+    assert len(asked) == 4
+    (tmp_path / CERTIFICATE_FILE).write_text("damaged")
+    for _ in range(3):
+        with pytest.raises(CertificateUnusable):
+            ours.pair(Settings(), NOW + 369 * DAY)
+    assert len(asked) == 5  # and not each second in which somebody wants to know
+    (tmp_path / CERTIFICATE_FILE).unlink()
+    context_for(ours.pair(Settings(), NOW + 370 * DAY))
+
+
+def test_the_page_is_served_without_the_library_that_signs() -> None:
+    code = "import hagw.web.main, sys; print([m for m in ('cryptography', 'httpx', 'rich') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20, check=True)
+    assert done.stdout == "[]\n"

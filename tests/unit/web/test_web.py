@@ -32,7 +32,8 @@ def test_the_page_is_served_compressed_and_kept(tmp_path: Path) -> None:
             assert (await browser.get("/icon.png")).headers["content-type"] == "image/png"
             assert (await browser.get("/assets/gone-1.js")).status_code == 404
         raw = await site.raw(
-            f"GET {SCRIPT} HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept-Encoding: gzip, br\r\nConnection: close\r\n\r\n".encode()
+            f"GET {SCRIPT} HTTP/1.1\r\nHost: 127.0.0.1\r\n".encode()
+            + b"Accept-Encoding: gzip, br\r\nConnection: close\r\n\r\n"
         )
         assert raw.endswith(b"\r\n\r\nbrotli")
 

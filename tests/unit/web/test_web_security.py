@@ -15,15 +15,11 @@ def test_the_cookie_is_the_browsers_alone(tmp_path: Path) -> None:
     async def story(site: Site) -> None:
         async with site.logged_in() as page:
             cookie = page.login.headers["set-cookie"]
-            assert re.fullmatch(
-                r"__Host-hagw=hagw_s_[\w-]{43}; Path=/; Secure; HttpOnly; SameSite=Strict", cookie
-            )
+            assert re.fullmatch(r"__Host-hagw=hagw_s_[\w-]{43}; Path=/; Secure; HttpOnly; SameSite=Strict", cookie)
             assert "x-hagw-session" not in page.login.headers
             assert page.browser.cookies["__Host-hagw"] not in page.login.text
             over = await page.ask("DELETE", "/session")
-            assert over.headers["set-cookie"] == (
-                "__Host-hagw=; Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age=0"
-            )
+            assert over.headers["set-cookie"] == ("__Host-hagw=; Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age=0")
 
     play(tmp_path, story)
 
