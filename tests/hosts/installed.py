@@ -101,13 +101,13 @@ def fetch(client: Host, file: str) -> float:
 
 
 def memory_bytes(host: Host, pids: set[int]) -> int:
-    """Return the memory that processes hold resident together; a page that several of them map counts once."""
+    """Return the memory that processes hold resident, one added to the other: shared pages count for each."""
     total = 0
     for pid in pids:
         lines = host.output("cat", f"/proc/{pid}/smaps_rollup").splitlines()
         shares = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines if line.endswith("kB")}
         print(host.output("cat", f"/proc/{pid}/comm"), {name: shares[name] // 1000 for name in ("Rss", "Pss")})
-        total += shares["Pss"]
+        total += shares["Rss"]
     return total
 
 
