@@ -1,6 +1,7 @@
 """A change from the form to its confirmation, one that takes itself back, and two people who change the same thing."""
 
 import re
+from collections.abc import Sequence
 
 from playwright.sync_api import Page, expect
 
@@ -9,13 +10,27 @@ from tests.web.conftest import Visit
 from tests.web.windows import Visitor
 
 
-def add_rule(visitor: Visitor, name: str, domain: str) -> Page:
+def add_rule(
+    visitor: Visitor,
+    name: str,
+    traffic: str,
+    *,
+    field: str = "Domain",
+    mode: str = "load-balancing",
+    lines: Sequence[str] = (),
+    precedence: str = "",
+) -> Page:
     """Add a rule by the form; nothing is applied."""
     page = visitor.go("policy")
     page.get_by_role("button", name="Add a rule").click()
     dialog = page.get_by_role("dialog")
     dialog.get_by_label("Name").fill(name)
-    dialog.get_by_label("Domain").fill(domain)
+    dialog.get_by_label(field, exact=True).fill(traffic)
+    dialog.get_by_label("Mode").first.select_option(mode)
+    for line in lines:
+        dialog.get_by_role("checkbox", name=line).first.check()
+    if precedence:
+        dialog.get_by_label("Precedence").fill(precedence)
     dialog.get_by_role("button", name="Add the rule").click()
     expect(dialog).to_have_count(0)
     return page
@@ -154,6 +169,16 @@ def test_what_becomes_of_a_connection_is_told_with_its_rule(visit: Visit) -> Non
     expect(page.get_by_text("This one decides the connection you asked about.")).to_be_visible()
     visitor.picture("policy-explained")
     assert visitor.axe() == []
+    add_rule(visitor, "one-host-blocked", "203.0.113.10", field="Destination", mode="block", precedence="1")
+    decides = page.get_by_text("This one decides the connection you asked about.")
+    expect(decides).to_have_count(0)  # what was said is of another text
+    page.get_by_role("button", name="Explain").click()
+    expect(page.locator("ol.rules li").filter(has=decides)).to_contain_text("one-host-blocked")
+    expect(page.get_by_text("by the rules as you have edited them")).to_be_visible()
+    page.get_by_label("By which rules").select_option("in force")
+    page.get_by_role("button", name="Explain").click()
+    expect(page.get_by_text("by the rules in force")).to_be_visible()
+    expect(page.locator("ol.rules li").filter(has=decides)).to_contain_text("shell-direct")
     page.get_by_label("To (server)").fill("nowhere")
     page.get_by_role("button", name="Explain").click()
     expect(page.get_by_label("To (server)")).to_have_attribute("aria-invalid", "true")

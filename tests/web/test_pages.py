@@ -1,5 +1,8 @@
 """Every page as people see it: light, dark and on a phone, with axe's judgement, and by keyboard alone."""
 
+import hashlib
+import ssl
+
 import pytest
 from playwright.sync_api import expect
 
@@ -42,6 +45,17 @@ def test_the_login_page_is_accessible(visit: Visit) -> None:
     visitor.page.goto(visitor.site.url)
     expect(visitor.page.get_by_label("User")).to_be_visible()
     visitor.picture("login")
+    assert visitor.axe() == []
+
+
+def test_the_certificate_is_told_to_be_compared(visit: Visit) -> None:
+    visitor = visit()
+    page = visitor.go("settings?part=certificate")
+    port = int(visitor.site.url.rstrip("/").rpartition(":")[2])
+    shown = hashlib.sha256(ssl.PEM_cert_to_DER_cert(ssl.get_server_certificate(("localhost", port)))).hexdigest()
+    told = page.locator(".print").inner_text()
+    assert told.replace(":", "").lower() == shown
+    visitor.picture("settings-certificate")
     assert visitor.axe() == []
 
 

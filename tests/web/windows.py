@@ -161,14 +161,15 @@ class Visitor:
         self.page.get_by_role("button", name="Log in").click()
         expect(self.page.get_by_role("navigation", name="Pages")).to_be_attached()
 
-    def enter(self) -> None:
+    def enter(self, user: str = "admin", password: str = "") -> None:
         """Log in for the first time ever, and choose a password as everybody must."""
+        first = password or self.site.first_password
         page = self.page
         page.goto(self.site.url)
-        page.get_by_label("User").fill("admin")
-        page.get_by_label("Password").fill(self.site.first_password)
+        page.get_by_label("User").fill(user)
+        page.get_by_label("Password").fill(first)
         page.get_by_role("button", name="Log in").click()
-        page.get_by_label("Password you came with").fill(self.site.first_password)
+        page.get_by_label("Password you came with").fill(first)
         page.get_by_label("New password", exact=True).fill(PASSWORD)
         page.get_by_label("New password again").fill(PASSWORD)
         page.get_by_role("button", name="Save and go on").click()

@@ -37,7 +37,7 @@ export function controlOf(name: string, schema: Schema): Control {
 }
 
 /** "destination_port" as people read it. */
-export const labelOf = (name: string): string => (name.charAt(0).toUpperCase() + name.slice(1)).replace(/_/g, " ");
+export const labelOf = (name: string): string => (name.charAt(0).toUpperCase() + name.slice(1)).replace(/_/g, " ").replace(/\bmac\b/i, "MAC").replace(/^Dscp/, "DSCP");
 
 /** What somebody typed into a list: entries by commas or lines. */
 export const entriesOf = (typed: string): string[] =>

@@ -4,6 +4,7 @@ import { url } from "./api";
 
 const RETRY_MS = [500, 1000, 2000, 4000] as const;
 const SILENCE_MS = 20_000; // heartbeats come each 15 s
+const OPEN_MS = 6_000; // a request that nobody takes up may hang for as long as the one who should lives on
 
 export class Source {
   isConnected = false;
@@ -38,7 +39,7 @@ export class Source {
         this.#alive();
         this.heard(topic, String((event as MessageEvent).data));
       });
-    this.#listen();
+    this.#listen(OPEN_MS);
   }
 
   #alive(): void {
@@ -47,12 +48,12 @@ export class Source {
       this.isConnected = true;
       this.connected(true);
     }
-    this.#listen();
+    this.#listen(SILENCE_MS);
   }
 
-  #listen(): void {
+  #listen(for_ms: number): void {
     clearTimeout(this.#silence);
-    this.#silence = setTimeout(() => this.#lost(), SILENCE_MS);
+    this.#silence = setTimeout(() => this.#lost(), for_ms);
   }
 
   #lost(): void {

@@ -45,4 +45,5 @@ export interface Me {
   box_role: "cpe" | "hag";
   expires_unix_s: number | null;
   csrf_token: string | null;
+  certificate_sha256: string | null;
 }

@@ -41,7 +41,7 @@ export const bytes = (size: number | null | undefined): Figure => scaled(size, 1
 
 /** "15.8 of 16 Mbit/s": both in the unit of the larger. */
 export function rateOf(bps: number | null, limit: number | null): Figure {
-  if (limit === null) return rate(bps);
+  if (limit === null || (bps ?? 0) > limit * 1.05) return rate(bps); // more than was configured: that figure is no limit
   const whole = rate(limit);
   const step = RATES.indexOf(whole.unit as (typeof RATES)[number]);
   const part = bps === null ? UNKNOWN : digits(bps / 1000 ** Math.max(step, 0));
