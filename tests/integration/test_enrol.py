@@ -119,7 +119,7 @@ def check_accounts(lab: Lab) -> None:
 
 
 def check_told(lab: Lab) -> None:
-    """Limits that the channel carries are acted on."""
+    """Limits and probe parameters that the channel carries are acted on."""
     hagw(lab, "hag", "customer", "set", "miller", "--connections", "1")
     until(lambda: gateway(lab)["channel"]["limits"] == {"connections_max": 1}, 5)
     heard_s = 1.5  # a worker hears of another's flows each second, and so of their ends
@@ -138,7 +138,20 @@ def check_told(lab: Lab) -> None:
     slow.kill()
     slow.wait()
     hagw(lab, "hag", "customer", "set", "miller", "--connections", "none")
+
+    file = lab.directory / "hag-other-port.yaml"
+    wanted = yaml.safe_load(lab.config("hag"))
+    wanted["listen"] |= {"probe_port": 5999, "probing": "gentle"}
+    file.write_text(yaml.safe_dump(wanted), encoding="utf-8")
+    lab.apply("hag", file)
+    until(lambda: fetch(lab) and asked_ports(lab) == {5999}, 10)  # an idle line is not asked
     until(lambda: fetch(lab) == "converted", 10)
+
+
+def asked_ports(lab: Lab) -> set[int]:
+    """Return the ports that the CPE's echoes go to, of lines that were asked since they were told where."""
+    told = lab.run("cpe", ["ss", "-Hun", "state", "connected"], capture_output=True, text=True, check=True).stdout
+    return {int(line.split()[-1].rpartition(":")[2]) for line in told.splitlines()}
 
 
 def counted(lab: Lab) -> int:
