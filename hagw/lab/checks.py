@@ -15,9 +15,9 @@ from hagw.errors import UnsupportedEnvironment
 EXPECTED: Final = "netns,mptcp,nft"
 TESTS: Final = "tests"
 SIDE_BY_SIDE: Final = "tests side by side"
-PROCESSES: Final = 4  # most tests wait for the kernel most of the time
+PROCESSES: Final = 3  # on two processors: most tests wait for the kernel most of the time
 LABS_SIDE_BY_SIDE: Final = "labs side by side"
-LABS: Final = 3  # each has its own daemons, workers and emulator: more would make hagw itself late
+LABS: Final = 2  # each has its own daemons, workers and emulator: more would make hagw itself late
 ALONE: Final = "alone"  # the marker of tests that measure time or fill the machine
 BESIDE: Final = "beside"  # the marker of tests with a lab that others may run beside
 

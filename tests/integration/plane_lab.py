@@ -94,9 +94,13 @@ class Ends:
         return max((flow for flow in self.flows() if flow["client_port"] == port), key=lambda flow: flow["started_s"])
 
     def descriptors(self, node: str) -> int:
-        """Return the workers' open descriptors that are no warm connections."""
-        warm = sum(sum(s["pool"].values()) if node == "cpe" else s["warm"] for s in self.stats(node))
-        return sum(len(os.listdir(f"/proc/{s['pid']}/fd")) for s in self.stats(node)) - warm
+        """Return the workers' open descriptors that are neither warm connections nor of the control socket.
+
+        A worker closes its end of our own inquiry when it comes to it, so that one may be there or not.
+        """
+        stats = self.stats(node)
+        warm = sum(sum(s["pool"].values()) if node == "cpe" else s["warm"] for s in stats)
+        return sum(len(lasting_files(s["pid"])) for s in stats) - warm
 
     def memory_kb(self, node: str) -> int:
         """Return the workers' resident memory."""
@@ -171,6 +175,29 @@ class Ends:
                     pass
         found: dict[str, Any] = answer
         return found
+
+
+def open_files(pid: int) -> set[str]:
+    """Return what a process's descriptors are open on, each with its number unless it is a socket."""
+    found = set()
+    for number in os.listdir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            target = os.readlink(f"/proc/{pid}/fd/{number}")
+            found.add(target if target.startswith("socket:") else f"{number} {target}")
+    return found
+
+
+def lasting_files(pid: int) -> set[str]:
+    """Return what a process has open, Unix sockets aside, also those that it closes just now."""
+    before = unix_sockets(pid)
+    found = open_files(pid)
+    return found - before - unix_sockets(pid)
+
+
+def unix_sockets(pid: int) -> set[str]:
+    """Return the Unix sockets of a process, and those that it accepted from us: these belong to our own namespace."""
+    tables = [Path(f"/proc/{which}/net/unix").read_text(encoding="utf-8", errors="replace") for which in (pid, "self")]
+    return {f"socket:[{line.split()[6]}]" for table in tables for line in table.splitlines()[1:]}
 
 
 def explain(lab: Lab) -> str:
