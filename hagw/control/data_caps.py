@@ -6,6 +6,7 @@ since the last save is booked at the first look.
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -22,10 +23,12 @@ from hagw.model.intent import CpeIntent, DataCapIntent, Intent
 from hagw.model.usage import CapStanding, Ledger, Reading, Restraint, Volume
 
 LOOK_MIN_S: Final = 0.05
-LOOK_MAX_S: Final = 1.0
+LOOK_MAX_S: Final = 0.25
 SAVE_AFTER_S: Final = 20.0
-SAVE_AFTER_BYTES: Final = 4_000_000
-SAVE_GAP_S: Final = 1.0  # however fast the line is: flash memory wears out
+SAVE_AFTER_BYTES: Final = 3_000_000  # with what comes until the next look and while it is written: 5 MB
+SAVE_GAP_S: Final = 0.1  # however fast the line is: flash memory wears out
+SAVE_LOOK_S: Final = 1.0
+LOOK_AFTER_BYTES: Final = 1_000_000
 
 log = log_of("hagw.caps")
 
@@ -55,6 +58,8 @@ class DataCaps:
         self._saved_at = time.monotonic()
         self._looked_at: float | None = None
         self._fastest = 0.0  # bytes a second, of all capped lines together
+        self._rate = 0.0  # likewise, between the last two looks
+        self._is_much = asyncio.Event()  # so much that it is to be saved
         self._unsaved = 0
         self._trouble = ""
         self._standings: tuple[CapStanding, ...] = ()
@@ -114,8 +119,11 @@ class DataCaps:
                 log.info("data cap period begins", cap=cap.name, begin=str(self._ledger.books[cap.name].now.begin))
         carried = sum(moved.values(), Volume()).total
         self._unsaved += carried
+        if self._unsaved >= SAVE_AFTER_BYTES:
+            self._is_much.set()
         if self._looked_at is not None and at > self._looked_at:
-            self._fastest = max(self._fastest, carried / (at - self._looked_at))
+            self._rate = carried / (at - self._looked_at)
+            self._fastest = max(self._fastest, self._rate)
         self._looked_at = at
         self._judge(caps, now)
         return self._patience_s(caps)
@@ -166,12 +174,12 @@ class DataCaps:
         self._ledger = replace(self._ledger, books={**self._ledger.books, stands.name: told})
 
     def _patience_s(self, caps: tuple[DataCapIntent, ...]) -> float:
-        """Return how long a rung is certainly not reached, and half of that again, within bounds."""
+        """Return how long a rung is certainly not reached, and half of that again, nor much passes, within bounds."""
         lefts = [left_bytes(cap, self._ledger.books[cap.name].now) for cap in caps]
         left = min((each for each in lefts if each is not None), default=None)
-        if left is None or self._fastest <= 0:
-            return LOOK_MAX_S
-        return min(LOOK_MAX_S, max(LOOK_MIN_S, left / self._fastest / 2))
+        until_much_s = LOOK_AFTER_BYTES / self._rate if self._rate > 0 else LOOK_MAX_S
+        until_rung_s = LOOK_MAX_S if left is None or self._fastest <= 0 else left / self._fastest / 2
+        return min(LOOK_MAX_S, max(LOOK_MIN_S, min(until_much_s, until_rung_s)))
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._clock())  # noqa: DTZ006  # contracts and people go by local time
@@ -186,11 +194,14 @@ class DataCaps:
 
     async def _save_for_ever(self) -> None:
         while True:
-            await asyncio.sleep(SAVE_GAP_S)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._is_much.wait(), SAVE_LOOK_S)
+            self._is_much.clear()
             age_s = time.monotonic() - self._saved_at
             due = age_s >= SAVE_AFTER_S or self._unsaved >= SAVE_AFTER_BYTES
             if due and self._ledger != self._saved:
                 await asyncio.to_thread(self._save, self._ledger)
+            await asyncio.sleep(SAVE_GAP_S)
 
     def _save(self, ledger: Ledger) -> bool:
         """Write a ledger, in whatever thread; say whether it is on the disk."""

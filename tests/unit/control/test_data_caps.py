@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hagw.control.capped import CappedHealth, true_time
-from hagw.control.data_caps import LOOK_MAX_S, LOOK_MIN_S, DataCaps
+from hagw.control.data_caps import LOOK_MAX_S, LOOK_MIN_S, SAVE_AFTER_S, SAVE_LOOK_S, DataCaps
 from hagw.control.durable import Disk
 from hagw.control.usage_file import UsageDamaged, UsageFile
 from hagw.errors import Refused
@@ -81,23 +81,48 @@ def test_a_daemon_that_is_killed_loses_nothing_either(tmp_path: Path) -> None:
     assert used(owner.caps(counters, tmp_path)) == 4_000_000
 
 
-def test_it_is_saved_while_it_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hagw.control.data_caps.SAVE_GAP_S", 0.01)
-    owner, counters = Owner(PLAN), Counters()
+async def lost_at_worst(caps: DataCaps, counters: Counters, file: UsageFile, seconds: float, step: int) -> int:
+    """Carry `step` bytes every 10 ms; return the most that a loss of power would have lost at any moment."""
+    worst, loop = 0, asyncio.get_running_loop()
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(caps.run())
+        began = loop.time()
+        while loop.time() - began < seconds:
+            await asyncio.sleep(0.01)
+            counters.down += step
+            books = file.load().books
+            worst = max(worst, counters.down - (books["plan"].now.used if "plan" in books else 0))
+        task.cancel()
+    return worst
 
-    async def story() -> int:
-        caps = owner.caps(counters, tmp_path)
+
+def test_a_loss_of_power_loses_five_megabytes_at_most(tmp_path: Path) -> None:
+    counters = Counters()
+    caps = Owner(replace(PLAN, volume_bytes=10**9)).caps(counters, tmp_path)
+    caps.look()
+    worst = asyncio.run(lost_at_worst(caps, counters, UsageFile(tmp_path, Disk()), 1.5, 60_000))
+    assert counters.down > 5_000_000
+    assert 3_000_000 <= worst <= 5_000_000
+
+
+def test_a_loss_of_power_loses_thirty_seconds_at_most(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert SAVE_AFTER_S + SAVE_LOOK_S + LOOK_MAX_S < 30.0
+    monkeypatch.setattr("hagw.control.data_caps.SAVE_LOOK_S", 0.01)
+    monkeypatch.setattr("hagw.control.data_caps.SAVE_AFTER_S", 0.5)
+    counters, file = Counters(), UsageFile(tmp_path, Disk())
+    caps = Owner(PLAN).caps(counters, tmp_path)
+
+    async def story() -> None:
         async with asyncio.TaskGroup() as group:
             task = group.create_task(caps.run())
-            await asyncio.sleep(0.02)
-            counters.down = 5_000_000
-            caps.look()
-            await asyncio.sleep(0.3)
-            ledger = UsageFile(tmp_path, Disk()).load()
+            await asyncio.sleep(0.01)
+            counters.down = 1000
+            async with asyncio.timeout(10.0):
+                while "plan" not in (books := file.load().books) or books["plan"].now.used != 1000:
+                    await asyncio.sleep(0.01)
             task.cancel()
-        return ledger.books["plan"].now.used
 
-    assert asyncio.run(story()) == 5_000_000
+    asyncio.run(story())
 
 
 def test_what_is_saved_is_what_is_read(tmp_path: Path) -> None:
@@ -163,9 +188,11 @@ def test_looks_come_more_often_near_a_rung(tmp_path: Path, monkeypatch: pytest.M
     caps = Owner(PLAN).caps(counters, tmp_path)
     assert caps.look() == LOOK_MAX_S
     counters.down = 10_000_000
-    assert caps.look() == LOOK_MAX_S  # 4 s are left at that rate, at least
+    assert caps.look() == pytest.approx(1 / 10), "or a loss of power would lose too much"
     counters.down = 40_000_000
-    assert caps.look() == pytest.approx(10 / 30 / 2, rel=0.01)
+    assert caps.look() == LOOK_MIN_S
+    counters.down += 1000
+    assert caps.look() == pytest.approx(10 / 30 / 2, rel=0.01), "as if it went on at the fastest rate seen"
     counters.down = 49_999_000
     assert caps.look() == LOOK_MIN_S
 
