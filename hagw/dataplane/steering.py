@@ -4,13 +4,15 @@ Every connection begins with its plan's reserve. Those of mode priority-based th
 a second: one `Overflow` for each set of preferred lines and direction says how many may use more.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from hagw.dataplane.ports import LineCounters
 from hagw.model.snapshot import Direction, LearnedView
-from hagw.policy.modes.overflow import TICK_S, Admission, Overflow, Reading
+from hagw.policy.modes.overflow import TICK_S, Overflow
+from hagw.policy.modes.overflow_readings import Reading
 from hagw.policy.modes.plan import TIERED, SteerPlan
 from hagw.policy.modes.smallest_delay import Choice, others, quickest
 from hagw.policy.modes.split import Split
@@ -75,8 +77,8 @@ class _Flow:
 @dataclass(slots=True)
 class _Stage:
     overflow: Overflow
-    admission: Admission = field(default_factory=Admission)
     told_bps: float = 0.0
+    rested_at: float = math.inf  # when there was last nothing to look at, and what others found out was taken
 
 
 class Steering:
@@ -122,7 +124,7 @@ class Steering:
                 "next": [name(slot) for slot in following],
                 "direction": direction,
                 "state": stage.overflow.state,
-                "share": round(stage.overflow.share, 3),
+                "allowed_bps": None if stage.overflow.allowance.bps is None else round(stage.overflow.allowance.bps),
                 "capacity_bps": None if stage.overflow.cap_bps is None else round(stage.overflow.cap_bps),
                 "changes": stage.overflow.changes,
             }
@@ -153,6 +155,9 @@ class Steering:
     def _tick(self) -> None:
         if not self._flows:
             self._is_ticking = False
+            for stage in self._stages.values():
+                stage.overflow.rest()
+                stage.rested_at = self._worker.loop.now
             return
         self._worker.loop.call_in(TICK_S, self._tick)
         self._ticks += 1
@@ -246,13 +251,13 @@ class Steering:
         if reading is None:
             return frozenset()
         self._exchange(stage, known)
-        share = known.overflow.update(reading, len(flows), self._rtt_ms(stage[0]), self._rtt_ms(stage[1]))
+        allowance = known.overflow.allowance
+        count = known.overflow.update(reading, len(flows), self._rtt_ms(stage[0]), self._rtt_ms(stage[1]))
         if not flows and known.overflow.state == "idle" and known.overflow.cap_bps is None:
             del self._stages[stage]
-        whole = int(share * len(flows) + 1e-9)
         for number, flow in enumerate(flows):
-            flow.opened = 1.0 if number < whole else share * len(flows) - whole if number == whole else 0.0
-        return known.admission.admitted([flow.number for flow in flows], share)
+            flow.opened = allowance.opened(number)
+        return frozenset(flow.number for flow in flows[:count])
 
     def _apply(self, flow: _Flow, plan: SteerPlan, direction: Direction, admitted: dict[Stage, frozenset[int]]) -> None:
         """Give a flow the tiers it may use at this tick; the others stand by."""
@@ -303,7 +308,10 @@ class Steering:
             return
         name, book, now = self._worker.uplinks.name(preferred[0]), self._worker.capacities, self._worker.loop.now
         cap_bps, told_bps = known.overflow.cap_bps, known.told_bps
-        if cap_bps is None:
+        newer_bps = book.limit_since(name, direction, known.rested_at)
+        if newer_bps is not None and known.overflow.state == "idle":
+            known.overflow.cap_bps, known.rested_at = newer_bps, now  # others went on while nobody looked here
+        elif cap_bps is None:
             known.overflow.suggest(book.limit_bps(name, direction, now))
         elif known.overflow.state == "over" and abs(cap_bps - told_bps) > TELL * cap_bps:
             known.told_bps = cap_bps

@@ -106,6 +106,11 @@ class CapacityBook:
         known = self._known((uplink, direction), now)
         return known.bps if known is not None and known.full else None
 
+    def limit_since(self, uplink: str, direction: Direction, at: float) -> float | None:
+        """Return what the line can carry at most if that was found out after a time, else None."""
+        known = self._learned.get((uplink, direction))
+        return known.bps if known is not None and known.full and known.at > at else None
+
     def is_hinted(self, uplink: str, direction: Direction) -> bool:
         """Say whether the capacity is the configured one."""
         return (uplink, direction) in self._hints

@@ -1,59 +1,57 @@
 """Priority-based steering: the preferred lines first, the next ones for the excess and nothing more.
 
 One controller for a set of preferred lines and one direction. It sees what all the lines carry, traffic of others
-included, ten times a second, and says which share of the bulk flows may use the next tier now: a share below one is
-kept by opening and closing it from tick to tick (`Admission`). How it knows that the preferred lines are full:
+included, ten times a second, and says to how many of the bulk flows the next tier is open now: as much as it may carry
+is kept to by opening and closing it (`overflow_allowance`). How it knows that the preferred lines are full:
 
-- By what is configured or was found out: `cap`. Above 96.5 % of it the share grows, below 93.5 % it shrinks.
+- By what is configured or was found out: `cap`. Above 96.5 % of it the allowance grows. Below 93.5 % the flows need no
+  more than what all the lines carry together, and the allowance becomes what the preferred ones could not carry of it.
 - By trial, while nothing is known: the next tier is opened for a moment. If the total grows, the lines before were
   full with what they carried; if not, the flows want no more.
-- By taking away: when the share shrinks and the preferred lines do not carry more instead, they have become slower.
+- By taking away: when the allowance shrinks and the preferred lines do not carry more instead, they have become slower.
 - By closing: when next to nothing uses the next tier, it is closed for a second. If nothing is lost, there was room.
 """
 
-from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, assert_never
+
+from hagw.policy.modes.overflow_allowance import Allowance
+from hagw.policy.modes.overflow_guard import RoundTrips
+from hagw.policy.modes.overflow_readings import RATE_S, Reading, Readings, Which
+from hagw.policy.modes.overflow_trial import GAIN, KNOWN_MARGIN, Trials
 
 TICK_S: Final = 0.1
 ENTER: Final = 0.95  # of the capacity
 GROW: Final = 0.965
+FILL: Final = 0.955
 SHRINK: Final = 0.935
-STEP: Final = 0.03  # a tick; twice that once it has grown for a second without an end
-SLOW_STEP: Final = 0.02  # near the share that was too much the last time
-NEAR: Final = 0.8
-STREAK: Final = 10
-SLOW_STREAK: Final = 10
-LAG_S: Final = 0.4  # how old what a rate says is
+GROWTH: Final = 1.15  # a tick
+GROWTH_LEAST: Final = 0.03  # of the capacity, a tick
+GROWTH_SLOWEST: Final = 0.005  # likewise, for GROW_SLOWLY_S where it is known what was needed a moment ago
+GROW_SLOWLY_S: Final = 1.5
+GROWTH_SLOW: Final = 0.01  # after that, for GROW_AFTER_S in all
+DRIFT: Final = 0.0005  # likewise, while they are about full: gaps between bursts look like room
+GROW_AFTER_S: Final = 6.0
+APPROACH: Final = 0.2
+FIRST: Final = 0.03
+NOTHING: Final = 0.02  # of the capacity
 CONTROL_S: Final = 0.7
-WIDE: Final = 0.8  # share beyond which little is lost by waiting
-WIDE_PATIENCE: Final = 12  # ticks: bbr empties a line for 0.2 s in each ten to see its round trip
+AT_ONCE_S: Final = 0.5
+LIMITED_S: Final = 1.5  # what is opened and closed comes in bursts
+SETTLED_S: Final = 2.0  # a line that had next to nothing to carry needs a moment until it is full again
+STARVED: Final = 0.6  # of the capacity
+BRIEF: Final = 6  # ticks
+PATIENCE: Final = 12  # ticks: bbr empties a line for 0.2 s in each ten to see its round trip
 LEAVE: Final = 0.75  # of the capacity, for LEAVE_S with nothing over
 LEAVE_S: Final = 5.0
-RATE_S: Final = 1.0  # how long a rate is averaged
-STEADY: Final = 0.08  # change from one half second to the next that counts as none
-STEADY_BPS: Final = 400_000.0  # likewise: half seconds differ by a burst of one segment of 64 KB
-LEAST_BPS: Final = 500_000.0  # a line that carries less is not full with anything worth steering
-TRIAL_BEGINS_S: Final = 0.15  # what comes before is what was under way
-TRIAL_S: Final = 0.35
-TRIAL_HALF_BEGINS_S: Final = 0.1
-TRIAL_HALF_S: Final = 0.1
-TRIAL_HOPELESS: Final = 1.02
-TRIAL_ROUND_TRIPS: Final = 5.0
-TRIAL_GAIN: Final = 1.15
-TRIAL_AGAIN_S: Final = 10.0  # doubled with every trial in vain
-TRIAL_AGAIN_MAX_S: Final = 160.0
-NEWCOMER_S: Final = 1.0
-WORTH: Final = 0.7  # of the capacity: less is tried only when it lasts, or after a drop
-LASTS_S: Final = 30.0
-CROWDED: Final = 1.5  # times what the other direction carried at the peak; and what was enough, by who catches up
-CROWDED_BPS: Final = 300_000.0
-ENOUGH_S: Final = 120.0  # how long a trial in vain is believed
-KNOWN_MARGIN: Final = 1.06  # above a rate that was carried without need of more
-TAKEN: Final = 0.15  # share that must have been taken away, for TAKEN_S, to tell what became of it
+TAKEN: Final = 0.05  # of what they carry: so much must have been taken away, for TAKEN_S, to tell what became of it
+TAKEN_EXCESS: Final = 0.1  # likewise, of what the next tier carried
 TAKEN_S: Final = 1.5
+TAKEN_LASTS_S: Final = 5.0
 GIVEN_BACK: Final = 0.4  # of what was taken from the next tier: less, and the preferred lines were full
+LEVEL: Final = 0.985
+BURST_S: Final = 0.3
+BEYOND: Final = 1.5  # times the capacity: it was no capacity
 SLOWER: Final = 0.9  # of the capacity: full with less, they have become slower
 HOLD_S: Final = 3.0  # how long nothing is taken away after it did no good; doubled each time
 HOLD_MAX_S: Final = 30.0
@@ -61,46 +59,22 @@ HOLD_BELOW: Final = 0.85  # of the capacity: carrying less, they are no longer f
 CLOSING_SHARE: Final = 0.12  # what uses the next tier, of what uses the preferred lines
 CLOSING_S: Final = 1.0
 CLOSING_LOSS: Final = 0.03
-RTT_EXCESS_MS: Final = 300.0  # round trip beyond that of the preferred lines with which the next tier harms (RFC 8157)
-RTT_COUNT: Final = 3
-RTT_LOOK_S: Final = 0.5
 
 State = Literal["idle", "over", "guarded"]
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """What lines have carried in one direction up to `at`: totals in bytes of IP packets, whoever sent them.
-
-    `reverse` is what the preferred lines have carried in the other direction.
-    """
-
-    at: float
-    preferred: int
-    excess: int
-    reverse: int = 0
-
-
-@dataclass(slots=True)
-class _Trial:
-    began: float
-    until: float
-    before_bps: float
 
 
 @dataclass(slots=True)
 class _Closing:
     until: float
     before_bps: float
-    share: float
+    allowed_bps: float | None
 
 
 @dataclass(slots=True)
 class _Taking:
-    """The share began to shrink while the lines carried this."""
+    """The next tier had been open, and began to be limited while the lines carried this."""
 
     at: float
-    share: float
     preferred_bps: float
     excess_bps: float
 
@@ -110,24 +84,19 @@ class Overflow:
 
     def __init__(self, hint_bps: float | None = None) -> None:
         self.state: State = "idle"
-        self.share = 0.0
+        self.allowance = Allowance()
         self.cap_bps = hint_bps
         self.changes = 0  # of the state
-        self._readings: deque[Reading] = deque()
-        self._enough_bps = 0.0  # carried without need of more
-        self._enough_at = 0.0
-        self._steady_since: float | None = None
-        self._peak_bps = 0.0
-        self._peak_reverse_bps = 0.0
+        self._readings = Readings()
+        self._trials = Trials(self._readings)
+        self._round_trips = RoundTrips()
+        self._at = 0.0
         self._full_ticks = 0
-        self._streak = 0
         self._low_ticks = 0
-        self._knee = 1.0  # share beyond which the preferred lines were no longer full
-        self._shares: deque[float] = deque(maxlen=round(LAG_S / TICK_S))
+        self._full_since: float | None = None
+        self._limited_at = 0.0
+        self._is_need_seen = False  # since the preferred lines were last found to be slower, or flows began
         self._quiet_since: float | None = None
-        self._trial: _Trial | None = None
-        self._trial_at = 0.0
-        self._trial_again_s = TRIAL_AGAIN_S
         self._flows = 0
         self._closing: _Closing | None = None
         self._closing_at = 0.0
@@ -136,170 +105,104 @@ class Overflow:
         self._taking: _Taking | None = None
         self._hold_until = 0.0
         self._hold_s = HOLD_S
-        self._rtt_bad = 0
-        self._rtt_good = 0
-        self._rtt_at = 0.0
 
-    @property
-    def is_open(self) -> bool:
-        """Whether anything may use the next tier now."""
-        return self.share > 0.0
-
-    def update(self, reading: Reading, flows: int, rtt_ms: float | None, excess_rtt_ms: float | None) -> float:
-        """Take a tick's reading and return the share of `flows` (bulk flows in this direction) to admit, 0..1."""
-        self._remember(reading)
+    def update(self, reading: Reading, flows: int, rtt_ms: float | None, excess_rtt_ms: float | None) -> int:
+        """Take a tick's reading and return to how many of `flows` (bulk in this direction) the next tier is open."""
+        carried, span = self._readings.add(reading), min(reading.at - self._at, 2 * TICK_S)
+        self._at = reading.at
         self._guard(reading.at, rtt_ms, excess_rtt_ms)
         if self.state == "guarded":
-            self.share = 0.0
-            return 0.0
-        if flows > self._flows:  # whoever comes may want more than those before
-            self._enough_bps = 0.0
-            self._trial_at = min(self._trial_at, reading.at + NEWCOMER_S)
+            return 0
+        if flows > self._flows:
+            self._trials.newcomer(reading.at)
         self._flows = flows
-        if not self._is_measured():
-            return self.share
-        if flows == 0:
-            self._without_flows(reading.at)
-        elif self._trial is not None:
-            self._end_trial(reading.at)
-        elif self._closing is not None:
-            self._end_closing(reading.at)
-        elif self.state == "over":
-            self._steer(reading.at, excess_rtt_ms)
-        else:
-            self._watch(reading.at, excess_rtt_ms)
-        return self.share
+        if self._readings.suffice:
+            self._judge(reading.at, flows, excess_rtt_ms)
+        return self.allowance.admit(flows, carried, span)
+
+    def rest(self) -> None:
+        """Nobody looks any more, there being no flows: what was under way says nothing to whoever comes next."""
+        self._readings.clear()
+        self._trials.rest()
+        self._closing = self._taking = None
+        self._little_since = self._quiet_since = None
+        self._full_ticks = self._flows = 0
+        self.allowance.close()
+        if self.state == "over":
+            self._set_state("idle")
 
     def suggest(self, cap_bps: float | None) -> None:
         """Take what others found out the preferred lines to carry, unless it is known here."""
         if self.cap_bps is None:
             self.cap_bps = cap_bps
 
-    def rate_bps(
-        self, which: Literal["preferred", "excess", "total", "reverse"], span_s: float = RATE_S, end_s: float = 0.0
-    ) -> float:
+    def rate_bps(self, which: Which, span_s: float = RATE_S, end_s: float = 0.0) -> float:
         """Return a mean rate over `span_s` up to `end_s` before the newest reading."""
-        end = self._at(self._readings[-1].at - end_s)
-        begin = self._at(end.at - span_s)
-        span = end.at - begin.at
-        if span <= 0:
-            return 0.0
-        preferred, excess = end.preferred - begin.preferred, end.excess - begin.excess
-        total, reverse = preferred + excess, end.reverse - begin.reverse
-        moved = {"preferred": preferred, "excess": excess, "total": total, "reverse": reverse}[which]
-        return moved * 8 / span
+        return self._readings.rate_bps(which, span_s, end_s)
 
-    # --- readings
-
-    def _remember(self, reading: Reading) -> None:
-        last = self._readings[-1] if self._readings else reading
-        if reading.at - last.at > 1.0 or reading.preferred < last.preferred or reading.excess < last.excess:
-            self._readings.clear()  # a pause, or other counters: nothing before says anything
-        self._readings.append(reading)
-        while reading.at - self._readings[0].at > 2.5:
-            self._readings.popleft()
-
-    def _is_measured(self) -> bool:
-        return self._readings[-1].at - self._readings[0].at >= 0.95 * RATE_S
-
-    def _at(self, at: float) -> Reading:
-        """Return the reading nearest to a time."""
-        return min(self._readings, key=lambda reading: abs(reading.at - at))
-
-    def _is_steady(self) -> bool:
-        now, before = self.rate_bps("preferred", 0.5), self.rate_bps("preferred", 0.5, 0.5)
-        return now >= LEAST_BPS and abs(now - before) <= max(STEADY * now, STEADY_BPS)
+    def _judge(self, now: float, flows: int, excess_rtt_ms: float | None) -> None:
+        if flows == 0:
+            self._without_flows(now)
+        elif self._trials.is_under_way:
+            self._end_trial(now)
+        elif self._closing is not None:
+            self._end_closing(now)
+        elif self.state == "over":
+            self._steer(now, excess_rtt_ms)
+        else:
+            self._watch(now, excess_rtt_ms)
 
     # --- closed
 
     def _watch(self, now: float, excess_rtt_ms: float | None) -> None:
         """Nothing is over: look whether the preferred lines are full."""
-        self.share = 0.0
+        self.allowance.close()
         carried = self.rate_bps("preferred", 0.5)
         cap = self.cap_bps
         if cap is not None and carried >= ENTER * cap:
+            self._trials.saw_full(now)
             self._full_ticks += 1
             if self._full_ticks >= 3:
                 self.cap_bps = carried  # what is configured counts other bytes, or not so exactly
-                self._enter(STEP)
+                self._enter(FIRST * carried)
             return
         self._full_ticks = 0
-        self._try(now, carried, excess_rtt_ms)
+        self._try(now, excess_rtt_ms)
 
-    def _try(self, now: float, carried: float, excess_rtt_ms: float | None) -> None:
+    def _try(self, now: float, excess_rtt_ms: float | None) -> None:
         """Begin a trial where there is reason to."""
-        if not self._is_steady():
-            self._steady_since = None
-        elif self._steady_since is None:
-            self._steady_since = now
-        if self._steady_since is not None and now >= self._trial_at and self._may_be_full(now, carried):
-            length = max(TRIAL_S, TRIAL_ROUND_TRIPS * (excess_rtt_ms or 0.0) / 1000)
-            self._trial = _Trial(now, now + length, self.rate_bps("total", 0.5))
-            self.share = 1.0
-        self._note_peak(carried)
-
-    def _may_be_full(self, now: float, carried: float) -> bool:
-        """Say whether there is reason to try: more than is known to be enough, or less than a while ago."""
-        if carried <= CROWDED * self._enough_bps and self._is_crowded():
-            return False  # who was slowed down catches up
-        if carried * 1.2 < self._peak_bps:
-            return not self._is_crowded()
-        if carried <= KNOWN_MARGIN * self._enough_bps and now - self._enough_at < ENOUGH_S:
-            return False
-        lasted = self._steady_since is not None and now - self._steady_since >= LASTS_S
-        return self.cap_bps is None or carried >= WORTH * self.cap_bps or lasted
-
-    def _note_peak(self, carried: float) -> None:
-        if carried < self._peak_bps or self._is_crowded():
-            return
-        reverse = self.rate_bps("reverse")
-        is_same = carried <= KNOWN_MARGIN * self._peak_bps  # an upload that has just begun has not slowed it down yet
-        self._peak_reverse_bps = min(self._peak_reverse_bps, reverse) if is_same else reverse
-        self._peak_bps = carried
-
-    def _is_crowded(self) -> bool:
-        """Say whether the other direction carries so much more than at the peak that acknowledgements wait there.
-
-        Then that is why less arrives, not that the lines are full: a sender slows down as its round trips grow.
-        """
-        is_more = self.rate_bps("reverse") >= max(CROWDED * self._peak_reverse_bps, CROWDED_BPS)
-        return self._peak_bps > 0 and is_more
+        if self._trials.begin(now, self.cap_bps, excess_rtt_ms):
+            self.allowance.open_fully()
 
     def _end_trial(self, now: float) -> None:
-        trial = self._trial
-        assert trial is not None
-        if now < trial.until and not self._is_hopeless(trial, now):
-            return
-        self._trial = None
-        after = self.rate_bps("total", now - trial.began - TRIAL_BEGINS_S)
-        if after >= TRIAL_GAIN * trial.before_bps:
-            self.cap_bps = trial.before_bps
-            self._enough_bps = 0.0
-            self._trial_again_s = TRIAL_AGAIN_S
-            self._enter(1.0)  # most that want more want everything
-        else:
-            self.share = 0.0
-            self._taking = None
-            self._enough_bps, self._enough_at = trial.before_bps, now
-            self._trial_at = now + self._trial_again_s
-            self._trial_again_s = min(2 * self._trial_again_s, TRIAL_AGAIN_MAX_S)
-        self._peak_bps = 0.0
-        self._note_peak(trial.before_bps)
+        verdict, before_bps = self._trials.end(now)
+        match verdict:
+            case "under way":
+                pass
+            case "full":
+                self.cap_bps = before_bps
+                self._trials.saw_full(now)
+                self._enter(None)  # most that want more want everything
+            case "in vain":
+                self.allowance.close()
+                self._taking = None
+            case _:
+                assert_never(verdict)
 
-    def _is_hopeless(self, trial: _Trial, now: float) -> bool:
-        """Say whether nothing at all has come of it by half of the time."""
-        since = now - trial.began - TRIAL_HALF_BEGINS_S
-        return since >= TRIAL_HALF_S and self.rate_bps("total", since) < TRIAL_HOPELESS * trial.before_bps
-
-    def _enter(self, share: float) -> None:
+    def _enter(self, allowed_bps: float | None) -> None:
         self._set_state("over")
-        self.share = share
-        self._full_ticks = 0
-        self._streak = self._low_ticks = 0
-        self._knee = 1.0
+        self._allow(allowed_bps)
+        self._full_ticks = self._low_ticks = 0
         self._taking = None
         self._hold_until, self._hold_s = 0.0, HOLD_S
-        self._little_since = self._quiet_since = None
+        self._little_since = self._quiet_since = self._full_since = None
+        self._is_need_seen = False
+
+    def _allow(self, bps: float | None) -> None:
+        if bps is None:
+            self.allowance.open_fully()
+        else:
+            self.allowance.limit(bps)
 
     # --- open
 
@@ -307,67 +210,122 @@ class Overflow:
         """Keep the preferred lines just full."""
         cap = self.cap_bps
         assert cap is not None
-        preferred = self.rate_bps("preferred", CONTROL_S)
+        is_limited = bool(self.allowance.bps)
+        preferred = self.rate_bps("preferred", LIMITED_S if is_limited else CONTROL_S)
         is_held = now < self._hold_until and preferred >= HOLD_BELOW * cap
-        if preferred > cap:
+        if (burst := self.rate_bps("preferred", BURST_S)) > BEYOND * cap:
+            cap = self.cap_bps = burst
+        elif preferred > cap:
             cap = self.cap_bps = cap + 0.2 * (preferred - cap)
-        elif is_held:  # full with what they carry: a peak is no capacity
+        elif is_held or self._is_level(now, preferred):  # full with what they carry: a peak is no capacity
+            if preferred < SLOWER * cap:
+                self.cap_bps = cap = preferred
+                self._is_need_seen = False
+            is_held = True
             cap = self.cap_bps = cap + 0.02 * (preferred - cap)
         if preferred > GROW * cap or is_held:
-            self._streak += 1
+            self._trials.saw_full(now)
             self._low_ticks = 0
             self._taking = None
-            self.share = min(1.0, self.share + self._growth())
+            self._grow(now, cap)
         else:
-            self._low_ticks = self._low_ticks + 1 if preferred < SHRINK * cap else 0
-            if self._low_ticks > (WIDE_PATIENCE if self.share > WIDE else 0):
+            self._full_since = None
+            self._low_ticks = self._low_ticks + 1 if self._is_low(cap) else 0
+            if self._low_ticks > (0 if is_limited else BRIEF if preferred < STARVED * cap else PATIENCE):
                 self._shrink(now, preferred, cap)
-                self._streak = 0
-        self._shares.append(self.share)
-        if self.share == 0.0:
-            self._try(now, self.rate_bps("preferred", 0.5), excess_rtt_ms)
+            elif is_limited and not self._low_ticks:
+                self.allowance.limit((self.allowance.bps or 0.0) + DRIFT * cap)
+        if self.allowance.bps == 0.0:
+            self._try(now, excess_rtt_ms)
         else:
-            self._note_peak(self.rate_bps("total", 0.5))
+            self._trials.note_peak(self.rate_bps("total", 0.5))
             self._look_at_little(now, preferred)
         self._leave(now, preferred, cap)
 
-    def _growth(self) -> float:
-        """Return how much the share grows: slowly where it was too much before, fast where no end is found."""
-        if self.share < NEAR * self._knee:
-            return STEP
-        if self._streak < SLOW_STREAK:
-            return SLOW_STEP if self._knee < 1.0 else STEP if self._streak < STREAK else 2 * STEP
-        self._knee = 1.0
-        return STEP
+    def _is_level(self, now: float, preferred: float) -> bool:
+        """Say whether the preferred lines carry no less while the next tier is open, and that carries more."""
+        alone = self._alone_bps(now)
+        return alone is not None and preferred >= LEVEL * alone and self._is_more(alone)
+
+    def _is_low(self, cap: float) -> bool:
+        """Say whether the preferred lines carry less than they can, and not only for the moment of a bbr's probe."""
+        if not self.allowance.bps:
+            return self.rate_bps("preferred", CONTROL_S) < SHRINK * cap
+        halves = (self.rate_bps("preferred", LIMITED_S / 2, ago) for ago in (0.0, LIMITED_S / 2))
+        return all(half < SHRINK * cap for half in halves)
+
+    def _grow(self, now: float, cap: float) -> None:
+        """Let more over, the faster the longer they are full: what was needed a moment ago is about right."""
+        allowed = self.allowance.bps
+        if allowed is None:
+            return
+        self._full_since = self._full_since if self._full_since is not None else now
+        if self.allowance.holds_nothing_back:
+            self.allowance.open_fully()
+        elif not self._is_need_seen or now - self._full_since >= GROW_AFTER_S:
+            self.allowance.limit(max(allowed * GROWTH, allowed + GROWTH_LEAST * cap))
+        else:
+            is_long = now - self._full_since >= GROW_SLOWLY_S
+            self.allowance.limit(allowed + (GROWTH_SLOW if is_long else GROWTH_SLOWEST) * cap)
 
     def _shrink(self, now: float, preferred: float, cap: float) -> None:
-        """Take some of the share away, and look whether the preferred lines carry it instead."""
-        if self._streak:
-            self._knee = self._shares[0] if self._shares else self.share
-        preferred_long, excess = self.rate_bps("preferred"), self.rate_bps("excess")
-        taking = self._taking
-        if taking is None:
-            self._taking = taking = _Taking(now, self.share, preferred_long, excess)
-        taken = taking.excess_bps - excess
-        enough = taking.share - self.share >= TAKEN and now - taking.at >= TAKEN_S and taken >= 0.05 * preferred
-        if enough and preferred_long - taking.preferred_bps < GIVEN_BACK * taken:
-            self._give_back(now, preferred, cap, taking)
-            return
-        if enough:
-            self._taking = None
-            self._hold_s = HOLD_S
-        self.share = max(0.0, self.share - min(2 * STEP, (SHRINK * cap - preferred) / cap))
+        """Let over what the flows need, and look whether the preferred lines carry the rest instead.
 
-    def _give_back(self, now: float, preferred: float, cap: float, taking: _Taking) -> None:
-        """Taking it away gave the preferred lines nothing to carry: they are full."""
-        if preferred < SLOWER * cap:
-            if not self._is_steady():
-                self._taking = None  # what is offered changes, too
-                return
-            self.cap_bps = preferred
-        self.share = taking.share
+        They are not full, so nothing waits: what all the lines carry is what the flows want.
+        """
+        allowed = self.allowance.bps
+        if allowed is None and self._taking is None:
+            self._taking = _Taking(now, self.rate_bps("preferred", AT_ONCE_S), self.rate_bps("excess", AT_ONCE_S))
+        if self._taking is not None and self._was_in_vain(now, preferred, self._taking):
+            self._give_back(now, preferred, cap)
+            return
+        alone = self._alone_bps(now)
+        if alone is not None and alone < SLOWER * cap and self._is_more(alone):
+            self.cap_bps = cap = alone
+        self._is_need_seen = True
+        if allowed is None or not self.allowance.has_held_back:
+            self._limited_at = now
+            self.allowance.limit(self.rate_bps("total", AT_ONCE_S) - FILL * cap)
+            return
+        need = self.rate_bps("total", LIMITED_S) - FILL * cap
+        if need < allowed and now - self._limited_at >= SETTLED_S:
+            self.allowance.limit(allowed + APPROACH * (need - allowed))
+        if need < NOTHING * cap and allowed < NOTHING * cap:
+            self.allowance.close()
+
+    def _alone_bps(self, now: float) -> float | None:
+        """Return what the preferred lines carry without the next tier, once that is not only for a start."""
+        if now - self._limited_at < SETTLED_S + LIMITED_S or not self._readings.is_steady():
+            return None
+        return self._readings.alone_bps() if self.allowance.bps else None
+
+    def _was_in_vain(self, now: float, preferred: float, taking: _Taking) -> bool:
+        """Say whether the preferred lines do not carry what was taken from the next tier."""
+        if now - taking.at > TAKEN_LASTS_S:
+            self._taking = None  # much else may have happened
+            return False
+        taken = taking.excess_bps - self.rate_bps("excess")
+        if now - taking.at < TAKEN_S or taken < max(TAKEN * preferred, TAKEN_EXCESS * taking.excess_bps):
+            return False
+        if self.rate_bps("preferred") - taking.preferred_bps < GIVEN_BACK * taken:
+            return True
         self._taking = None
-        self._knee = 1.0
+        self._hold_s = HOLD_S
+        return False
+
+    def _is_more(self, alone: float) -> bool:
+        """Say whether all the lines carry more than the preferred ones while these are alone: something waits then."""
+        return min(self.rate_bps("total", span) for span in (CONTROL_S, LIMITED_S)) >= GAIN * alone
+
+    def _give_back(self, now: float, preferred: float, cap: float) -> None:
+        """Taking it away gave the preferred lines nothing to carry: they are full."""
+        self._taking = None
+        if preferred < SLOWER * cap:
+            if not self._readings.is_steady():
+                return  # what is offered changes, too
+            self.cap_bps = preferred
+        self.allowance.open_fully()
+        self._is_need_seen = False
         self._hold_until = now + self._hold_s
         self._hold_s = min(2 * self._hold_s, HOLD_MAX_S)
 
@@ -379,8 +337,8 @@ class Overflow:
         self._little_since = self._little_since if self._little_since is not None else now
         if now - self._little_since >= 2 * RATE_S:
             self._little_since = None
-            self._closing = _Closing(now + CLOSING_S, self.rate_bps("total"), self.share)
-            self.share = 0.0
+            self._closing = _Closing(now + CLOSING_S, self.rate_bps("total"), self.allowance.bps)
+            self.allowance.close()
 
     def _end_closing(self, now: float) -> None:
         closing = self._closing
@@ -394,63 +352,37 @@ class Overflow:
         if carried >= (1 - CLOSING_LOSS) * closing.before_bps:
             self.cap_bps = max(self.cap_bps or 0.0, KNOWN_MARGIN * carried)
         else:
-            self.share = closing.share
+            self._allow(closing.allowed_bps)
 
     def _leave(self, now: float, preferred: float, cap: float) -> None:
-        if self.share > 0.0 or preferred >= LEAVE * cap:
+        if self.allowance.bps != 0.0 or preferred >= LEAVE * cap:
             self._quiet_since = None
             return
         self._quiet_since = self._quiet_since if self._quiet_since is not None else now
         if now - self._quiet_since >= LEAVE_S:
             self._set_state("idle")
-            self._peak_bps = 0.0
-            self._note_peak(preferred)
+            self._trials.forget_peak()
+            self._trials.note_peak(preferred)
 
     def _without_flows(self, now: float) -> None:
-        self._trial = self._closing = self._taking = None
-        self.share = 0.0
-        self._peak_bps = 0.0
+        self._trials.abandon()
+        self._trials.forget_peak()
+        self._closing = self._taking = None
+        self.allowance.close()
         if self.state == "over" and self.cap_bps is not None:
             self._leave(now, self.rate_bps("preferred"), self.cap_bps)
 
-    # --- the guard
-
     def _guard(self, now: float, rtt_ms: float | None, excess_rtt_ms: float | None) -> None:
-        """Use no tier whose round trip is so long that what it carries holds up the rest (RFC 8157 section 4.6)."""
-        if now - self._rtt_at < RTT_LOOK_S or excess_rtt_ms is None:
-            return
-        self._rtt_at = now
-        if excess_rtt_ms - (rtt_ms or 0.0) > RTT_EXCESS_MS:
-            self._rtt_bad, self._rtt_good = self._rtt_bad + 1, 0
-        else:
-            self._rtt_bad, self._rtt_good = 0, self._rtt_good + 1
-        if self._rtt_bad >= RTT_COUNT and self.state != "guarded":
+        self._round_trips.look(now, rtt_ms, excess_rtt_ms)
+        if self._round_trips.are_too_long:
             self._set_state("guarded")
-            self._trial = self._closing = None
-        elif self._rtt_good >= RTT_COUNT and self.state == "guarded":
+            self._trials.abandon()
+            self._closing = None
+            self.allowance.close()
+        elif self.state == "guarded":
             self._set_state("idle")
 
     def _set_state(self, state: State) -> None:
         if state != self.state:
             self.state = state
             self.changes += 1
-
-
-class Admission:
-    """Which flows a share opens the next tier to at this tick: some always, one now and then, the rest never."""
-
-    def __init__(self) -> None:
-        self._phase = 0.0
-
-    def admitted(self, flows: Sequence[int], share: float) -> frozenset[int]:
-        """Return the flows that may use the next tier until the next tick. `flows` in a lasting order."""
-        wanted = share * len(flows)
-        whole = int(wanted + 1e-9)
-        open_now = set(flows[:whole])
-        part = wanted - whole
-        if part > 1e-6 and whole < len(flows):
-            self._phase += part
-            if self._phase >= 1.0:
-                self._phase -= 1.0
-                open_now.add(flows[whole])
-        return frozenset(open_now)

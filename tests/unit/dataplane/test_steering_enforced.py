@@ -8,7 +8,7 @@ from hagw.dataplane.bonding import plan_of
 from hagw.dataplane.steering import Steering
 from hagw.dataplane.uplink_table import UplinkTable
 from hagw.health.capacity import CapacityBook
-from hagw.model.snapshot import UplinkView
+from hagw.model.snapshot import LearnedView, UplinkView
 from hagw.policy.decide import Decision
 from hagw.policy.modes.plan import SteerPlan
 
@@ -181,6 +181,22 @@ def test_what_one_worker_found_out_spares_the_others_the_trial() -> None:
     other.begin(1, down=12.0)
     other.run(10.0)
     assert other.steering.document()[0]["capacity_bps"] == round(told.bps)
+
+
+def test_a_worker_without_flows_keeps_no_state_of_a_load_that_is_gone_and_believes_who_went_on() -> None:
+    home = Home()
+    home.begin(1, down=60.0)
+    home.run(5.0)
+    assert home.steering.document()[0]["state"] == "over"
+    home.steering.ended(1)
+    home.connections.clear()
+    home.run(0.2)
+    assert home.steering.document()[0]["state"] == "idle", "nobody looks at it any more"
+    home.now += 30.0
+    home.capacities.adopt(LearnedView("dsl", "down", 6e6, full=True, at=home.now))
+    home.begin(2, down=6.0)
+    home.run(3.0)
+    assert home.steering.document()[0]["capacity_bps"] < 7e6, "the line became slower while another worker used it"
 
 
 def test_what_is_kept_off_a_line_is_counted_by_connection_and_in_all() -> None:
