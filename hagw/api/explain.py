@@ -12,9 +12,10 @@ from hagw.api.documents import ExplainDocument, FlowDocument
 from hagw.api.flows import without_name
 from hagw.api.operators import InForce, whole
 from hagw.config.load import load
+from hagw.errors import Refused
 from hagw.model.flow import TCP, FlowKey
 from hagw.model.intent import Intent
-from hagw.policy.explain import flow_document
+from hagw.policy.explain import flow_document, flow_key
 from hagw.policy.first_bytes import domain_name
 
 NAME_MAX: Final = 253
@@ -104,6 +105,11 @@ def explain_resources(daemon: Explains, changes: InForce) -> APIRouter:
         found = await daemon.flow(flow_id)
         if found is None:
             raise HTTPException(404, f"No flow {flow_id} is known; ended ones are kept for two minutes.")
-        return JSONResponse(flow_document(found if daemon.intent.history.domains else without_name(found)))
+        shown = found if daemon.intent.history.domains else without_name(found)
+        try:
+            judged = daemon.explain(flow_key(shown))
+        except Refused:  # a HAG decides nothing
+            judged = None
+        return JSONResponse(flow_document(shown, judged))
 
     return router

@@ -181,7 +181,7 @@ class CpeWorker:
         """Return a live or recent flow with the timeline of its subflows, None where it is not ours."""
         session = self.sessions.get(int(flow_id)) if flow_id.isdecimal() else None
         if session is not None:
-            return {**session.document(time.monotonic()), "timeline": session.timeline()}
+            return {**session.document(time.monotonic()), **session.story()}
         return self.closed.record(flow_id)
 
     # --- what sessions ask
@@ -210,7 +210,7 @@ class CpeWorker:
             self.bytes_down += down
             self.bytes_up += up
             now = time.monotonic()
-            self.closed.add(now, session.document(now), session.timeline())
+            self.closed.add(now, session.document(now), session.story())
             self.steering.ended(session.id)
 
     def try_gateway(self, done: Callable[[str], None]) -> None:

@@ -17,11 +17,11 @@ class ClosedFlows:
     """The flows that ended in the last two minutes, at most CLOSED_MAX."""
 
     def __init__(self) -> None:
-        self._flows: deque[tuple[float, FlowDocument, list[FlowDocument]]] = deque(maxlen=CLOSED_MAX)
+        self._flows: deque[tuple[float, FlowDocument, FlowDocument]] = deque(maxlen=CLOSED_MAX)
 
-    def add(self, now: float, flow: FlowDocument, timeline: list[FlowDocument] | None = None) -> None:
-        """Keep a finished flow, and what happened to its subflows."""
-        self._flows.append((now, flow, timeline or []))
+    def add(self, now: float, flow: FlowDocument, story: FlowDocument | None = None) -> None:
+        """Keep a finished flow, and what is told of it alone: `timeline`, what happened to its subflows, and others."""
+        self._flows.append((now, flow, story or {"timeline": []}))
         while self._flows and now - self._flows[0][0] > CLOSED_KEPT_S:
             self._flows.popleft()
 
@@ -30,8 +30,8 @@ class ClosedFlows:
         return (flow for ended, flow, _ in self._flows if now - ended <= within_s)
 
     def record(self, flow_id: str) -> FlowDocument | None:
-        """Return a flow with its timeline."""
-        return next(({**flow, "timeline": told} for _, flow, told in self._flows if flow["id"] == flow_id), None)
+        """Return a flow with its story."""
+        return next(({**flow, **told} for _, flow, told in self._flows if flow["id"] == flow_id), None)
 
 
 def timeline(paths: Paths, uplinks: UplinkTable, started: float) -> list[FlowDocument]:

@@ -362,7 +362,10 @@ class CpeSession:
             started=time.time() - (now - self._started),
         )  # fmt: skip
 
-    def timeline(self) -> list[FlowDocument]:
-        """Return what happened to the flow's subflows."""
+    def story(self) -> FlowDocument:
+        """Return what happened to the flow's subflows, and how it arrived, for who judges it anew."""
         paths = None if self._connection is None else self._connection.paths
-        return [] if paths is None else timeline(paths, self._worker.uplinks, self._started)
+        return {
+            "timeline": [] if paths is None else timeline(paths, self._worker.uplinks, self._started),
+            "arrived": {"dscp": self.key.dscp, "interface": self.key.interface, "mac": self.key.mac},
+        }

@@ -16,6 +16,7 @@ from hagw.policy.match import mismatch
 from hagw.policy.schedule import describe
 
 Document = dict[str, Any]
+_ARRIVED = "arrived"  # what of a flow is asked for its judgement only
 SCHEMA = 1
 
 
@@ -50,16 +51,28 @@ def confidence(source: str) -> str | None:
     return _CONFIDENCE.get(source)
 
 
-def flow_document(flow: Document) -> Document:
-    """Return what the API tells of a live or recent flow; `flow` is its entry with its timeline."""
-    told = {**flow, "domain_confidence": confidence(flow.get("domain_source") or "none")}
+def flow_document(flow: Document, judged: Document | None = None) -> Document:
+    """Return what the API tells of a live or recent flow; `flow` is its entry with its timeline.
+
+    `judged` is what `explain` says of it now: every rule and line with its reason. None where nothing is decided.
+    """
+    told = {name: value for name, value in flow.items() if name != _ARRIVED}
+    told["domain_confidence"] = confidence(flow.get("domain_source") or "none")
     timeline = flow.get("timeline") or [None]
-    return {"schema": SCHEMA, "flow": {**told, "last_change": timeline[-1]}, "text": flow_text(flow)}
+    return {"schema": SCHEMA, "flow": {**told, "last_change": timeline[-1]}, "text": flow_text(flow, judged)}
 
 
-def flow_text(flow: Document) -> list[str]:
+def flow_key(flow: Document) -> FlowKey:
+    """Return a live or recent flow as the policy judged it."""
+    ends: Document = {name: flow[name] for name in ("client", "client_port", "server", "server_port")}
+    named: Document = {"domain": flow.get("domain"), "domain_source": flow.get("domain_source") or "none"}
+    return FlowKey(**ends, **named, **flow.get(_ARRIVED, {}))
+
+
+def flow_text(flow: Document, judged: Document | None = None) -> list[str]:
     """Return what is known of a live or recent flow, line by line; `flow` is its entry with its timeline."""
-    return list(_flow_text(flow))
+    anew = [] if judged is None else ["Judged now, by the rules and lines of this moment:", *judged["text"][1:]]
+    return [*_flow_text(flow), *anew]
 
 
 def _fields(flow: FlowKey) -> Document:

@@ -73,7 +73,7 @@ class Traffic:
         self._carry(now, passed_s)
         for flow in [flow for flow in self._flows.values() if now >= flow.ends]:
             del self._flows[flow.id]
-            self._closed.add(now, self._document(flow, "closed"), self._timeline(flow))
+            self._closed.add(now, self._document(flow, "closed"), {"timeline": self._timeline(flow)})
 
     def flows(self, recent_s: float) -> list[dict[str, Any]]:
         """Return the flows' documents."""

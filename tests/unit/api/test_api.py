@@ -50,6 +50,7 @@ class Daemon:
     def explain(self, flow: FlowKey) -> dict[str, Any]:
         return {
             "schema": 1,
+            "text": ["flow", f"judged as from {flow.client}"],
             "asked": [flow.client, flow.server, flow.server_port, flow.protocol, flow.domain, flow.mac],
         }
 
@@ -120,7 +121,11 @@ def test_a_flow_is_explained_whether_it_exists_or_not(tmp_path: Path) -> None:
             asked = "client=fd77::11&server=2001:db8::1&port=443&protocol=17&domain=WWW.Example.org."
             found = await _get(path, f"/explain?{asked}")
             assert found["asked"] == ["fd77::11", "2001:db8::1", 443, 17, "www.example.org", None]
-            assert (await _get(path, "/flows/1"))["text"][0].startswith("Flow 1: ")
+            told = (await _get(path, "/flows/1"))["text"]
+            assert told[0].startswith("Flow 1: ")
+            assert told[-2:] == [
+                "Judged now, by the rules and lines of this moment:", f"judged as from {FLOW['client']}"
+            ]  # fmt: skip
             for request, status in (
                 ("GET /api/v1/flows/9", 404),
                 ("GET /api/v1/explain?client=192.0.2.1&server=2001:db8::1", 422),

@@ -8,7 +8,7 @@ from hagw.model.flow import UDP, FlowKey
 from hagw.model.intent import RuleIntent, TimeWindow
 from hagw.model.snapshot import CpeSnapshot
 from hagw.policy.decide import Policy
-from hagw.policy.explain import explain, flow_document, flow_text
+from hagw.policy.explain import explain, flow_document, flow_key, flow_text
 
 LINE = SNAPSHOT.uplinks[0]
 NAMED = replace(FLOW, domain="www.example.org", domain_source="sni")
@@ -119,5 +119,12 @@ def test_a_live_flow_tells_its_story() -> None:
         "    +12.500  lte withdrawn: suspect: silent",
         "Last change at +12.500 s: lte withdrawn.",
     ]
+    arrived = {"dscp": 46, "interface": "lan0", "mac": None}
+    judged = flow_document({**flow, "arrived": arrived}, {"text": ["its ends", "Rules:", "  + r: matches"]})
+    assert judged["text"][-3:] == [
+        "Judged now, by the rules and lines of this moment:", "Rules:", "  + r: matches",
+    ]  # fmt: skip
+    assert "arrived" not in judged["flow"], "nobody's business"
+    assert flow_key({**flow, "arrived": arrived}) == FlowKey("fd77::11", 4, "2001:db8::1", 443, 6, 46, "lan0")
     document = flow_document(flow)["flow"]
     assert (document["last_change"]["uplink"], document["domain_confidence"]) == ("lte", None)
