@@ -135,6 +135,8 @@ class Fleet:
         if found is not None:
             found.liveness.hurry()
             found.families.hurry()
+        for gateway in self._gateways.values():
+            gateway.rerouted(line)
 
     def router_seen(self, line: str) -> None:
         """Take that the router of a line began or ceased to answer: evidence, no verdict; the line is asked at once."""

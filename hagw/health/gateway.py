@@ -75,6 +75,10 @@ class GatewayWatch:
         since, count = self._open.get(line, (now, 0))
         self._open[line] = since, count + 1
 
+    def rerouted(self, line: str) -> None:
+        """Take that a line leaves from elsewhere now: what went out before can have been lost on the way back."""
+        self._open.pop(line, None)
+
     def answered(self, rtt_s: float, told: Told, now: float) -> None:
         """Take an authentic answer; the clock's offset in it is wrong by half a round trip at most."""
         self.heard_at = now

@@ -41,7 +41,7 @@ _GLOBAL_UNICAST6: Final = ip_network("2000::/3")
 
 @dataclass(frozen=True, slots=True)
 class _Default:
-    """A default route of the main table."""
+    """A default route of the main table, or one that was there."""
 
     ifindex: int
     gateway: IPAddress | None
@@ -55,6 +55,7 @@ class FactsReader:
     def __init__(self) -> None:
         self._netlink = Rtnl()
         self._asked_for: set[str] = set()  # congestion controls the kernel was asked to load
+        self._last: dict[int, tuple[_Default, frozenset[IPAddress]]] = {}  # by interface; with the addresses then
 
     def read(self, intent: Intent, forwarding: RememberedSysctl | None = None) -> Facts:
         """Read all facts that the desired state of `intent` depends on. Raises OSError.
@@ -68,13 +69,14 @@ class FactsReader:
         if ipv6:
             routes += [route for route in self._netlink.dump("routes", family=AF_INET6) if _is_main(route)]
         defaults = sorted(_defaults(routes), key=lambda route: route.metric)
+        ways = [*defaults, *self._lost(defaults, addresses)]
         uplinks: dict[str, UplinkFacts] = {}
         for uplink, found in _found(intent, links):
             if isinstance(found, interfaces.Missing):
                 uplinks[uplink.name] = UplinkFacts(uplink.name, None, problem=found.why, candidates=found.candidates)
             else:
                 link = links[found.interface]
-                fact = _uplink(uplink, found.interface, link, addresses, defaults, ipv6)
+                fact = _uplink(uplink, found.interface, link, addresses, ways, ipv6)
                 uplinks[uplink.name] = replace(fact, accepts_ra=_accepts_ra(found.interface, forwarding))
         return Facts(
             uplinks=uplinks,
@@ -92,6 +94,26 @@ class FactsReader:
     def close(self) -> None:
         """Close the socket."""
         self._netlink.close()
+
+    def _lost(self, defaults: list[_Default], addresses: list[Any]) -> list[_Default]:
+        """Return the IPv4 default routes that somebody removed while the address they came with stayed.
+
+        A DHCP client that gives a line up takes the address along. In IPv6 it is the word of the router itself that
+        it is one no more: there it counts.
+        """
+        there: dict[int, set[IPAddress]] = {}
+        for address in addresses:
+            if address["family"] == AF_INET:
+                there.setdefault(address["index"], set()).add(ip_address(address.get_attr("IFA_LOCAL")))
+        present = {route.ifindex: route for route in reversed(defaults) if route.family == AF_INET}
+        lost = {
+            ifindex: (route, before & there.get(ifindex, set()))
+            for ifindex, (route, before) in self._last.items()
+            if ifindex not in present
+        }
+        now = {ifindex: (route, frozenset(there.get(ifindex, ()))) for ifindex, route in present.items()}
+        self._last = now | {ifindex: (route, still) for ifindex, (route, still) in lost.items() if still}
+        return [route for route, still in lost.values() if still]
 
     def _congestion_controls(self, wanted: str) -> tuple[str, ...]:
         """Return what there is, `wanted` loaded if it can be: distributions build bbr as a module nobody loads."""

@@ -225,6 +225,34 @@ def test_parameters_of_an_interface_that_got_another_name_are_put_back(box: Box)
     assert box.sysctl("net.ipv4.conf.another0.rp_filter") == value
 
 
+def test_a_default_route_that_somebody_removes_goes_on_for_as_long_as_its_address_stands(box: Box) -> None:
+    """Its own client would take the address along; in IPv6 the router itself says so, and is believed."""
+    wanted = intent()
+    box.inside.ip(
+        "link set other0 up",
+        "address add 198.18.7.77/24 dev other0",
+        "route add default via 198.18.7.1 dev other0 metric 10",
+        "address add 2001:db8:7::77/64 dev other0 nodad",
+        "route add default via 2001:db8:7::1 dev other0 metric 10",
+    )
+    box.settle(wanted)
+    box.inside.ip("route del default via 198.18.7.1 dev other0", "route del default via 2001:db8:7::1 dev other0")
+    box.settle(wanted)
+    assert "via 198.18.7.1 dev other0" in box.inside.run("ip", "route", "show", "table", "5102")
+    assert box.inside.run("ip", "-6", "route", "show", "table", "5102") == ""
+    box.inside.ip("route add default via 198.18.7.2 dev other0 metric 10")
+    box.settle(wanted)
+    assert "via 198.18.7.2 dev other0" in box.inside.run("ip", "route", "show", "table", "5102")
+    box.inside.ip("route del default via 198.18.7.2 dev other0", "address add 198.18.7.78/24 dev other0")
+    box.settle(wanted)
+    assert "via 198.18.7.2 dev other0" in box.inside.run("ip", "route", "show", "table", "5102")
+    box.inside.ip("address flush dev other0 scope global", "address add 198.18.7.79/24 dev other0")
+    box.settle(wanted)
+    assert box.inside.run("ip", "route", "show", "table", "5102") == ""
+    box.inside.ip("address add 198.18.7.77/24 dev other0")
+    assert box.facts(wanted).uplinks["other"].gateway4 is None, "an old route does not come back with its address"
+
+
 def test_a_match_that_fits_several_or_none_says_so(box: Box) -> None:
     wanted = intent("match: {driver: veth}")
     assert box.facts(wanted).uplinks["fibre"].interface == "wan0"  # not the LAN's, nor the other line's

@@ -19,6 +19,7 @@ from hagw.model.intent import CpeIntent
 from hagw.plan.caller import Caller
 from hagw.plan.diff import diff
 from hagw.plan.slots import slots_of
+from tests import variety
 from tests.unit.control.transactions import KEY, LINES, Box, PowerLost, Running, config
 
 BEFORE = config("dsl", "lte", rules=3)
@@ -410,47 +411,12 @@ def test_with_neither_file_nor_generation_there_is_nothing_to_run(box: Box) -> N
 # --- at random
 
 WALK = 1000
-ABOUT = ("metered: true", "rate_down: 16 Mbit/s", "gateway4: 192.0.9.1", "probe: gentle", "prefix6: '2001:db8:7::/56'")
-SECTIONS = (
-    "bypass: [192.0.2.0/24]",
-    "firewall: {enabled: false}",
-    "firewall: {allow: [{name: ssh, protocol: tcp, destination_port: ['22'], source: [192.0.2.0/24]}]}",
-    "pool: {size_min: 5, idle: 600 s}",
-    "limits: {flows_max: 500}",
-    "portal_check: {url: 'http://192.0.2.1/', body: ok}",
-    "history: {enabled: false}",
-    "data_caps: [{name: plan, uplinks: [FIRST], volume: 50 GB, overflow_only: 70 %}]",
-    "data_caps: [{name: plan, uplinks: [FIRST], volume_down: 9 GB, cut: never}]",
-)
-STEERING = (
-    "{mode: direct}",
-    "{mode: block}",
-    "{mode: load-balancing, sending: {mode: smallest-delay, uplinks: [FIRST]}}",
-    "{mode: active-standby, standby: cold}",  # this and the next want two lines
-    "{mode: priority-based, quic: reject}",
-)
-TRAFFIC = (
-    "{}",
-    "{source: [192.168.1.7]}",
-    "{protocol: [udp], dscp: [ef]}",
-    "{domain: [example.org]}",
-    "{time: ['22:00-06:00']}",
-)
 
 
 def anything(dice: random.Random, names: list[str]) -> str:
     """Return a valid configuration over these lines with all sorts of things in it."""
-    about = {name: f", cost: {dice.randint(0, 2)}" for name in names}
-    about[names[-1]] += ", enabled: false" if len(names) > 1 and dice.random() < 0.3 else ""
-    about[names[0]] += "".join(f", {key}" for key in dice.sample(ABOUT, dice.randint(0, 2)))
-    sections = {section.split(":")[0]: section for section in dice.sample(SECTIONS, dice.randint(0, 3))}
-    modes = STEERING if len(names) > 1 else STEERING[:3]
-    rules = [
-        f"{{name: r{number}, precedence: {number}, traffic: {dice.choice(TRAFFIC)}, steering: {dice.choice(modes)}}}"
-        for number in range(dice.randint(0, 2))
-    ]
-    extra = "\n".join([*sections.values(), f"rules: [{', '.join(rules)}]"]).replace("FIRST", names[0])
-    return config(*names, extra=extra, **about)
+    lines = variety.about(dice, names)
+    return config(*names, extra=variety.sections(dice, names), **lines)
 
 
 @pytest.mark.slow

@@ -54,6 +54,20 @@ def test_a_lone_line_that_swallows_everything_stays_in_use() -> None:
     assert world.fleet.uplinks()["dsl"].reason == ""
 
 
+def test_a_lone_line_that_moves_to_another_address_is_not_the_gateways_fault() -> None:
+    """Its questions from before are answered to an address that is gone; a busy machine takes a while to move it."""
+    world = demo("download", names=("dsl",))
+    dsl = world.lines["dsl"]
+    dsl.blackhole()
+    world.run(0.35)
+    world.fleet.rerouted("dsl")
+    world.run(0.25)
+    assert world.reach() == "up"
+    dsl.heal()
+    world.run(0.5)
+    assert not [change for change in world.changes if change[1] == "gw"]
+
+
 def test_a_suspect_line_is_used_again_when_the_last_good_one_loses_its_carrier() -> None:
     world = demo("download", names=("dsl", "lte"))
     world.lines["lte"].blackhole()
