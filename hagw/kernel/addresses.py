@@ -4,13 +4,13 @@ import errno
 import socket
 from collections.abc import Iterator
 from ipaddress import ip_interface
-from typing import Final
+from typing import Any, Final
 
-from hagw.kernel.changes import address_added, address_deleted
 from hagw.kernel.rtnl import Rtnl
 from hagw.model.ids import ADDRESS_PROTOCOL
 from hagw.model.resources import Address
 
+_IFA_F_NODAD: Final = 0x02
 _GONE: Final = {errno.EADDRNOTAVAIL, errno.ENODEV}
 
 
@@ -33,7 +33,7 @@ class Addresses:
     def put(self, address: Address) -> None:
         """Add the address; one that is there already is fine. Raises OSError, also where the interface is not there."""
         try:
-            self._netlink.change(address_added(socket.if_nametoindex(address.device), address.address))
+            self._netlink.change("addr", "add", **_request(address), proto=ADDRESS_PROTOCOL)
         except OSError as error:
             if error.errno != errno.EEXIST:
                 raise
@@ -41,7 +41,7 @@ class Addresses:
     def drop(self, address: Address) -> None:
         """Remove the address; one that is not there is fine."""
         try:
-            self._netlink.change(address_deleted(socket.if_nametoindex(address.device), address.address))
+            self._netlink.change("addr", "del", **_request(address))
         except OSError as error:
             if error.errno not in _GONE:
                 raise
@@ -49,3 +49,19 @@ class Addresses:
     def close(self) -> None:
         """Close the socket."""
         self._netlink.close()
+
+
+def _request(address: Address) -> dict[str, Any]:
+    interface = address.address
+    request: dict[str, Any] = {
+        "index": socket.if_nametoindex(address.device),
+        "address": str(interface.ip),
+        "prefixlen": interface.network.prefixlen,
+        "family": socket.AF_INET if interface.version == 4 else socket.AF_INET6,
+    }
+    if interface.version == 6:
+        # The owner has chosen it; a line must not be without its address for a second after each change.
+        request["flags"] = _IFA_F_NODAD
+    elif interface.network.prefixlen < 31:
+        request["broadcast"] = str(interface.network.broadcast_address)
+    return request

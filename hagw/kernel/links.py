@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from hagw.kernel.changes import mtu_set, up_set
 from hagw.kernel.rtnl import Rtnl
 from hagw.model.remembered import RememberedLink
 from hagw.model.resources import LinkProperty, LinkSetting
@@ -45,9 +44,9 @@ class Links:
         """Write a setting. Raises OSError, also where the interface is not there."""
         index = socket.if_nametoindex(wanted.device)
         if wanted.name == "mtu":
-            self._netlink.change(mtu_set(index, wanted.value))
+            self._netlink.change("link", "set", index=index, mtu=wanted.value)
         else:
-            self._netlink.change(up_set(index, bool(wanted.value)))
+            self._netlink.change("link", "set", index=index, state="up" if wanted.value else "down")
 
     def restore(self, present: LinkSetting, known: RememberedLink) -> str | None:
         """Put back the previous value; return why not where it was left alone. Raises OSError."""

@@ -1,6 +1,6 @@
 """Netlink requests without a dependency: framing, attributes, acknowledgements with the kernel's own words.
 
-Used for routes, rules, addresses and links, for the MPTCP path manager and conntrack, and by the data plane, whose
+Used for dumps, where pyroute2 has no command (MPTCP path manager, conntrack by mark) and by the data plane, whose
 processes must stay small. One socket serves one thread; every request is answered before the next is sent.
 """
 

@@ -1,16 +1,18 @@
-"""rtnetlink: whole dumps, and acknowledged changes.
+"""rtnetlink: whole dumps, and acknowledged changes by pyroute2.
 
-Both are our own: pyroute2 takes 9 MB of the daemon's memory (docs/adr/0057), its dumps take five times as long and
-leave cyclic garbage, tens of megabytes before it is collected.
+Dumps are our own: they are made in every pass, and pyroute2's cost five times as much and leave cyclic garbage, tens of
+megabytes before it is collected.
 """
 
 import errno
 import socket
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
-from hagw.kernel.changes import Change
 from hagw.kernel.messages import ADDRESSES, LINKS, ROUTES, RULES, Message, message_of
 from hagw.kernel.netlink import NLM_F_DUMP, NetlinkSocket
+
+if TYPE_CHECKING:
+    from pyroute2 import IPRoute
 
 _DUMPS_MAX: Final = 20
 _NOT_THERE: Final = {errno.EAFNOSUPPORT, errno.EOPNOTSUPP}
@@ -18,10 +20,11 @@ _LAYOUTS: Final = {"links": LINKS, "addr": ADDRESSES, "routes": ROUTES, "rules":
 
 
 class Rtnl:
-    """An rtnetlink socket, bound to the network namespace of the thread that makes it, and used by that one."""
+    """Rtnetlink sockets, bound to the network namespace of the thread that makes them, and used by that one."""
 
     def __init__(self) -> None:
-        self._socket = NetlinkSocket(socket.NETLINK_ROUTE)
+        self._dumps = NetlinkSocket(socket.NETLINK_ROUTE)
+        self._changes: IPRoute | None = None
 
     def dump(self, what: str, family: int = socket.AF_UNSPEC) -> list[Message]:
         """Dump "links", "addr", "routes" or "rules"; empty for a family the kernel lacks. Raises OSError."""
@@ -29,22 +32,37 @@ class Rtnl:
         wanted = bytes([family]).ljust(layout.fixed.size, b"\0")
         for _ in range(_DUMPS_MAX):
             try:
-                bodies = self._socket.request(layout.request, wanted, NLM_F_DUMP)
+                bodies = self._dumps.request(layout.request, wanted, NLM_F_DUMP)
             except OSError as error:
                 if error.errno in _NOT_THERE:
                     return []
                 raise
-            if self._socket.was_interrupted:
+            if self._dumps.was_interrupted:
                 continue  # something changed meanwhile, as it does while links come and go: parts may be missing
             messages = (message_of(layout, body) for body in bodies)
             # Without a family's module the kernel answers for all that it has.
             return [found for found in messages if found is not None and family in (socket.AF_UNSPEC, found["family"])]
         raise OSError(errno.EINTR, f"{what} changed all the time while they were read")
 
-    def change(self, wanted: Change) -> None:
-        """Have the kernel make a change. Raises OSError with its errno and explanation."""
-        self._socket.request(wanted.request, wanted.payload, wanted.flags)
+    def change(self, what: str, action: str, **request: Any) -> None:
+        """Add, replace or delete a "route" or "rule". Raises OSError with the kernel's errno."""
+        from pyroute2.netlink.exceptions import NetlinkError  # imported late: it costs 10 MB, and often is not needed
+
+        if self._changes is None:
+            self._changes = _open()
+        try:
+            getattr(self._changes, what)(action, **request)
+        except NetlinkError as error:
+            raise OSError(error.code, str(error.args[-1])) from None
 
     def close(self) -> None:
-        """Close the socket."""
-        self._socket.close()
+        """Close the sockets."""
+        self._dumps.close()
+        if self._changes is not None:
+            self._changes.close()
+
+
+def _open() -> "IPRoute":
+    from pyroute2 import IPRoute
+
+    return IPRoute()
