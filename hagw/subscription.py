@@ -7,7 +7,7 @@ keys are in its configuration, does without.
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -17,25 +17,28 @@ from hagw.control.durable import Disk
 from hagw.control.gateway import Gateway
 from hagw.control.places import runtime_dir
 from hagw.control.status import ChannelStatus, CpeVersionStatus
+from hagw.control.store import namespace_identity
 from hagw.dataplane.proven import PROVEN_FILE, ProvenAddresses
 from hagw.errors import HagwError, RegistryUnavailable
 from hagw.log import log_of
 from hagw.model.intent import CpeIntent, CustomerIntent, GatewayIntent, HagIntent
 from hagw.model.snapshot import CpeSnapshot, UplinkView
 from hagw.registry.roll import Roll
-from hagw.registry.usage import OTHER_LINES, Batch, Spool, Used, fresh_name
+from hagw.registry.said import Said
+from hagw.registry.usage import Batch, Spool, Used
 from hagw.registry.watch import RollWatch
 
 if TYPE_CHECKING:
     from hagw.channel.client import ChannelClient, Way
     from hagw.channel.credentials import Credentials
+    from hagw.channel.reports import Reports
     from hagw.channel.server import ChannelServer, Desk
     from hagw.registry.customers import Registry
 
 ROLL_FILE: Final = "customers.json"
+REPORTS_FILE: Final = "usage-told.json"
 LOOK_EVERY_S: Final = 1.0
 ACCOUNT_EVERY_S: Final = 2.0
-LINES_MAX: Final = 32  # of a CPE, counted apart in a day
 DRAINING: Final = "it is draining"
 MONTH_OVER: Final = "its bytes of this month are used up"
 
@@ -66,9 +69,7 @@ class HagSide:
         self._spool = Spool(state_dir / "usage", Disk().replace)
         self._served: tuple[CustomerIntent, ...] = ()
         self._month: tuple[str, Mapping[str, int]] = ("", {})
-        self._lines_day = ""
-        self._line_names: dict[str, set[str]] = {}
-        self._said: dict[tuple[str, str, str], tuple[int, int]] = {}
+        self._said = Said(self._spool)
         self.watch = RollWatch(
             lambda: self._intent().registry_url,
             lambda url: open_registry(url, state_dir),
@@ -100,7 +101,8 @@ class HagSide:
         ]
 
     async def begin(self) -> None:
-        """Know the customers before anybody is served."""
+        """Know the customers before anybody is served, and what their CPEs have said already."""
+        await self._said.begin()
         await self.watch.begin()
 
     def lines_changed(self) -> None:
@@ -109,10 +111,13 @@ class HagSide:
     async def run(self) -> None:
         """Follow the registry and serve control channels, for ever."""
         await self._gateway.settled()
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self.watch.run())
-            group.create_task(self._serve())
-            group.create_task(self._account())
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self.watch.run())
+                group.create_task(self._serve())
+                group.create_task(self._account())
+        finally:
+            await self.watch.close()
 
     async def _account(self) -> None:
         """Read what customers use, queue it on the disk, and have the registry add it up, for ever."""
@@ -144,32 +149,15 @@ class HagSide:
         if counted:
             await asyncio.to_thread(self._spool.put, Batch(batch, counted))
 
-    def _told(self, name: str, uplinks: Mapping[str, tuple[int, int]]) -> None:
-        """Take what a CPE says of its lines; it names so many a day, what is beyond counts as one."""
-        day = time.strftime("%Y-%m-%d", time.gmtime())
-        if day != self._lines_day:
-            self._lines_day, self._line_names = day, {}
-        known = self._line_names.setdefault(name, set())
-        for uplink, (down, up) in uplinks.items():
-            if uplink in known or len(known) < LINES_MAX:
-                known.add(uplink)
-            else:
-                uplink = OTHER_LINES
-            so_far = self._said.get((name, day, uplink), (0, 0))
-            self._said[name, day, uplink] = so_far[0] + down, so_far[1] + up
+    def _told(self, name: str, uplinks: Mapping[str, tuple[int, int]], report: str) -> bool:
+        """Take what a CPE says of its lines; return whether this report is on the disk already."""
+        return self._said.take(name, uplinks, report, time.strftime("%Y-%m-%d", time.gmtime()))
 
     async def _keep_said(self) -> None:
-        """Queue what CPEs have said of their lines since the last time."""
-        said, self._said = self._said, {}
-        used = tuple(Used(name, day, uplink, down, up, 0) for (name, day, uplink), (down, up) in said.items())
-        try:
-            if used:
-                await asyncio.to_thread(self._spool.put, Batch(fresh_name(), used))
-        except OSError:
-            for key, (down, up) in said.items():
-                since = self._said.get(key, (0, 0))
-                self._said[key] = since[0] + down, since[1] + up
-            raise
+        """Queue what CPEs have said of their lines since the last time, and tell them that it is on the disk."""
+        kept = await self._said.keep()
+        if self._server is not None and kept:
+            self._server.usage_kept(kept)
 
     def _customers(self, roll: Roll) -> tuple[CustomerIntent, ...]:
         """Return the roll's customers, with those blocked who have used up their month."""
@@ -289,6 +277,7 @@ class CpeSide:
         self._gateway = gateway
         self._state_dir = state_dir
         self._kept: dict[str, _Kept] = {}
+        self._reports: Reports | None = None  # of all gateways
         gateway.channels = self._standings
 
     async def begin(self) -> None:
@@ -315,6 +304,8 @@ class CpeSide:
         """Have a client for each gateway with credentials, made anew when `hagw enrol` wrote other ones."""
         from hagw.channel.client import ChannelClient
 
+        if self._reports is None and known:
+            self._reports = _reports(self._state_dir / REPORTS_FILE)
         for name, kept in list(self._kept.items()):
             if name not in known or kept.seen != known[name][1]:
                 kept.task.cancel()
@@ -329,6 +320,7 @@ class CpeSide:
                     self._keeper(name),
                     self._carried(name),
                     on_told=self._tell_told,
+                    reports=self._reports,
                 )
                 self._kept[name] = _Kept(client, group.create_task(client.run()), seen)
                 changed = True
@@ -422,6 +414,20 @@ class CpeSide:
             version_differs=found.version not in ("", __version__),
             limits=limits,
         )
+
+
+def _reports(file: Path) -> "Reports":
+    """Return what goes on with the reports of the daemon before, as its file has them."""
+    from hagw.channel.reports import Reports
+
+    def keep(text: str) -> Awaitable[None]:
+        return asyncio.to_thread(Disk().replace, file, text)
+
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        text = ""
+    return Reports(text, namespace_identity(), keep)
 
 
 def _proven() -> ProvenAddresses | None:

@@ -15,6 +15,7 @@ from hagw.channel import proof, settings, wire
 from hagw.channel.code import MARK_SIZE, Code
 from hagw.channel.credentials import KEY_SIZE, Credentials
 from hagw.channel.identity import client_context, peer_fingerprint
+from hagw.channel.reports import Report, Reports
 from hagw.channel.wire import BadMessage, Message
 from hagw.errors import HagwError, Refused
 from hagw.log import log_of
@@ -24,7 +25,6 @@ CONNECT_S: Final = 3.0
 ANSWER_S: Final = 5.0
 PING_EVERY_S: Final = 120.0
 USAGE_EVERY_S: Final = 60.0
-USAGE_WORTH_BYTES: Final = 1_000_000
 TAKE_OVER_S: Final = 1.0  # for our workers and echoes to use a new key before the old one is void
 RETRY_S: Final = (0.2, 0.5, 1.0, 2.0, 5.0, 15.0, 60.0)
 
@@ -122,8 +122,8 @@ async def _enrol(talk: _Conversation, code: Code, device_key: bytes) -> Credenti
 class ChannelClient:
     """Keeps a channel to one gateway.
 
-    `ways` gives the usable lines, best first; `keep` has credentials on the disk; `carried` tells each line's
-    IP bytes down and up; `on_told` is called when `standing.told` has changed.
+    `ways` gives the usable lines, best first; `keep` has credentials on the disk; `carried` tells each line's IP bytes
+    down and up, nothing where another gateway is told; `on_told` is called when `standing.told` has changed.
     """
 
     def __init__(
@@ -136,6 +136,7 @@ class ChannelClient:
         usage_every_s: float = USAGE_EVERY_S,
         on_told: Callable[[], None] = _nothing,
         take_over_s: float = TAKE_OVER_S,
+        reports: Reports | None = None,
     ) -> None:
         self.gateway = gateway
         self.standing = Standing()
@@ -146,7 +147,8 @@ class ChannelClient:
         self._usage_every_s = usage_every_s
         self._on_told = on_told
         self._take_over_s = take_over_s
-        self._told: Mapping[str, tuple[int, int]] = {}
+        self._reports = reports or Reports()
+        self._acknowledges = False
         self._news = asyncio.Event()
         self._ponged = asyncio.Event()
         self._failures = 0
@@ -222,6 +224,7 @@ class ChannelClient:
         answer = await talk.read()
         if answer["type"] != "welcome":
             raise Refused(f"the gateway refuses: {answer.get('reason', 'it does not say why')}")
+        self._acknowledges = "usage" in _list(answer.get("acknowledges"))
         proofs = answer.get("proofs")
         known = isinstance(proofs, list) and any(_proves(mine.key, each, about) for each in proofs[:4])
         if talk.fingerprint != mine.fingerprint and not known:
@@ -245,6 +248,8 @@ class ChannelClient:
                     self._settle(talk, message)
                 case "revoked" | "refused":
                     raise Refused(str(message.get("reason", "the gateway does not say why"))[:256])
+                case "usage-kept":
+                    self._reports.arrived(str(message.get("stream")), _number(message.get("number")))
                 case "ping":
                     talk.send("pong")
                 case "pong":
@@ -276,14 +281,22 @@ class ChannelClient:
 
     async def _tell_usage(self, talk: _Conversation) -> None:
         """Say what each line carried since the last time, if that is worth a packet."""
-        self._told = self._told or dict(self._carried())
         while True:
-            await asyncio.sleep(self._usage_every_s)
-            now = dict(self._carried())
-            since = {line: _since(self._told.get(line, (0, 0)), counts) for line, counts in now.items()}
-            if sum(map(sum, since.values())) >= USAGE_WORTH_BYTES:
-                talk.send("usage", uplinks={line: {"down": down, "up": up} for line, (down, up) in since.items()})
-                self._told = now
+            try:
+                if counts := self._carried():
+                    await self._reports.begin(counts)
+                await asyncio.sleep(self._usage_every_s)
+                if (counts := self._carried()) and (report := await self._reports.due(counts)) is not None:
+                    self._report(talk, report)
+            except OSError as why:
+                log.warning("usage not kept on disk", reason=str(why))
+                await asyncio.sleep(self._usage_every_s)
+
+    def _report(self, talk: _Conversation, report: Report) -> None:
+        uplinks = {line: {"down": down, "up": up} for line, (down, up) in report.uplinks.items()}
+        talk.send("usage", uplinks=uplinks, stream=report.stream, number=report.number)
+        if not self._acknowledges:
+            self._reports.sent(report)
 
     async def _leave_with(self, way: Way, reading: "asyncio.Task[None]") -> None:
         """End the conversation once its line is usable no more."""
@@ -319,10 +332,12 @@ async def _open(way: Way) -> _Conversation:
     return talk
 
 
-def _since(before: tuple[int, int], now: tuple[int, int]) -> tuple[int, int]:
-    """Return how much two counts grew; one that fell has begun anew."""
-    down, up = (new - old if new >= old else new for old, new in zip(before, now, strict=True))
-    return down, up
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _number(value: object) -> int:
+    return value if isinstance(value, int) else -1
 
 
 def _proves(key: bytes, given: object, about: bytes) -> bool:

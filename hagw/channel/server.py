@@ -30,6 +30,7 @@ LOGGED_A_SECOND: Final = 1.0
 USAGE_EVERY_S: Final = 15.0
 BURST: Final = 10.0
 COUNT_MAX: Final = 1 << 44  # bytes of a line since the message before
+_STREAM: Final = re.compile(r"[0-9a-f]{16}", re.ASCII)
 _LINE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}", re.ASCII)
 LOGIN_S: Final = 10.0
 SILENT_MAX_S: Final = 600.0  # a CPE asks at least each five minutes whether we are there
@@ -47,7 +48,7 @@ class Desk:
     device_keys: Callable[[], Mapping[str, bytes]]
     redeem: Callable[[bytes, bytes], Awaitable[tuple[str, bytes]]]
     taken_over: Callable[[str, bytes], Awaitable[None]]
-    used: Callable[[str, Mapping[str, tuple[int, int]]], None]
+    used: Callable[[str, Mapping[str, tuple[int, int]], str], bool]  # by a report's name; True = on the disk already
     probe: Callable[[], Mapping[str, Any]]
     met: Callable[[str, str], None]  # a customer has logged in from this address
 
@@ -245,7 +246,7 @@ class ChannelServer:
         if customer is None or device_key is None or not proof.is_signed(device_key, signature, about):
             raise BadMessage("this CPE is not a customer")
         proofs = [proof.gateway_proof(key, about).hex() for key in (customer.key, customer.old_key) if key is not None]
-        _send(writer, "welcome", proofs=proofs, time=time.time())
+        _send(writer, "welcome", proofs=proofs, time=time.time(), acknowledges=["usage"])
         line = _Line(customer, device_key, writer, source, version)
         self._desk.met(name, source)
         if self._met.take(time.monotonic()):
@@ -279,18 +280,27 @@ class ChannelServer:
                     if message.get("key_id") == proof.key_id(line.customer.key):
                         await self._desk.taken_over(line.customer.name, line.customer.key)
                 case "usage":
-                    self._used(line.customer.name, _usage(message))
+                    report = _report(message)
+                    if self._used(line.customer.name, _usage(message), report):
+                        _tell_kept(line.writer, report)
                 case "pong" | "unsupported":
                     pass
                 case kind:
                     _send(line.writer, "unsupported", what=kind[:64])
 
-    def _used(self, name: str, uplinks: Mapping[str, tuple[int, int]]) -> None:
+    def usage_kept(self, reports: Mapping[str, str]) -> None:
+        """These customers' reports are on the disk: their CPEs need not say them again."""
+        for line in self._lines.values():
+            report = reports.get(line.customer.name)
+            if report is not None:
+                _tell_kept(line.writer, report)
+
+    def _used(self, name: str, uplinks: Mapping[str, tuple[int, int]], report: str) -> bool:
         """Pass on what a CPE says of its lines, which is a file and rows in the database. Raise BadMessage."""
         quota = self._usage.setdefault(name, Quota(BURST, 1.0 / USAGE_EVERY_S))
         if not quota.take(time.monotonic()):
             raise BadMessage("usage comes too often")
-        self._desk.used(name, uplinks)
+        return self._desk.used(name, uplinks, report)
 
 
 def _listening(address: str, port: int) -> socket.socket:
@@ -321,6 +331,18 @@ def _usage(message: Message) -> dict[str, tuple[int, int]]:
             raise BadMessage("usage has bad numbers")
         found[name] = (int(down or 0), int(up or 0))
     return found
+
+
+def _report(message: Message) -> str:
+    """Return a report's name, STREAM-NUMBER; "" = it has none, as an older CPE's."""
+    stream, number = message.get("stream"), message.get("number")
+    is_named = isinstance(stream, str) and _STREAM.fullmatch(stream) and _is_count(number)
+    return f"{stream}-{number}" if is_named else ""
+
+
+def _tell_kept(writer: asyncio.StreamWriter, report: str) -> None:
+    stream, _, number = report.rpartition("-")
+    _send(writer, "usage-kept", stream=stream, number=int(number))
 
 
 def _is_count(value: object) -> bool:

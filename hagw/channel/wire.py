@@ -8,10 +8,11 @@ work together. `caps` and `port-forwards` are reserved: nobody sends them yet.
     CPE      enrol      protocol, version, secret, device_key         a code's secret, the device's new public key
     gateway  enrolled   customer, key                                 and the end
     CPE      login      protocol, version, customer, nonce, signature
-    gateway  welcome    proofs, time                                  a proof for each key that is valid
+    gateway  welcome    proofs, time, acknowledges                    a proof for each key that is valid; ["usage"]
     gateway  settings   key, rotating, cookie, cookie_until, limits, blocked, probe    at first and when they change
     CPE      taken-over key_id                                        the key of the last settings is on the disk
-    CPE      usage      uplinks: {name: {down, up}}                   bytes since the last one
+    CPE      usage      uplinks: {name: {down, up}}, stream, number   bytes since the last one
+    gateway  usage-kept stream, number                                that one is on the disk; else it comes again
     gateway  revoked    reason                                        and the end
     gateway  refused    reason                                        and the end
     both     ping, pong                                               a question whether the other is there

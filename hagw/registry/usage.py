@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 MERGE_AT: Final = 64  # files; a busy gateway of two workers makes one a second
 RECORDS_MAX: Final = 200_000  # some 25 MB
-NEWEST_MAX: Final = 256  # workers; one that ended long ago says nothing again
+NEWEST_MAX: Final = 16_384  # workers and CPEs, latest last: what one that is forgotten says again counts again
+REPORTS: Final = "cpe."  # begins what a CPE's reports are called
 OTHER_LINES: Final = "others"
 COUNT_MAX: Final = 1 << 54  # bytes or flows of one record: sums of many still fit into the registry's 64 bits
 DAMAGED: Final = ".damaged"  # what such a file is called from then on: nobody reads it again, somebody may look
@@ -71,6 +72,16 @@ class Spool:
         self._write(f"{batch.name}.json", batch)
         if len(self.waiting()) > MERGE_AT:
             self._merge(".json")
+
+    def reports(self) -> dict[str, int]:
+        """Return the number of the newest report that is on the disk, by whose they are."""
+        found: dict[str, int] = {}
+        waiting = (*self._load(".json").values(), *self._load(_SEALED).values())
+        for name in (*self._newest(), *(name for batch in waiting for name in batch.holds)):
+            whose, _, number = name.rpartition("-")
+            if whose.startswith(REPORTS) and number.isdecimal():
+                found[whose] = max(int(number), found.get(whose, -1))
+        return found
 
     def waiting(self) -> list[Path]:
         """Return the files that nobody has offered yet."""

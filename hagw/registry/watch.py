@@ -84,18 +84,19 @@ class RollWatch:
 
     async def run(self) -> None:
         """Look for ever."""
-        try:
-            while True:
-                ok = await self._look_carefully()
-                try:
-                    async with asyncio.timeout(LOOK_EVERY_S if ok else RETRY_S):
-                        await self._asked.wait()
-                except TimeoutError:
-                    pass
-                self._asked.clear()
-        finally:
-            if self._registry is not None:
-                await self._registry.close()
+        while True:
+            ok = await self._look_carefully()
+            try:
+                async with asyncio.timeout(LOOK_EVERY_S if ok else RETRY_S):
+                    await self._asked.wait()
+            except TimeoutError:
+                pass
+            self._asked.clear()
+
+    async def close(self) -> None:
+        """Close the registry, once nobody asks it any more: what is in use then would stay open."""
+        if self._registry is not None:
+            await self._registry.close()
 
     async def _look_carefully(self) -> bool:
         try:

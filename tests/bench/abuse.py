@@ -1,8 +1,11 @@
-"""Measure what abuse and idle connections of some cost the new flows of others, at a HAG's two workers over loopback.
+"""Measure what abuse and idle connections of some cost the new flows of others at a HAG, over loopback.
 
-Run as root: `python tests/bench/abuse.py [quiet slow dead guess syn idle cost …]`. All of it in a network namespace.
-`cost` is what a conversion costs the HAG. Else a customer opens a flow each 5 ms: p50 and p99 of the time to the
-server's first byte, the workers' memory and what it counted.
+Run as root: `python tests/bench/abuse.py [quiet slow dead guess stolen syn idle cost …]`, in a network namespace.
+`cost` is what a conversion costs the HAG. Else there are two gateways of two workers each, one of which is left alone.
+A customer opens a flow each 4 ms at one or the other, in turns of a second; the one that has no turn is stopped, and
+with it the attackers. So both sides see the same machine. Gateways, customer and server go before everything else that
+runs on it (SCHED_RR), attackers included: those would have machines of their own. The time to the first byte of the
+server: p99 of all turns and the median of the turns' p99. What the attacked workers hold, and what they counted.
 """
 
 import contextlib
@@ -13,6 +16,7 @@ import random
 import resource
 import signal
 import socket
+import statistics
 import struct
 import subprocess
 import sys
@@ -29,29 +33,35 @@ sys.path.append(str(Path(__file__).parents[2]))
 from hagw.convert import cookie
 from hagw.convert.message import HEADER_SIZE, encode, encode_header
 from hagw.convert.tlv import Connect, Cookie
+from hagw.dataplane.proven import PROVEN_FILE, ProvenAddresses
 from hagw.lab import netns
 from hagw.model.intent import FlowLimits
 from hagw.model.snapshot import CustomerView, HagSnapshot, to_json
 
-HAG, SERVER, DEAD = "198.51.100.10", "203.0.113.10", "203.0.113.99"
+ALONE, HAG, SERVER, DEAD = "198.51.100.9", "198.51.100.10", "203.0.113.10", "203.0.113.99"
+CLIENT, HOME = "10.200.0.1", "10.201.0.1"
 PORT, ECHO = 5124, 7
 KEY: Final = bytes(range(32))
 CPES, CONNECTIONS = 2_000, 10
-FLOWS = 1_000
+FLOWS = 1_000  # of `cost`, each client
+TURNS, TURN_FLOWS, EVERY_S = 10, 200, 0.004
+SETTLE_S = 1.0
 WORKERS = 2
 
 
-def snapshot() -> HagSnapshot:
+def snapshot(address: str) -> HagSnapshot:
     """Return two customers with names, and a crowd."""
     customers = tuple(CustomerView(name, KEY.hex()) for name in ("office", "home", *(f"cpe-{n}" for n in range(CPES))))
     limits = FlowLimits(flows_max=50_000)
-    return HagSnapshot(1, (HAG,), PORT, PORT, customers, (), (), (HAG,), "off", (), limits, "cubic", False)
+    return HagSnapshot(
+        1, (address,), PORT, PORT, customers, (), (), (address,), "off", (), limits, "cubic", False, bind_cookies=True
+    )
 
 
 class Worker:
     """A HAG worker as a process of its own, driven by its control socket."""
 
-    def __init__(self, directory: Path, index: int) -> None:
+    def __init__(self, directory: Path, index: int, address: str = HAG) -> None:
         environment = {**os.environ, "HAGW_RUNTIME_DIR": str(directory), "HAGW_STATE_DIR": str(directory)}
         command = [sys.executable, "-m", "hagw.worker", "--role", "hag", "--index", str(index)]
         log = (directory / f"log-{index}").open("w")
@@ -63,7 +73,7 @@ class Worker:
         self._control = socket.socket(socket.AF_UNIX)
         self._control.connect(str(path))
         self._lines = self._control.makefile("rb")
-        self._ask({"op": "snapshot", "snapshot": to_json(snapshot())})
+        self._ask({"op": "snapshot", "snapshot": to_json(snapshot(address))})
 
     def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
         self._control.sendall(json.dumps(request).encode() + b"\n")
@@ -91,10 +101,46 @@ def request(customer: str, server: str = SERVER, port: int = ECHO, key: bytes = 
     return encode((Connect(port, ip_address(server)), Cookie(cookie.mint(key, customer, time.time()))))
 
 
-def open_flow(data: bytes) -> float:
+class Gateway:
+    """Two workers at an address, which can be stopped."""
+
+    def __init__(self, directory: Path, address: str) -> None:
+        directory.mkdir()
+        self.directory, self.address = directory, address
+        proven = ProvenAddresses(directory / PROVEN_FILE)
+        proven.prove("office", CLIENT, time.monotonic())
+        proven.prove("home", HOME, time.monotonic())
+        self.workers = [Worker(directory, index, address) for index in range(WORKERS)]
+        self.taken: list[list[float]] = []
+
+    def pids(self) -> list[int]:
+        """Return its processes."""
+        return [worker.process.pid for worker in self.workers]
+
+    def turn(self) -> None:
+        """Measure new flows for a turn."""
+        self.taken.append(latencies(self.address))
+
+    def total(self, key: str) -> int:
+        """Return a counter of all workers."""
+        return sum(worker.stats()[key] for worker in self.workers)
+
+    def figures(self) -> tuple[float, float, float]:
+        """Return p50 and p99 of all turns, and the median of their p99."""
+        every = sorted(each for turn in self.taken for each in turn)
+        worst = statistics.median(turn[len(turn) * 99 // 100] for turn in self.taken)
+        return every[len(every) // 2], every[len(every) * 99 // 100], worst
+
+    def close(self) -> None:
+        """End it."""
+        for worker in self.workers:
+            worker.close()
+
+
+def open_flow(data: bytes, address: str = HAG) -> float:
     """Open a flow, have it echo a byte; return how long that took."""
     began = time.monotonic()
-    with socket.create_connection((HAG, PORT), 10.0) as sock:
+    with socket.create_connection((address, PORT), 10.0, source_address=(CLIENT, 0)) as sock:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.sendall(data + b"x")
         received = b""
@@ -107,22 +153,22 @@ def open_flow(data: bytes) -> float:
     return took
 
 
-def latencies() -> tuple[float, float]:
-    """Return p50 and p99 of new flows, in milliseconds."""
+def latencies(address: str) -> list[float]:
+    """Return how long a turn's new flows took, in milliseconds, sorted."""
     data = request("office")
     taken = []
-    for number in range(FLOWS):
+    for _ in range(TURN_FLOWS):
         began = time.monotonic()
-        taken.append(1000 * open_flow(data))
-        time.sleep(max(0.0, 0.005 - (time.monotonic() - began)) * (number > 0))
-    taken.sort()
-    return taken[FLOWS // 2], taken[FLOWS * 99 // 100]
+        taken.append(1000 * open_flow(data, address))
+        time.sleep(max(0.0, EVERY_S - (time.monotonic() - began)))
+    return sorted(taken)
 
 
 def cost() -> None:
     """Print conversions a second, three clients at once, and the workers' CPU time for each."""
     with tempfile.TemporaryDirectory() as directory, _children() as children:
-        workers = [Worker(Path(directory), index) for index in range(WORKERS)]
+        gateway = Gateway(Path(directory) / "cost", HAG)
+        workers = gateway.workers
         children.append(child(serve_echo))
         time.sleep(0.3)
         data = request("office")
@@ -135,8 +181,7 @@ def cost() -> None:
                 os.waitpid(pid, 0)
             took, spent = time.monotonic() - began, sum(worker.cpu_s() for worker in workers) - spent
             print(f"{number}: {3 * FLOWS / took:.0f}/s, {1e6 * spent / (3 * FLOWS):.0f} us of CPU each", flush=True)
-        for worker in workers:
-            worker.close()
+        gateway.close()
 
 
 def child(work: Callable[[], object]) -> int:
@@ -148,6 +193,22 @@ def child(work: Callable[[], object]) -> int:
             work()
         os._exit(0)
     return pid
+
+
+def attacker(work: Callable[[], object]) -> int:
+    """Have a process do something with what time the others leave."""
+
+    def behind() -> None:
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+        work()
+
+    return child(behind)
+
+
+def from_anywhere() -> socket.socket:
+    """Return a connection to the HAG from one of many addresses."""
+    address = f"10.66.{random.randrange(16)}.{random.randrange(256)}"
+    return socket.create_connection((HAG, PORT), 5.0, source_address=(address, 0))
 
 
 def serve_echo() -> None:
@@ -175,7 +236,7 @@ def slow() -> None:
 
     def act() -> None:
         if len(open_now) < 1_000:
-            open_now.append((socket.create_connection((HAG, PORT)), 0))
+            open_now.append((from_anywhere(), 0))
             return
         sock, at = open_now.pop(0)
         sock.send(said[at : at + 1])
@@ -190,7 +251,7 @@ def dead() -> None:
     kept: list[socket.socket] = []
 
     def act() -> None:
-        kept.append(socket.create_connection((HAG, PORT)))
+        kept.append(socket.create_connection((HAG, PORT), 5.0, source_address=(HOME, 0)))
         kept[-1].send(data)
         if len(kept) > 2_000:
             kept.pop(0).close()
@@ -202,8 +263,20 @@ def guess() -> None:
     """Show cookies of another key, 300 times a second."""
 
     def act() -> None:
-        with socket.create_connection((HAG, PORT), 1.0) as sock:
+        with from_anywhere() as sock:
             sock.send(request("home", key=random.randbytes(32)))
+            sock.recv(100)
+
+    paced(300, act)
+
+
+def stolen() -> None:
+    """Show a customer's own cookie from where it never was, 300 times a second."""
+    data = request("home")
+
+    def act() -> None:
+        with from_anywhere() as sock:
+            sock.send(data)
             sock.recv(100)
 
     paced(300, act)
@@ -246,11 +319,13 @@ def idle(share: int) -> None:
     signal.pause()
 
 
+COUNTED: Final = ("not_authorised", "slow", "crowded", "shut_out", "unproven", "strangers", "pending", "warm")
 ATTACKS: Final[dict[str, tuple[Callable[[], None], ...]]] = {
     "quiet": (),
     "slow": (slow,),
     "dead": (dead,),
     "guess": (guess,),
+    "stolen": (stolen,),
     "syn": (syn,),
     "idle": (partial(idle, 0), partial(idle, 1)),
 }
@@ -258,35 +333,52 @@ ATTACKS: Final[dict[str, tuple[Callable[[], None], ...]]] = {
 
 def measure(name: str) -> None:
     """Print a scenario's line."""
-    attacks = ATTACKS[name]
     with tempfile.TemporaryDirectory() as directory, _children() as children:
-        workers = [Worker(Path(directory), index) for index in range(WORKERS)]
-
-        def total(key: str) -> int:
-            return sum(worker.stats()[key] for worker in workers)
-
+        alone, attacked = (Gateway(Path(directory) / str(n), address) for n, address in enumerate((ALONE, HAG)))
         children.append(child(serve_echo))
         time.sleep(0.3)
-        before = latencies()
+        for gateway in (alone, attacked):
+            latencies(gateway.address)
+        before = sorted(each for _ in range(3) for each in latencies(attacked.address))
+        print(f"{name:6} before anybody else came: p99 {before[len(before) * 99 // 100]:.2f} ms", flush=True)
         slab = _slab_mb()
-        children += [child(attack) for attack in attacks]
+        attackers = [attacker(attack) for attack in ATTACKS[name]]
+        children += attackers
         deadline = time.monotonic() + 60
-        while name == "idle" and total("warm") < CPES * CONNECTIONS and time.monotonic() < deadline:
+        while name == "idle" and attacked.total("warm") < CPES * CONNECTIONS and time.monotonic() < deadline:
             time.sleep(0.2)
-        time.sleep(3.0)
-        p50, p99 = latencies()
-        counted = {
-            k: total(k) for k in ("not_authorised", "slow", "crowded", "shut_out", "strangers", "pending", "warm")
-        }
-        print(
-            f"{name:6} p50 {p50:.2f} ms p99 {p99:.2f} ms (before: {before[0]:.2f}, {before[1]:.2f}); memory"
-            f" {total('memory_kb') / 1024:.0f} MB, kernel +{_slab_mb() - slab:.0f} MB; {counted}",
-            flush=True,
-        )
-        lines = sum(len(log.read_text().splitlines()) for log in Path(directory).glob("log-*"))
-        print(f"       {lines} lines logged", flush=True)
-        for worker in workers:
-            worker.close()
+        held_mb, kernel_mb = attacked.total("memory_kb") / 1024, _slab_mb() - slab
+        for number in range(TURNS):
+            first = (alone, attacked) if number % 2 else (attacked, alone)
+            for gateway in first:
+                sides = alone.pids(), [*attacked.pids(), *attackers]
+                for pid in sides[gateway is alone]:
+                    os.kill(pid, signal.SIGSTOP)
+                for pid in sides[gateway is attacked]:
+                    os.kill(pid, signal.SIGCONT)
+                time.sleep(SETTLE_S)
+                gateway.turn()
+        for pid in (*alone.pids(), *attacked.pids()):
+            os.kill(pid, signal.SIGCONT)
+        _report(name, alone, attacked, max(held_mb, attacked.total("memory_kb") / 1024), kernel_mb, slab)
+        for gateway in (alone, attacked):
+            gateway.close()
+
+
+def _report(name: str, alone: Gateway, attacked: Gateway, held_mb: float, kernel_mb: float, slab: float) -> None:
+    counted = {key: attacked.total(key) for key in COUNTED} | {"syn_cookies": _syn_cookies()}
+    before, after = alone.figures(), attacked.figures()
+    ratios = sorted(b[-3] / a[-3] for a, b in zip(alone.taken, attacked.taken, strict=True))
+    print(
+        f"{name:6} p50 {before[0]:.2f} -> {after[0]:.2f} ms; p99 {before[1]:.2f} -> {after[1]:.2f} ms"
+        f" (x{after[1] / before[1]:.2f}); turns' p99 {before[2]:.2f} -> {after[2]:.2f} ms (x{after[2] / before[2]:.2f},"
+        f" pairs {ratios[0]:.2f}-{statistics.median(ratios):.2f}-{ratios[-1]:.2f});"
+        f" memory {alone.total('memory_kb') / 1024:.0f} -> {held_mb:.0f} MB,"
+        f" kernel +{max(kernel_mb, _slab_mb() - slab):.0f} MB; {counted}",
+        flush=True,
+    )
+    lines = sum(len(log.read_text().splitlines()) for log in attacked.directory.glob("log-*"))
+    print(f"       {lines} lines logged", flush=True)
 
 
 @contextlib.contextmanager
@@ -300,12 +392,19 @@ def _children() -> Iterator[list[int]]:
             os.waitpid(pid, 0)
 
 
+def _syn_cookies() -> int:
+    """Return how often the kernel answered a SYN without remembering it."""
+    names, values = [x.split() for x in Path("/proc/net/netstat").read_text().splitlines() if x.startswith("TcpExt:")]
+    return int(values[names.index("SyncookiesSent")])
+
+
 def _slab_mb() -> float:
     return int(Path("/proc/meminfo").read_text().split("Slab:")[1].split()[0]) / 1024
 
 
 def main(names: list[str]) -> None:
     """Measure in a fresh namespace whose loopback has all addresses; packets to the dead server vanish."""
+    os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     network = f"abuse-{os.getpid()}"
@@ -313,7 +412,7 @@ def main(names: list[str]) -> None:
     try:
         netns.ip_batch(
             network,
-            ["link set lo up", f"address add {HAG}/32 dev lo", f"address add {SERVER}/32 dev lo",
+            ["link set lo up", *(f"address add {each}/32 dev lo" for each in (ALONE, HAG, SERVER)),
              "route add local 10.0.0.0/8 dev lo", "link add void type veth peer name sink",
              "link set void arp off up", "link set sink up",
              f"route add {DEAD}/32 dev void", "route add 192.0.2.0/24 dev void"],

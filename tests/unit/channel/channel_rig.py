@@ -32,6 +32,7 @@ class Office:
         self.codes = {SECRET: "home"}
         self.taken: list[bytes] = []
         self.used: list[tuple[str, Mapping[str, tuple[int, int]]]] = []
+        self.reports: list[str] = []
         self.kept: list[Credentials] = []
         self.met: list[tuple[str, str]] = []
         self.fingerprint = fingerprint_of(state)
@@ -55,10 +56,18 @@ class Office:
             device_keys=lambda: self.devices,
             redeem=redeem,
             taken_over=taken_over,
-            used=lambda name, uplinks: self.used.append((name, uplinks)),
+            used=self._take_usage,
             probe=lambda: {"port": 5124, "style": "gentle"},
             met=lambda name, source: self.met.append((name, source)),
         )
+
+    def _take_usage(self, name: str, uplinks: Mapping[str, tuple[int, int]], report: str) -> bool:
+        """Take each report once, and say so only when it comes again."""
+        if report and report in self.reports:
+            return True
+        self.reports.append(report)
+        self.used.append((name, uplinks))
+        return False
 
     def credentials(self, **changes: Any) -> Credentials:
         return replace(Credentials("home", KEY, self.device_key, self.fingerprint), **changes)

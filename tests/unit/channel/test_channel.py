@@ -281,7 +281,7 @@ def test_usage_that_no_database_could_keep_is_refused(office: Office, uplinks: o
 def test_usage_that_comes_all_the_time_is_refused(office: Office) -> None:
     def tell_all_the_time() -> None:
         for _ in range(100):
-            office.server._used("home", {"dsl": (1, 1)})
+            office.server._used("home", {"dsl": (1, 1)}, "")
 
     with pytest.raises(wire.BadMessage, match="too often"):
         tell_all_the_time()

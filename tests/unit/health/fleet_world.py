@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from hagw.health.fleet import Ask, Counters, Fleet, LineSetup
 from hagw.health.gateway import Told
 from hagw.health.liveness import Link
-from hagw.model.intent import UplinkKind
+from hagw.model.intent import ProbeStyle, UplinkKind
 from hagw.pmf.asker import Passage
 
 STEP_S = 0.001
@@ -73,10 +73,10 @@ class World:
         self._deaf: list[Callable[[], None]] = []
         self._states: dict[str, str] = dict.fromkeys(lines, "") | {"gw": ""}
 
-    def configure(self, metered: tuple[str, ...] = ()) -> None:
+    def configure(self, metered: tuple[str, ...] = (), style: ProbeStyle = "normal") -> None:
         versions = {"gw": self.versions}
         setups = [
-            LineSetup(n, line.kind, line.link, metered=n in metered, versions=versions)
+            LineSetup(n, line.kind, line.link, metered=n in metered, style=style, versions=versions)
             for n, line in self.lines.items()
         ]
         self.fleet.configure(setups, ["gw"], self.now)

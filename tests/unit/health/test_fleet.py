@@ -198,6 +198,29 @@ def test_busy_lines_cost_four_echoes_a_second() -> None:
     assert world.asked_between(begun, world.now) <= 3 * 4 * 10 + 6
 
 
+def test_asked_to_be_gentle_busy_lines_cost_one_echo_a_second_and_stay_up() -> None:
+    world = World(dsl=SimLine(load="download"), lte=SimLine("wwan", 0.05, load="both"))
+    world.run(5.0)
+    world.configure(style="gentle")
+    assert {world.state("dsl"), world.state("lte")} == {"up"}
+    begin = world.now
+    world.run(20.0)
+    assert 30 < world.asked_between(begin, world.now) <= 44
+    assert world.suspicions() == []
+    world.configure()
+    begin = world.now
+    world.run(5.0)
+    assert world.asked_between(begin, world.now) >= 32
+
+
+def test_asked_to_be_gentle_a_silent_death_is_found_as_soon() -> None:
+    world = World(dsl=SimLine(load="download"), lte=SimLine("wwan", 0.05, load="both"))
+    world.configure(style="gentle")
+    world.run(5.0)
+    world.lines["dsl"].blackhole()
+    assert world.until(lambda: world.state("dsl") == "suspect", 0.5) < 0.25
+
+
 def test_a_flapping_line_has_to_answer_more_often() -> None:
     world = demo("download")
     dsl = world.lines["dsl"]

@@ -40,6 +40,7 @@ class Scene:
                 task.cancel()
                 with suppress(asyncio.CancelledError):
                     await task
+                await self.watch.close()
 
         asyncio.run(run())
 
