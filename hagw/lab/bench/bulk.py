@@ -4,17 +4,14 @@ import contextlib
 import json
 import secrets
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Final, Self
 
-from hagw.lab import gateway, services
 from hagw.lab.bench import systems
+from hagw.lab.bench.client import PATIENCE_S, answer, client, cpu_s, reports
 from hagw.lab.bench.figures import jain
 from hagw.lab.bench.peer import BIN_S, Order
 from hagw.lab.bench.proof import Direction, Proof, look, proof
@@ -25,11 +22,6 @@ from hagw.lab.lab import Lab, LabError
 
 SAMPLE_S: Final = 0.1
 _LOOK_S: Final = 0.4
-_SERVERS: Final[Mapping[int, tuple[str, ...]]] = {
-    systems.PLAIN_PORT: (),
-    systems.MPTCP_PORT: systems.MPTCPIZE,
-}
-_PATIENCE_S: Final = 30.0
 _TAIL_S: Final = 0.1
 
 
@@ -50,6 +42,7 @@ class Moved:
     bins: Sequence[int]
     by_stream: Sequence[int]
     failed: int
+    cpu_s: float | None  # of the system's proxies; None for one without any
     proof: Proof | None
     timeline: Timeline
 
@@ -67,33 +60,13 @@ class Moved:
             longest = max(longest, current)
         return 1000 * longest * BIN_S
 
+    def cpu_s_per_gb(self) -> float | None:
+        """Return the CPU time that the proxies of both ends took for 10^9 bytes that arrived."""
+        return None if self.cpu_s is None or not sum(self.bins) else 1e9 * self.cpu_s / sum(self.bins)
+
     def fairness(self) -> float:
         """Return Jain's index over the streams."""
         return jain(self.by_stream)
-
-
-def start_servers(lab: Lab) -> None:
-    """Start the far ends of the traffic, those that this machine can run, and wait until they listen."""
-    for port, prefix in _SERVERS.items():
-        if prefix and systems.Mptcpize().why_not():
-            continue
-        argv = [
-            *prefix,
-            sys.executable,
-            "-P",
-            "-m",
-            "hagw.lab.bench.peer",
-            "serve",
-            str(port),
-            str(_reports(lab, port)),
-        ]
-        lab.spawn(systems.SERVER, f"peer-{port}", argv)
-        deadline = time.monotonic() + _PATIENCE_S
-        with lab.in_namespace(systems.SERVER):
-            while services.socket_refuses(port):
-                if time.monotonic() > deadline:
-                    raise LabError(f"the server on port {port} does not listen; see its log")
-                time.sleep(0.02)
 
 
 def transfer(lab: Lab, ready: Ready, case: Case) -> Moved:
@@ -102,9 +75,12 @@ def transfer(lab: Lab, ready: Ready, case: Case) -> Moved:
     direction, lasts_s = params["direction"], float(params["lasts_s"])
     order = Order(systems.SERVER_ADDRESS, ready.port, direction, int(params["streams"]), lasts_s, secrets.token_hex(8))
     subflows = _Subflows(lab, ready.far_port, direction, often=bool(case.events))
-    with _client(lab, ready, order) as client, _Sampler(lab, direction) as sampler, subflows:
+    pids = ready.pids()
+    spent_s = cpu_s(pids)
+    with client(lab, ready, "move", asdict(order)) as mover, _Sampler(lab, direction) as sampler, subflows:
         with _happening(lab, case.events) as log:
-            said = _line(client, lasts_s + _PATIENCE_S)
+            said = answer(mover, lasts_s + PATIENCE_S)
+        spent_s = cpu_s(pids) - spent_s
         subflows.look()
         arrivals = said if direction == "down" else _report(lab, ready.port, order.token)
     began = arrivals["began"]
@@ -113,6 +89,7 @@ def transfer(lab: Lab, ready: Ready, case: Case) -> Moved:
         bins=bins,
         by_stream=list(arrivals["streams"].values()),
         failed=said["failed"],
+        cpu_s=spent_s if pids else None,
         proof=subflows.proof(sum(arrivals["bins"])),
         timeline=Timeline(
             SAMPLE_S,
@@ -232,44 +209,11 @@ def _happening(lab: Lab, events: Sequence[Event]) -> Iterator[list[tuple[float, 
         thread.join()
 
 
-@contextlib.contextmanager
-def _client(lab: Lab, ready: Ready, order: Order) -> Iterator[subprocess.Popen[str]]:
-    argv = [*ready.prefix, sys.executable, "-P", "-m", "hagw.lab.bench.peer", "move", json.dumps(asdict(order))]
-    env = {**lab.node_env(ready.client), "PYTHONPATH": str(Path(__file__).parents[3])}
-    client = lab.popen(
-        ready.client, argv, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    try:
-        yield client
-    finally:
-        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
-            client.communicate(timeout=5.0)  # closes its input, which lets it go
-        client.kill()
-        client.wait()
-
-
-def _line(client: "subprocess.Popen[str]", timeout_s: float) -> dict[str, Any]:
-    """Return what a client prints when its time is over. Raise LabError if it ends or hangs instead."""
-    watchdog = threading.Timer(timeout_s, client.kill)
-    watchdog.start()
-    assert client.stdout is not None
-    assert client.stderr is not None
-    try:
-        text = client.stdout.readline()
-        if not text:
-            words = client.stderr.read().strip().splitlines()
-            raise LabError(f"the client failed: {words[-1] if words else 'it took too long'}")
-    finally:
-        watchdog.cancel()
-    said: dict[str, Any] = json.loads(text)
-    return said
-
-
 def _report(lab: Lab, port: int, token: str) -> dict[str, Any]:
     """Return what a server saw of an upload. Raise LabError if nothing of it arrived."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asker:
-        asker.settimeout(_PATIENCE_S)
-        asker.connect(str(_reports(lab, port)))
+        asker.settimeout(PATIENCE_S)
+        asker.connect(str(reports(lab, port)))
         asker.sendall(token.encode())
         with asker.makefile("rb") as answer:
             arrivals: dict[str, Any] | None = json.loads(answer.read())
@@ -282,7 +226,3 @@ def _resampled(bins: Sequence[int], lasts_s: float) -> list[float]:
     each = round(SAMPLE_S / BIN_S)
     padded = [*bins, *[0] * (round(lasts_s / BIN_S) - len(bins))]
     return [round(8 * sum(padded[i : i + each]) / SAMPLE_S) for i in range(0, len(padded), each)]
-
-
-def _reports(lab: Lab, port: int) -> Path:
-    return gateway.node_directory(lab.directory, systems.SERVER) / f"peer-{port}.sock"

@@ -46,15 +46,21 @@ def run(
     say(f"{target} and {page} are written")
 
 
-def report(json_file: Path, html: Path | None, say: Callable[[str], None]) -> None:
-    """Print a bench's tables from its JSON and write its HTML. Raise HagwError if it is not one."""
+def report(json_file: Path, html: Path | None, markdown: Path | None, say: Callable[[str], None]) -> None:
+    """Print a bench's tables from its JSON, write its HTML, and put its tables into a Markdown document.
+
+    Raise HagwError if it is not a bench's, or if the document has no place for tables.
+    """
     try:
-        found: dict[str, Any] = json.loads(json_file.read_text(encoding="utf-8"))
+        found: dict[str, Any] = json.loads(_read(json_file))
         page = reporting.html(found)
-    except OSError as why:
-        raise HagwError(f"{json_file} cannot be read: {why.strerror}") from why
     except (ValueError, KeyError, TypeError) as why:
         raise HagwError(f"{json_file} is not what `bench --json` writes: {why!r}") from why
+    if markdown is not None:
+        text = reporting.replaced(_read(markdown), reporting.markdown(found))
+        if text is None:
+            raise HagwError(f"{markdown} has no lines {reporting.BEGIN} and {reporting.END}, between which tables go")
+        _write(markdown, text)
     target = html or json_file.with_suffix(".html")
     _write(target, page)
     _print(found)
@@ -68,6 +74,13 @@ def show_scenarios(wanted: Sequence[str]) -> None:
         print(f"  systems: {', '.join(scenario.systems)}")
         for case in scenario.cases:
             print(f"  {scenario.name}/{case.name}")
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except OSError as why:
+        raise HagwError(f"{file} cannot be read: {why.strerror}") from why
 
 
 def _write(file: Path, text: str) -> None:

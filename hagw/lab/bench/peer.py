@@ -4,14 +4,19 @@ Programs of their own, so that `mptcpize` can run them, and of the standard libr
 
     python -m hagw.lab.bench.peer serve PORT REPORTS      REPORTS: a Unix socket that tells what uploads brought
     python -m hagw.lab.bench.peer move ORDER              ORDER: the JSON of an `Order`
+    python -m hagw.lab.bench.peer ask QUESTION            QUESTION: the JSON of a `Question`
+    python -m hagw.lab.bench.peer hold CROWD              CROWD: the JSON of a `Crowd`
 
 A client prints one line of JSON when its time is over, and holds its connections until its input ends.
 """
 
 import contextlib
 import json
+import resource
+import select
 import selectors
 import socket
+import ssl
 import struct
 import sys
 import time
@@ -43,6 +48,27 @@ class Order:
     streams: int
     lasts_s: float
     token: str
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a client is to ask, one connection each: `at_once` at a time for `lasts_s` seconds, `pause_ms` between."""
+
+    address: str
+    port: int
+    kind: str
+    at_once: int
+    lasts_s: float
+    pause_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Crowd:
+    """Connections that a client is to open, have answered once, and keep idle."""
+
+    address: str
+    port: int
+    connections: int
 
 
 class Arrivals:
@@ -102,14 +128,21 @@ class Server:
 
     def _converse(self, conversation: socket.socket) -> Iterator[None]:
         order = b""
-        while not order.endswith(b"\n") and len(order) < ORDER_MAX:
-            received = conversation.recv(1)
-            if not received:
+        while not (end := order.find(b"\n") + 1):
+            order = conversation.recv(ORDER_MAX, socket.MSG_PEEK)
+            if not order or len(order) == ORDER_MAX:
                 return
-            order += received
-            if not order.endswith(b"\n"):
+            if b"\n" not in order:
                 yield
+        order = conversation.recv(end)
         verb, *words = order.decode(errors="replace").split()
+        if verb == "ask":
+            conversation.send(b"!")
+            return
+        if verb == "hold":
+            conversation.send(b"!")
+            yield
+            return
         if verb == "send":
             self._selector.modify(conversation, selectors.EVENT_WRITE, sending(conversation))
         elif verb == "take":
@@ -167,6 +200,32 @@ def move(order: Order) -> None:
         client.close()
 
 
+def ask(question: Question) -> None:
+    """Ask until the time is over, print how long each waited from its connect to its first byte, in ms."""
+    began = time.monotonic()
+    asked = _side_by_side if question.at_once > 1 else _one_by_one
+    waits, failed = asked(question, began + question.lasts_s)
+    took_s = time.monotonic() - began
+    print(json.dumps({"began": began, "took_s": took_s, "failed": failed, "waits_ms": waits}))
+    sys.stdout.flush()
+    sys.stdin.read()
+
+
+def hold(crowd: Crowd) -> None:
+    """Open connections one after the other, print how many were answered, and keep them until the input ends."""
+    answered, clients = 0, []
+    for _ in range(crowd.connections):
+        client = socket.create_connection((crowd.address, crowd.port), timeout=_CONNECT_S)
+        client.sendall(b"hold\n")
+        answered += client.recv(1) == b"!"
+        clients.append(client)
+    print(json.dumps({"answered": answered}))
+    sys.stdout.flush()
+    sys.stdin.read()
+    for client in clients:
+        client.close()
+
+
 def is_mptcp(connection: socket.socket) -> bool:
     """Say whether a socket of this process speaks Multipath TCP, and has not fallen back to plain TCP."""
     try:
@@ -197,13 +256,98 @@ def _pump(ends: selectors.BaseSelector, until: float) -> int:
     return failed
 
 
+def _one_by_one(question: Question, until: float) -> tuple[list[float], int]:
+    waits, failed = [], 0
+    while time.monotonic() < until:
+        began = time.monotonic()
+        try:
+            waits.append(1000 * (_first_byte(question) - began))
+        except OSError:
+            failed += 1
+        time.sleep(question.pause_ms / 1000)
+    return waits, failed
+
+
+def _first_byte(question: Question) -> float:
+    """Make one connection and return when its first byte arrived. Raise OSError."""
+    with socket.create_connection((question.address, question.port), timeout=_CONNECT_S) as client:
+        client.setsockopt(socket.SOL_TCP, socket.TCP_NODELAY, 1)
+        match question.kind:
+            case "server-first":
+                received = client.recv(1)
+            case "https":
+                with _unverified().wrap_socket(client) as secured:
+                    secured.sendall(b"GET /1k.bin HTTP/1.0\r\n\r\n")
+                    received = secured.recv(1)
+            case _:
+                client.sendall(b"ask\n")
+                received = client.recv(1)
+        arrived = time.monotonic()
+    if not received:
+        raise ConnectionError("the connection ended without an answer")
+    return arrived
+
+
+def _unverified() -> ssl.SSLContext:
+    """Return what speaks TLS with anybody: the lab's certificate is its own, and only time is measured."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _side_by_side(question: Question, until: float) -> tuple[list[float], int]:
+    """Keep `at_once` connections going, each asking once and read to its end, which is the server's to make."""
+    waits: list[float] = []
+    failed = 0
+    poll = select.epoll()
+    going: dict[int, tuple[socket.socket, float, list[float]]] = {}
+
+    def begin() -> None:
+        client = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        client.setblocking(False)
+        client.setsockopt(socket.SOL_TCP, socket.TCP_NODELAY, 1)
+        client.connect_ex((question.address, question.port))
+        going[client.fileno()] = (client, time.monotonic(), [])
+        poll.register(client, select.EPOLLOUT)
+
+    for _ in range(question.at_once):
+        begin()
+    while time.monotonic() < until:
+        for number, events in poll.poll(0.1):
+            client, began, arrived = going[number]
+            try:
+                if events & select.EPOLLOUT:
+                    client.sendall(b"ask\n")
+                    poll.modify(client, select.EPOLLIN)
+                    continue
+                received = client.recv(16)
+            except OSError:
+                received, arrived = b"", []
+            if received:
+                arrived.append(1000 * (time.monotonic() - began))
+                continue
+            waits += arrived
+            failed += not arrived
+            del going[number]
+            client.close()
+            begin()
+    return waits, failed
+
+
 def main(argv: list[str]) -> None:
     """Be one of the two ends."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     match argv:
         case ["serve", port, reports]:
             Server(int(port), Path(reports)).run()
         case ["move", order]:
             move(Order(**json.loads(order)))
+        case ["ask", question]:
+            ask(Question(**json.loads(question)))
+        case ["hold", crowd]:
+            hold(Crowd(**json.loads(crowd)))
         case _:
             sys.exit(__doc__)
 

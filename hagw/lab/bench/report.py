@@ -11,6 +11,10 @@ from rich.table import Table
 
 from hagw.lab.bench import plot
 
+# A document that has both gets the tables between them.
+BEGIN: Final = "<!-- bench: begin -->"
+END: Final = "<!-- bench: end -->"
+
 _STYLE: Final = """
 :root{color-scheme:light dark;--grid:#8884}
 body{font:15px/1.45 system-ui,sans-serif;margin:2rem auto;max-width:62rem;padding:0 1rem}
@@ -33,7 +37,7 @@ def tables(document: Mapping[str, Any]) -> Iterator[Table]:
             table.add_column(heading, justify="right", no_wrap=True)
         table.add_column("", overflow="fold")
         for entry in entries:
-            words = entry["params"]["case"]
+            words = f"{entry['params']['case']} {entry['measure']}"
             for system, row in entry["systems"].items():
                 table.add_row(words, system, *_cells(row, entry), _remark(system, row, entry))
                 words = ""
@@ -59,6 +63,40 @@ def html(document: Mapping[str, Any]) -> str:
     return "\n".join(parts) + "\n"
 
 
+def markdown(document: Mapping[str, Any]) -> str:
+    """Return the tables as Markdown, for a document between BEGIN and END."""
+    about = f"{document['machine']}; Linux {document['kernel']}; hagw {document['commit']}; {document['date']}"
+    parts = [
+        f"Measured by `./lab bench` on {about}. Everything, servers and lines included, ran on this one machine.",
+        "",
+    ]
+    for name, entries in _by_scenario(document).items():
+        parts += [
+            f"### Bench: {name}",
+            "",
+            f"{entries[0]['title']}. Preset, cases and targets: `hagw/lab/data/bench`.",
+            "",
+        ]
+        parts += ["| case | system | median | min–max | of limit | |", "|---|---|---|---|---|---|"]
+        for entry in entries:
+            words = f"{entry['params']['case']}: {entry['measure']}"
+            for system, row in entry["systems"].items():
+                cells = (words, system, *_cells(row, entry), _remark(system, row, entry))
+                parts.append(f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |")
+                words = ""
+            if entry["limit"] is not None:
+                parts.append(f"| | physical limit | {figure(entry['limit'], entry['unit'])} | | | |")
+        parts.append("")
+    return "\n".join(parts)
+
+
+def replaced(text: str, section: str) -> str | None:
+    """Return a document with another section between BEGIN and END; None if it does not have both, in this order."""
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    return f"{before}{begin}\n{section}{end}{after}" if begin and end else None
+
+
 def figure(value: float | None, unit: str) -> str:
     """Return a figure as a person reads it."""
     if value is None:
@@ -69,7 +107,7 @@ def figure(value: float | None, unit: str) -> str:
         case "ms":
             return f"{value:.0f} ms" if value >= 100 else f"{value:.1f} ms"
         case _:
-            return f"{value:.3g} {unit}"
+            return f"{value:.0f} {unit}" if value >= 100 else f"{value:.3g} {unit}"
 
 
 def _by_scenario(document: Mapping[str, Any]) -> dict[str, list[Mapping[str, Any]]]:
@@ -91,7 +129,7 @@ def _remark(system: str, row: Mapping[str, Any], entry: Mapping[str, Any]) -> st
     """Say what else is to know of a row: why there is none, the target, proof, fairness."""
     parts = []
     if row["why_not"]:
-        parts.append(f"could not run: {row['why_not']}" if row["median"] is None else f"a run failed: {row['why_not']}")
+        parts.append(f"not measured: {row['why_not']}" if row["median"] is None else f"a run failed: {row['why_not']}")
     if system == "hagw" and entry["target"]:
         judged = {True: "met", False: "MISSED", None: "not judged"}[entry["pass"]]
         parts.append(f"{judged}: {entry['target']}")
@@ -106,7 +144,7 @@ def _remark(system: str, row: Mapping[str, Any], entry: Mapping[str, Any]) -> st
 def _html_case(entry: Mapping[str, Any]) -> Iterator[str]:
     params = entry["params"]
     settings = ", ".join(f"{key} {value}" for key, value in params.items() if key not in ("case", "links", "events"))
-    yield f"<h3>{escape(params['case'])} <small>{escape(settings)}</small></h3>"
+    yield f"<h3>{escape(params['case'])}: {escape(entry['measure'])} <small>{escape(settings)}</small></h3>"
     yield "<table><tr><th>system<th class=n>median<th class=n>min–max<th class=n>of limit<th></tr>"
     for system, row in entry["systems"].items():
         kind = "hagw" if system == "hagw" else "no" if row["median"] is None else ""
@@ -116,11 +154,11 @@ def _html_case(entry: Mapping[str, Any]) -> Iterator[str]:
         yield f"<tr class='{kind}'><td>{escape(system)}{cells}{remark}</tr>"
     yield f"<tr><td>physical limit<td class=n>{escape(figure(entry['limit'], entry['unit']))}<td><td><td></tr></table>"
     for system, row in entry["systems"].items():
-        if row["timeline"] and _worth_a_plot(system):
+        if row["timeline"] and row["timeline"]["lines"] and _worth_a_plot(system, entry):
             yield plot.rates(f"{system}: rates by line", row["timeline"])
     proofs: Sequence[str] = entry["systems"].get("hagw", {}).get("proof", ())
     yield from (f"<p><small>hagw, run {number}: {escape(text)}</small></p>" for number, text in enumerate(proofs, 1))
 
 
-def _worth_a_plot(system: str) -> bool:
-    return not system.startswith("line ")
+def _worth_a_plot(system: str, entry: Mapping[str, Any]) -> bool:
+    return not system.startswith("line ") and entry["measure"] in ("goodput", "gap")

@@ -7,10 +7,11 @@ from typing import Any, Final
 
 from hagw.lab.bench.bulk import Timeline
 from hagw.lab.bench.figures import Summary, by_run, summary, verdict
-from hagw.lab.bench.scenario import Case, Scenario
+from hagw.lab.bench.scenario import PEERS, Case, Measure, Scenario, Target
 
 HAGW: Final = "hagw"
 BEST: Final = "best-line"
+BEST_PEER: Final = "best-peer"
 SUM: Final = "sum"
 _LINE: Final = "line "
 
@@ -29,10 +30,11 @@ class Row:
 
 @dataclass(slots=True)
 class Result:
-    """One case of a scenario: a row a system, and the physical limit."""
+    """One figure of one case of a scenario: a row a system, and the physical limit."""
 
     scenario: Scenario
     case: Case
+    measure: Measure
     rows: dict[str, Row] = field(default_factory=dict)
     limit: float | None = None
 
@@ -41,11 +43,18 @@ class Result:
         return self.rows.setdefault(system, Row())
 
     def all_rows(self) -> dict[str, Row]:
-        """Return the rows with those that follow from the lines alone: the best of them, and their sum."""
+        """Return the rows with those that follow from others: the best line, the sum of lines, the best peer."""
+        best = min if self.measure.less_is_better else max
         lines = [row.runs for name, row in self.rows.items() if name.startswith(_LINE) and row.runs]
-        if not lines:
-            return dict(self.rows)
-        return {**self.rows, BEST: Row(by_run(lines, max)), SUM: Row(by_run(lines, sum))}
+        peers = {name: found.median for name in PEERS if (found := summary(self.rows.get(name, Row()).runs))}
+        derived = {}
+        if lines:
+            derived[BEST] = Row(by_run(lines, best))
+        if lines and not self.measure.less_is_better:
+            derived[SUM] = Row(by_run(lines, sum))
+        if peers:
+            derived[BEST_PEER] = Row(self.rows[best(peers, key=lambda name: peers[name])].runs)
+        return {**self.rows, **derived}
 
     def passed(self) -> bool | None:
         """Say whether hagw met the targets, and proved every run; None if that cannot be said."""
@@ -56,11 +65,15 @@ class Result:
         medians = {name: found.median for name, row in rows.items() if (found := summary(row.runs))}
         if self.limit is not None:
             medians["limit"] = self.limit
-        return verdict(self.case.targets, summary(own.runs), medians)
+        return verdict(self.targets(), summary(own.runs), medians)
+
+    def targets(self) -> tuple[Target, ...]:
+        """Return the targets that are about this figure."""
+        return tuple(target for target in self.case.targets if target.measure == self.measure.name)
 
     def target(self) -> str:
         """Return the targets as words."""
-        return " and ".join(str(target) for target in self.case.targets)
+        return " and ".join(str(target) for target in self.targets())
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +112,8 @@ def _case_document(result: Result) -> dict[str, Any]:
         "name": result.scenario.name,
         "title": result.scenario.title,
         "params": params,
-        "unit": result.scenario.unit,
+        "measure": result.measure.name,
+        "unit": result.measure.unit,
         "systems": {name: _row_document(row) for name, row in result.all_rows().items()},
         "limit": result.limit,
         "target": result.target(),

@@ -7,17 +7,21 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, assert_never
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 import hagw
 from hagw.errors import HagwError
-from hagw.lab.bench import bulk
+from hagw.lab.bench.all_systems import systems
+from hagw.lab.bench.asks import Asked, asks
+from hagw.lab.bench.bulk import Moved, transfer
+from hagw.lab.bench.client import start_servers
+from hagw.lab.bench.crowd import kb_each
 from hagw.lab.bench.results import Machine, Result, Row
-from hagw.lab.bench.scenario import LESS_IS_BETTER, Case, Scenario
-from hagw.lab.bench.systems import Ready, System, lines_of, systems
+from hagw.lab.bench.scenario import Case, Measure, Scenario
+from hagw.lab.bench.systems import Ready, System, lines_of
 from hagw.lab.lab import Lab, LabError
 from hagw.lab.link import tcp_payload_share
 
@@ -38,7 +42,7 @@ def run(
             chosen = tuple(name for name in scenario.systems if not only or name in only)
             try:
                 lab.up(preset=scenario.preset, hagw=False)
-                bulk.start_servers(lab)
+                start_servers(lab)
                 yield from _Bench(lab, scenario, chosen, progress).measure(repeat)
             finally:
                 lab.down()
@@ -50,11 +54,12 @@ class _Bench:
     def __init__(self, lab: Lab, scenario: Scenario, names: tuple[str, ...], progress: Progress) -> None:
         self._lab, self._scenario, self._progress = lab, scenario, progress
         self._systems = systems(names, tuple(link.name for link in lines_of(lab)))
-        self._results = [Result(scenario, case) for case in scenario.cases]
+        self._results = [Result(scenario, case, measure) for case in scenario.cases for measure in scenario.measures]
 
     def measure(self, repeat: int) -> list[Result]:
         """Measure every case with every system, `repeat` times, in turn."""
-        total = repeat * len(self._systems) * len(self._results)
+        cases = len(self._scenario.cases)
+        total = repeat * len(self._systems) * cases
         task = self._progress.add_task(self._scenario.name, total=total)
         able = []
         for system in self._systems:
@@ -64,7 +69,7 @@ class _Bench:
                 continue
             for result in self._results:
                 result.row(system.name).why_not = why
-            self._progress.advance(task, repeat * len(self._results))
+            self._progress.advance(task, repeat * cases)
         for turn in range(repeat):
             for system in able:
                 self._progress.update(task, description=f"{self._scenario.name}: {system.name}, run {turn + 1}")
@@ -73,7 +78,7 @@ class _Bench:
 
     def _turn(self, system: System, step: Callable[[], None]) -> None:
         """Set a system up once and run every case with it."""
-        left = list(self._results)
+        left = list(self._scenario.cases)
         try:
             with system.working(self._lab) as ready:
                 while left:
@@ -81,34 +86,69 @@ class _Bench:
                     left.pop(0)
                     step()
         except HagwError as why:  # it could not be set up: said in the table, the others go on
-            for result in left:
-                result.row(system.name).why_not = str(why)
+            for case in left:
+                self._failed(system, case, why)
                 step()
 
-    def _one(self, system: System, ready: Ready, result: Result) -> None:
+    def _one(self, system: System, ready: Ready, case: Case) -> None:
         """Run one case with a system at work."""
-        row = result.row(system.name)
         with self._lab.links_restored():
-            for link, settings in result.case.links.items():
+            for link, settings in case.links.items():
                 self._lab.link(link, **settings)
-            if result.limit is None:
-                result.limit = limit(self._lab, self._scenario, result.case)
             time.sleep(SETTLE_S)
+            for result in self._of(case):
+                if result.limit is None:
+                    result.limit = limit(self._lab, result.measure, case)
             try:
-                _note(row, bulk.transfer(self._lab, ready, result.case), self._scenario, result.case)
+                match self._scenario.activity:
+                    case "transfer":
+                        moved = transfer(self._lab, ready, case)
+                        for result in self._of(case):
+                            _note_moved(result.row(system.name), moved, result.measure, case)
+                    case "asks":
+                        asked = asks(self._lab, ready, case)
+                        for result in self._of(case):
+                            _note_asked(result.row(system.name), asked, result.measure)
+                    case "hold":
+                        each_kb = kb_each(self._lab, ready, case)
+                        for result in self._of(case):
+                            _add(result.row(system.name), each_kb)
+                    case never:
+                        assert_never(never)
             except LabError as why:
-                row.why_not = str(why)
+                self._failed(system, case, why)
+
+    def _of(self, case: Case) -> list[Result]:
+        return [result for result in self._results if result.case is case]
+
+    def _failed(self, system: System, case: Case, why: HagwError) -> None:
+        for result in self._of(case):
+            result.row(system.name).why_not = str(why)
 
 
-def limit(lab: Lab, scenario: Scenario, case: Case) -> float | None:
-    """Return what physics allows in a case: the lines' payload rates added up, or a round trip to tell the far end."""
+def limit(lab: Lab, measure: Measure, case: Case) -> float | None:
+    """Return what physics allows in a case; None where nothing but the machine limits it.
+
+    Goodput: the lines' payload rates added up. A gap: the round trip in which the far end can be told, over the best
+    line that is not touched. First byte: the round trip of the question and its answer (two more for TLS 1.3's
+    handshake and what follows it).
+    """
     states = {link.name: lab.link(link.name) for link in lines_of(lab)}
-    if scenario.measure in LESS_IS_BETTER:
-        hit = {event.link for event in case.events}
-        alive = [state["delay_ms"] for name, state in states.items() if name not in hit]
-        return 2.0 * min(alive) if alive else None
-    rates = [state[f"rate_{case.params['direction']}_bps"] for state in states.values()]
-    return None if None in rates else sum(rates) * tcp_payload_share(mptcp=True)
+    if not states:
+        return None
+    match measure.name:
+        case "goodput":
+            rates = [state[f"rate_{case.params['direction']}_bps"] for state in states.values()]
+            return None if None in rates else sum(rates) * tcp_payload_share(mptcp=True)
+        case "gap":
+            hit = {event.link for event in case.events}
+            alive = [state["delay_ms"] for name, state in states.items() if name not in hit]
+            return 2.0 * min(alive) if alive else None
+        case "first-byte":
+            one_way_ms = min(state["delay_ms"] for state in states.values()) + lab.link("inet")["delay_ms"]
+            return float(2.0 * one_way_ms * (2 if case.params["kind"] == "https" else 1))
+        case _:
+            return None
 
 
 def machine() -> Machine:
@@ -131,14 +171,14 @@ def commit() -> str:
     return hagw.__version__
 
 
-def _note(row: Row, moved: bulk.Moved, scenario: Scenario, case: Case) -> None:
+def _note_moved(row: Row, moved: Moved, measure: Measure, case: Case) -> None:
     """Add a transfer to a system's row."""
-    params = case.params
-    goodput = moved.goodput_bps(float(params["ramp_s"]))
-    row.runs.append(moved.gap_ms(float(params["lasts_s"])) if scenario.measure == "gap" else goodput)
-    if scenario.measure == "gap":
+    goodput, gap = moved.goodput_bps(float(case.params["ramp_s"])), moved.gap_ms(float(case.params["lasts_s"]))
+    figures = {"goodput": goodput, "gap": gap, "cpu-per-gb": moved.cpu_s_per_gb()}
+    _add(row, figures[measure.name])
+    if measure.name == "gap":
         row.notes.setdefault("goodput_bps", []).append(goodput)
-    if len(moved.by_stream) > 1:
+    if len(moved.by_stream) > 1 and measure.name == "goodput":
         row.notes.setdefault("jain", []).append(moved.fairness())
     if moved.failed:
         row.notes.setdefault("streams_failed", []).append(moved.failed)
@@ -146,6 +186,27 @@ def _note(row: Row, moved: bulk.Moved, scenario: Scenario, case: Case) -> None:
         row.proofs.append(str(moved.proof))
         row.unproven += not moved.proof.holds
     row.timeline = moved.timeline
+
+
+def _note_asked(row: Row, asked: Asked, measure: Measure) -> None:
+    """Add some short connections to a system's row."""
+    figures = {
+        "first-byte": asked.median_ms(),
+        "first-byte-p99": asked.p99_ms(),
+        "connections": asked.rate(),
+        "cpu-per-connection": asked.cpu_us_each(),
+    }
+    _add(row, figures[measure.name])
+    row.notes.setdefault("count", []).append(len(asked.waits_ms))
+    if asked.failed:
+        row.notes.setdefault("failed", []).append(asked.failed)
+
+
+def _add(row: Row, value: float | None) -> None:
+    if value is None:
+        row.why_not = "no proxy, so nothing to count"
+    else:
+        row.runs.append(value)
 
 
 def _progress(console: Console) -> Progress:

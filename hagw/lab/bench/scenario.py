@@ -18,16 +18,47 @@ from hagw.lab.topology import DATA, preset_names
 
 DIRECTORY: Final = DATA / "bench"
 
-Measure = Literal["goodput", "gap"]
-Of = Literal["", "sum", "best-line", "direct", "limit"]
+Activity = Literal["transfer", "asks", "hold"]
 
-# What is measured: its unit, and the parameters that a case may give with what they are without one.
-UNITS: Final[Mapping[str, str]] = {"goodput": "bit/s", "gap": "ms"}
-_TRANSFER: Final = {"direction": "down", "streams": 1, "lasts_s": 8.0, "ramp_s": 3.0}
-PARAMETERS: Final[Mapping[str, Mapping[str, Any]]] = {"goodput": _TRANSFER, "gap": _TRANSFER}
-CHOICES: Final[Mapping[str, tuple[str, ...]]] = {"direction": ("down", "up")}
-LESS_IS_BETTER: Final = ("gap",)
-SYSTEMS: Final = ("hagw", "direct", "lines", "mptcpize")
+# What is done in a case, and the parameters it may be given with what they are without one.
+PARAMETERS: Final[Mapping[Activity, Mapping[str, Any]]] = {
+    "transfer": {"direction": "down", "streams": 1, "lasts_s": 8.0, "ramp_s": 3.0},
+    "asks": {"kind": "request", "at_once": 1, "lasts_s": 4.0, "pause_ms": 0.0, "beside": "nothing"},
+    "hold": {"connections": 1000},
+}
+CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
+    "direction": ("down", "up"),
+    "kind": ("request", "server-first", "https"),
+    "beside": ("nothing", "down", "up"),  # a bulk transfer that runs meanwhile
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """A figure that an activity gives."""
+
+    name: str
+    activity: Activity
+    unit: str
+    less_is_better: bool
+
+
+MEASURES: Final[Mapping[str, Measure]] = {
+    measure.name: measure
+    for measure in (
+        Measure("goodput", "transfer", "bit/s", less_is_better=False),
+        Measure("gap", "transfer", "ms", less_is_better=True),
+        Measure("cpu-per-gb", "transfer", "CPU s/GB", less_is_better=True),
+        Measure("first-byte", "asks", "ms", less_is_better=True),
+        Measure("first-byte-p99", "asks", "ms", less_is_better=True),
+        Measure("connections", "asks", "conn/s", less_is_better=False),
+        Measure("cpu-per-connection", "asks", "CPU µs", less_is_better=True),
+        Measure("memory-per-connection", "hold", "kB", less_is_better=True),
+    )
+}
+PEERS: Final = ("haproxy", "sing-box")
+SYSTEMS: Final = ("hagw", "direct", "lines", "mptcpize", *PEERS, "bare-python", "bare-c")
+COMPARED: Final = ("sum", "best-line", "best-peer", "limit", *(name for name in SYSTEMS if name != "lines"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +80,8 @@ class Target:
     statistic: Literal["median", "min", "max"]
     relation: Literal["at_least", "at_most"]
     bound: float
-    of: Of = ""
+    of: str = ""  # a row (or `limit`), else the bound is the figure itself
+    measure: str = ""  # of a scenario with several: which it is about
 
     def __str__(self) -> str:
         sign = "≥" if self.relation == "at_least" else "≤"
@@ -73,15 +105,15 @@ class Scenario:
 
     name: str
     title: str
-    measure: Measure
+    measures: tuple[Measure, ...]
     preset: str
     systems: tuple[str, ...]
     cases: tuple[Case, ...]
 
     @property
-    def unit(self) -> str:
-        """The unit of the figures."""
-        return UNITS[self.measure]
+    def activity(self) -> Activity:
+        """What is done in its cases."""
+        return self.measures[0].activity
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,40 +172,49 @@ def parse(text: str, file: str) -> Scenario:
     fields = _mapping(document, place, allowed)
     if fields.get("version") != 1:
         raise place.at("version").fault("must be 1")
-    measure = _choice(fields.get("measure"), tuple(UNITS), place.at("measure"))
+    measures = _measures(fields.get("measure"), place.at("measure"))
     preset = _choice(fields.get("preset", "demo"), preset_names(), place.at("preset"))
     systems = tuple(_choice(name, SYSTEMS, place.at("systems")) for name in fields.get("systems", SYSTEMS))
-    cases = tuple(_cases(fields, str(measure), place))
+    cases = tuple(_cases(fields, measures, place))
     title = str(fields.get("title", ""))
-    return Scenario(str(fields.get("name", Path(file).stem)), title, measure, preset, systems, cases)
+    return Scenario(str(fields.get("name", Path(file).stem)), title, measures, preset, systems, cases)
 
 
-def _cases(fields: Mapping[str, Any], measure: str, place: _Place) -> Iterator[Case]:
+def _measures(value: Any, place: _Place) -> tuple[Measure, ...]:
+    names = value if isinstance(value, list) else [value]
+    found = tuple(MEASURES[_choice(name, tuple(MEASURES), place)] for name in names)
+    if len({measure.activity for measure in found}) != 1:
+        raise place.fault("must be figures of one activity: all of transfers, or all of asks")
+    return found
+
+
+def _cases(fields: Mapping[str, Any], measures: tuple[Measure, ...], place: _Place) -> Iterator[Case]:
     """Yield each case once for every combination of the values of `each`."""
     common = _mapping(fields.get("params", {}), place.at("params"))
-    shared = _targets(fields.get("targets", []), place.at("targets"))
+    shared = _targets(fields.get("targets", []), measures, place.at("targets"))
     each = _mapping(fields.get("each", {}), place.at("each"))
     for name, body in _mapping(fields.get("cases", {"all": {}}), place.at("cases")).items():
         here = place.at("cases").at(name)
         own = _mapping(body or {}, here, ("links", "events", "params", "targets"))
         links = _links(own.get("links", {}), here.at("links"))
         events = tuple(_event(event, here.at("events")) for event in own.get("events", ()))
-        targets = _targets(own["targets"], here.at("targets")) if "targets" in own else shared
+        targets = _targets(own["targets"], measures, here.at("targets")) if "targets" in own else shared
         for values in product(*each.values()):
             params = {**common, **dict(zip(each, values, strict=True)), **_mapping(own.get("params", {}), here)}
             words = "-".join([str(name), *(_word(key, value) for key, value in zip(each, values, strict=True))])
-            yield Case(words, _params(params, measure, here), links, events, targets)
+            yield Case(words, _params(params, measures[0].activity, here), links, events, targets)
 
 
 def _word(key: str, value: object) -> str:
+    key = key.replace("_", "-")
     return str(value) if isinstance(value, str) else f"{value}-{key}"
 
 
-def _params(given: Mapping[str, Any], measure: str, place: _Place) -> dict[str, Any]:
-    defaults = PARAMETERS[measure]
+def _params(given: Mapping[str, Any], activity: Activity, place: _Place) -> dict[str, Any]:
+    defaults = PARAMETERS[activity]
     for key, value in given.items():
         if key not in defaults:
-            raise place.at(key).fault(f"unknown parameter of {measure}; there are {', '.join(defaults)}")
+            raise place.at(key).fault(f"unknown parameter of {activity}; there are {', '.join(defaults)}")
         if key in CHOICES:
             _choice(value, CHOICES[key], place.at(key))
         elif isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
@@ -202,22 +243,24 @@ def _settings(body: Any, place: _Place) -> dict[str, object]:
     return settings
 
 
-def _targets(body: Any, place: _Place) -> tuple[Target, ...]:
-    return tuple(_target(entry, place) for entry in body)
+def _targets(body: Any, measures: tuple[Measure, ...], place: _Place) -> tuple[Target, ...]:
+    return tuple(_target(entry, measures, place) for entry in body)
 
 
-def _target(body: Any, place: _Place) -> Target:
-    fields = _mapping(body, place, ("statistic", "at_least", "at_most", "of"))
+def _target(body: Any, measures: tuple[Measure, ...], place: _Place) -> Target:
+    fields = _mapping(body, place, ("measure", "statistic", "at_least", "at_most", "of"))
     relations = [key for key in ("at_least", "at_most") if key in fields]
     if len(relations) != 1 or not isinstance(fields[relations[0]], int | float):
         raise place.fault("needs either `at_least` or `at_most`, a number")
     statistic = _choice(fields.get("statistic", "median"), ("median", "min", "max"), place.at("statistic"))
-    of = _choice(fields.get("of", ""), ("", "sum", "best-line", "direct", "limit"), place.at("of"))
-    return Target(statistic, relations[0], float(fields[relations[0]]), of)
+    of = _choice(fields.get("of", ""), ("", *COMPARED), place.at("of"))
+    names = tuple(measure.name for measure in measures)
+    measure = _choice(fields.get("measure", names[0]), names, place.at("measure"))
+    return Target(statistic, relations[0], float(fields[relations[0]]), of, measure)
 
 
 def _with_cases(scenario: Scenario, cases: tuple[Case, ...]) -> Scenario:
-    return Scenario(scenario.name, scenario.title, scenario.measure, scenario.preset, scenario.systems, cases)
+    return Scenario(scenario.name, scenario.title, scenario.measures, scenario.preset, scenario.systems, cases)
 
 
 def _choice(value: Any, allowed: tuple[str, ...], place: _Place) -> Any:

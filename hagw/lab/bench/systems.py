@@ -2,7 +2,7 @@
 
 import contextlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -14,6 +14,7 @@ from hagw.lab.traffic import preferring
 GATEWAY: Final = "cpe"
 SERVER: Final = "inet"
 SERVER_ADDRESS: Final = "203.0.113.10"
+SERVER_NETWORK: Final = "203.0.113.0/24"
 PLAIN_PORT: Final = 5300
 HAGW_PORT: Final = 5124
 MPTCP_PORT: Final = 5301  # the same server under mptcpize
@@ -33,12 +34,15 @@ class Ready:
     prefix: tuple[str, ...] = ()
     port: int = PLAIN_PORT
     far_port: int | None = None
+    pids: Callable[[], Sequence[int]] = tuple  # the proxies of both ends, whose CPU time is counted
 
 
 class System(Protocol):
     """A way to carry connections."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What it is called in tables."""
 
     def why_not(self) -> str | None:
         """Say why it cannot be measured on this machine; None if it can."""
@@ -65,7 +69,8 @@ class Hagw:
             for node in sorted(nodes, key=lambda name: name == GATEWAY):
                 started.append(node)
                 lab.hagw_start(node)
-            yield Ready(far_port=HAGW_PORT)
+            pids = [pid for node in started for role in ("daemon", "worker") for pid in lab.pids(node, role)]
+            yield Ready(far_port=HAGW_PORT, pids=lambda: pids)
         finally:
             for node in reversed(started):
                 lab.hagw_stop(node)
@@ -118,17 +123,6 @@ class Mptcpize:
         """Have the kernel's own path manager use all lines."""
         with kernel_paths(lab, GATEWAY, SERVER):
             yield Ready(GATEWAY, MPTCPIZE, MPTCP_PORT, MPTCP_PORT)
-
-
-def systems(names: tuple[str, ...], lines: tuple[str, ...]) -> tuple[System, ...]:
-    """Return the systems of those names; `lines` stands for each line alone."""
-    known: dict[str, tuple[System, ...]] = {
-        "hagw": (Hagw(),),
-        "direct": (Direct(),),
-        "lines": tuple(OneLine(line) for line in lines),
-        "mptcpize": (Mptcpize(),),
-    }
-    return tuple(system for name in names for system in known[name])
 
 
 def lines_of(lab: Lab) -> tuple[LinkEnds, ...]:

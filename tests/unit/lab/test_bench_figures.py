@@ -2,6 +2,7 @@
 
 import pytest
 
+from hagw.lab.bench.asks import Asked, percentile
 from hagw.lab.bench.bulk import Moved, Timeline
 from hagw.lab.bench.figures import by_run, jain, met, summary, verdict
 from hagw.lab.bench.scenario import Target
@@ -55,5 +56,24 @@ def test_a_silence_until_the_end_is_a_gap_and_the_wait_for_the_first_byte_is_non
     assert moved.gap_ms(1.0) == pytest.approx(500)
 
 
+def test_cpu_time_is_told_by_what_arrived() -> None:
+    assert _moved([0] * 5 + [250_000_000] * 2).cpu_s_per_gb() == pytest.approx(1.0)
+    assert _moved([0] * 5).cpu_s_per_gb() is None
+
+
+def test_percentiles_are_values_that_were_seen() -> None:
+    values = [float(value) for value in range(100, 0, -1)]
+    assert percentile(values, 0.99) == 99.0
+    assert percentile(values, 1.0) == 100.0
+    assert percentile([7.0], 0.99) == 7.0
+    assert percentile([1.0, 2.0, 3.0], 0.5) == 2.0
+
+
+def test_what_a_connection_costs_is_told_by_those_that_were_answered() -> None:
+    asked = Asked([1.0, 2.0, 9.0, 3.0], took_s=2.0, failed=1, cpu_s=0.002)
+    assert (asked.median_ms(), asked.p99_ms(), asked.rate()) == (2.5, 9.0, 2.0)
+    assert asked.cpu_us_each() == pytest.approx(500)
+
+
 def _moved(bins: list[int]) -> Moved:
-    return Moved(bins, [sum(bins)], 0, None, Timeline(0.1, {}, [], []))
+    return Moved(bins, [sum(bins)], 0, 0.5, None, Timeline(0.1, {}, [], []))

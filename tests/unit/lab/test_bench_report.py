@@ -9,7 +9,7 @@ from rich.console import Console
 
 from hagw.lab.bench import plot
 from hagw.lab.bench.bulk import Timeline
-from hagw.lab.bench.report import figure, html, tables
+from hagw.lab.bench.report import BEGIN, END, figure, html, markdown, replaced, tables
 from hagw.lab.bench.results import Machine, Result, Row, document
 from hagw.lab.bench.scenario import Scenario, Target, parse
 
@@ -25,7 +25,7 @@ TIMELINE = Timeline(0.1, {"dsl": [1e6, 2e6], "lte": [3e6, 0.0]}, [3.9e6, 1.9e6],
 def found(hagw: Row, scenario: Scenario = SCENARIO) -> Result:
     rows = {"hagw": hagw, "line dsl": Row([10e6, 11e6]), "line lte": Row([20e6, 21e6])}
     rows["mptcpize"] = Row(why_not="the Debian package mptcpize is not installed")
-    return Result(scenario, scenario.cases[0], rows, 30e6)
+    return Result(scenario, scenario.cases[0], scenario.measures[0], rows, 30e6)
 
 
 def test_the_document_has_the_contracts_keys() -> None:
@@ -53,9 +53,18 @@ def test_a_run_that_is_not_proven_does_not_pass_however_fast() -> None:
     assert found(Row(why_not="it did not start")).passed() is None
 
 
+def test_the_best_peer_and_line_are_the_lowest_where_less_is_better() -> None:
+    scenario = parse("{version: 1, name: asks, measure: [first-byte, connections]}", "asks.yaml")
+    rows = {"haproxy": Row([3.0, 5.0]), "sing-box": Row([6.0]), "line dsl": Row([9.0]), "line lte": Row([8.0])}
+    low, high = (Result(scenario, scenario.cases[0], measure, dict(rows)).all_rows() for measure in scenario.measures)
+    assert (low["best-peer"].runs, low["best-line"].runs) == ([3.0, 5.0], [8.0])
+    assert (high["best-peer"].runs, high["best-line"].runs) == ([6.0], [9.0])
+    assert "sum" not in low
+
+
 def test_the_table_says_what_could_not_run_and_why() -> None:
     text = _table(document(MACHINE, [found(Row([31e6], proofs=["0 %"], unproven=1))]))
-    assert "could not run: the Debian package mptcpize is not installed" in text
+    assert "not measured: the Debian package mptcpize is not installed" in text
     assert "1 of 1 runs NOT PROVEN" in text
     assert "MISSED: median ≥ 90 % of sum" in text
     assert "30.0 Mbit/s" in text
@@ -73,8 +82,19 @@ def test_the_page_is_whole_and_fetches_nothing() -> None:
         assert words in page
 
 
+def test_a_documents_tables_are_replaced_and_the_rest_of_it_stays() -> None:
+    section = markdown(document(MACHINE, [found(Row([28e6]))]))
+    once = replaced(f"# Before\n{BEGIN}\nold\n{END}\nafter\n", section)
+    assert once == f"# Before\n{BEGIN}\n{section}{END}\nafter\n"
+    assert replaced(once, section) == once
+    assert "| calm: goodput | hagw | 28.0 Mbit/s | 1 run | 93 % | met: median ≥ 90 % of sum |" in section
+    assert replaced(f"{END} {BEGIN}", section) is None
+    assert replaced("no place", section) is None
+
+
 def test_areas_are_stacked_within_the_picture() -> None:
-    svg = plot.rates("hagw", json.loads(json.dumps({**_timeline(), "arrived": [3.9e6, 1.9e6]})))
+    svg = plot.rates("hagw", {**_timeline(), "arrived": [3.9e6, 1.9e6]})
+    assert svg.index(">5<") > 0  # Mbit/s at the top of the axis: the lines' rates added up, rounded
     assert svg.count("<polygon") == 2
     points = [point for part in svg.split("points='")[1:] for point in part.split("'")[0].split()]
     assert all(0 <= float(x) <= plot.WIDTH and 0 <= float(y) <= plot.HEIGHT for x, y in (p.split(",") for p in points))
@@ -94,7 +114,8 @@ def test_axes_end_at_a_round_number(value: float, above: float) -> None:
         (145.0, "ms", "145 ms"),
         (9.87, "ms", "9.9 ms"),
         (None, "ms", "–"),
-        (1234.5, "1/s", "1.23e+03 1/s"),
+        (1234.5, "conn/s", "1234 conn/s"),
+        (0.7654, "CPU s/GB", "0.765 CPU s/GB"),
     ],
 )
 def test_figures_are_readable(value: float | None, unit: str, words: str) -> None:

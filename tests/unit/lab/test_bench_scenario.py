@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from hagw.errors import ConfigError
-from hagw.lab.bench.scenario import PARAMETERS, UNITS, Target, chosen, load_scenario, parse, scenario_names
+from hagw.lab.bench.all_systems import systems
+from hagw.lab.bench.scenario import MEASURES, PARAMETERS, SYSTEMS, Target, chosen, load_scenario, parse, scenario_names
 from hagw.lab.topology import load_topology
 
 GOOD = """
@@ -34,8 +35,22 @@ def test_every_shipped_scenario_is_understood_and_speaks_of_links_that_exist() -
             assert {*case.links, *(event.link for event in case.events)} <= set(links)
 
 
-def test_every_measure_has_a_unit_and_parameters() -> None:
-    assert set(UNITS) == set(PARAMETERS)
+def test_every_activity_gives_figures() -> None:
+    assert {measure.activity for measure in MEASURES.values()} == set(PARAMETERS)
+
+
+def test_every_system_a_scenario_may_name_can_be_set_up() -> None:
+    assert [system.name for system in systems(SYSTEMS, ["dsl", "lte"])] == [
+        name for system in SYSTEMS for name in (("line dsl", "line lte") if system == "lines" else (system,))
+    ]
+
+
+def test_a_scenario_may_give_several_figures_and_a_target_says_which_it_is_about() -> None:
+    scenario = load_scenario("relay")
+    assert [measure.name for measure in scenario.measures] == ["goodput", "cpu-per-gb"]
+    targets = scenario.cases[0].targets
+    assert {target.measure for target in targets} == {"goodput", "cpu-per-gb"}
+    assert scenario.activity == "transfer"
 
 
 def test_each_case_is_there_once_for_every_combination() -> None:
@@ -48,7 +63,10 @@ def test_each_case_is_there_once_for_every_combination() -> None:
     assert torn.params == {"direction": "up", "streams": 4, "lasts_s": 2, "ramp_s": 3.0}
     assert torn.links == {"lte": {"delay": "60ms"}}
     assert str(torn.events[0]) == "dsl blackhole both"
-    assert torn.targets == (Target("median", "at_least", 0.9, "sum"), Target("max", "at_most", 400))
+    assert torn.targets == (
+        Target("median", "at_least", 0.9, "sum", "goodput"),
+        Target("max", "at_most", 400, "", "goodput"),
+    )
     assert [str(target) for target in torn.targets] == ["median ≥ 90 % of sum", "max ≤ 400"]
 
 
@@ -57,9 +75,10 @@ def test_each_case_is_there_once_for_every_combination() -> None:
     [
         ("version: 1", "version: 2", "version", "must be 1"),
         ("measure: goodput", "measure: speed", "measure", "'speed' is not one of goodput"),
+        ("measure: goodput", "measure: [goodput, first-byte]", "measure", "of one activity"),
         ("[hagw, direct]", "[hagw, magic]", "systems", "'magic' is not one of"),
         ("{lasts_s: 2}", "{lasts_s: long}", "cases.calm.lasts_s", "must be a number"),
-        ("{lasts_s: 2}", "{laps: 2}", "cases.calm.laps", "unknown parameter of goodput"),
+        ("{lasts_s: 2}", "{laps: 2}", "cases.calm.laps", "unknown parameter of transfer"),
         ("[down, up]", "[sideways]", "cases.calm.direction", "'sideways' is not one of down, up"),
         ("delay: 60ms", "delay: soon", "cases.torn.links.lte", "delay"),
         ("blackhole: both", "blackhole: some", "cases.torn.events.set", "blackhole"),
