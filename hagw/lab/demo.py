@@ -6,7 +6,6 @@ The computing is in `demo_measure`, the judging in `demo_report`.
 
 import contextlib
 import json
-import signal
 import subprocess
 import tempfile
 import time
@@ -32,6 +31,7 @@ from hagw.lab.demo_transfer import (
     make_file,
 )
 from hagw.lab.demo_watch import Counters, Watch
+from hagw.lab.interrupts import ending_on_signals, ignore_signals
 from hagw.lab.lab import Lab, LabError
 from hagw.lab.link import tcp_payload_share
 from hagw.lab.topology import LinkEnds
@@ -78,7 +78,7 @@ def show(lab: Lab, preset: str | None, console: Console) -> Shown:
 
     Raise HagwError if the lab cannot be brought up; a step that fails later is among the results' failures.
     """
-    with _ending_on_signals(), _lab_ready(lab, preset, console) as used_preset:
+    with ending_on_signals(), _lab_ready(lab, preset, console) as used_preset:
         links = _lines(lab)
         files = _make_files(lab, links)
         began = time.monotonic()
@@ -277,7 +277,7 @@ def _lab_ready(lab: Lab, preset: str | None, console: Console) -> Iterator[str]:
         lab.up(preset=preset or "demo", hagw=False)
         yield preset or "demo"
     finally:
-        _ignore_signals()
+        ignore_signals()
         lab.down()
 
 
@@ -286,7 +286,7 @@ def _hagw_restored(lab: Lab, running: Sequence[str]) -> Iterator[None]:
     try:
         yield
     finally:
-        _ignore_signals()
+        ignore_signals()
         for node in demo_state.hagw_nodes(lab):
             if node not in running and _runs_hagw(lab, node):
                 lab.hagw_stop(node)
@@ -301,24 +301,6 @@ def _files_removed(lab: Lab) -> Iterator[None]:
     finally:
         for path in services.web_root(lab.directory, SERVER).glob(f"{_FILES}*"):
             path.unlink()
-
-
-@contextlib.contextmanager
-def _ending_on_signals() -> Iterator[None]:
-    """Have SIGTERM end the demo as Ctrl-C does; the clean-up itself is not interrupted."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    for number in before:
-        signal.signal(number, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _ignore_signals() -> None:
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
 
 
 def _keep_state(lab: Lab, bad: Sequence[str], connections: str) -> str:

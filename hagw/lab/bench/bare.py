@@ -166,7 +166,7 @@ class Relay:
 
 
 if __name__ == "__main__":
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     _, end_of, listen_port, hag, hag_port = sys.argv
     Relay(end_of == "near", int(listen_port), (hag, int(hag_port))).run()

@@ -13,6 +13,7 @@ from hagw.lab.bench import report as reporting
 from hagw.lab.bench import runner
 from hagw.lab.bench.results import Result, document
 from hagw.lab.bench.scenario import SYSTEMS, chosen
+from hagw.lab.interrupts import ending_on_signals
 from hagw.lab.lab import Lab, LabError, UnknownName
 
 _WIDTH: Final = 160  # of tables in files and pipes
@@ -36,9 +37,10 @@ def run(
     scenarios = chosen(wanted)
     target = json_file or Path(time.strftime("hagw-bench-%Y%m%dT%H%M%SZ.json", time.gmtime()))
     about, results = runner.machine(), list[Result]()
-    for result in runner.run(lab, scenarios, repeat, only, Console(stderr=True)):
-        results.append(result)
-        _write(target, json.dumps(document(about, results), indent=1))
+    with ending_on_signals():
+        for result in runner.run(lab, scenarios, repeat, only, Console(stderr=True)):
+            results.append(result)
+            _write(target, json.dumps(document(about, results), indent=1))
     found = document(about, results)
     page = target.with_suffix(".html")
     _write(page, reporting.html(found))

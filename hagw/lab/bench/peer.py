@@ -129,11 +129,13 @@ class Server:
     def _converse(self, conversation: socket.socket) -> Iterator[None]:
         order = b""
         while not (end := order.find(b"\n") + 1):
-            order = conversation.recv(ORDER_MAX, socket.MSG_PEEK)
-            if not order or len(order) == ORDER_MAX:
+            if len(order) == ORDER_MAX:
                 return
-            if b"\n" not in order:
+            if order:
                 yield
+            order = conversation.recv(ORDER_MAX, socket.MSG_PEEK)
+            if not order:
+                return
         order = conversation.recv(end)
         verb, *words = order.decode(errors="replace").split()
         if verb == "ask":
@@ -337,7 +339,7 @@ def _side_by_side(question: Question, until: float) -> tuple[list[float], int]:
 
 def main(argv: list[str]) -> None:
     """Be one of the two ends."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     match argv:
         case ["serve", port, reports]:

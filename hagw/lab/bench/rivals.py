@@ -30,6 +30,15 @@ _UUID: Final = (
 )
 _C_SOURCE: Final = DATA / "bench" / "bare_relay.c"
 
+_TPROXY: Final = """\
+table inet bench {{
+  chain prerouting {{
+    type filter hook prerouting priority mangle; policy accept;
+    iifname "lan0" ip daddr {network} meta l4proto tcp tproxy ip to :{port} meta mark set {mark} accept
+  }}
+}}
+"""
+
 Argv = Callable[[Path, str], Sequence[str]]
 
 
@@ -88,11 +97,8 @@ def hag_address(lab: Lab) -> str:
 def _handed_over(lab: Lab, port: int) -> Iterator[None]:
     """Hand connections from the LAN to the lab's servers to a transparent listener on the gateway."""
     space = lab.namespace(GATEWAY)
-    table = (
-        "table inet bench { chain pre { type filter hook prerouting priority mangle;"
-        f' iifname "lan0" ip daddr {SERVER_NETWORK} meta l4proto tcp'
-        f" tproxy ip to :{port} meta mark set {_MARK} accept ; }} }}"
-    )
+    calls = _bridge_calls(space, "0")
+    table = _TPROXY.format(network=SERVER_NETWORK, port=port, mark=_MARK)
     netns.nft(space, table)
     netns.ip_batch(
         space,
@@ -105,7 +111,22 @@ def _handed_over(lab: Lab, port: int) -> Iterator[None]:
         yield
     finally:
         netns.nft(space, "delete table inet bench")
+        _bridge_calls(space, calls)
         netns.ip_batch(space, [f"rule del priority {_TABLE}", f"route flush table {_TABLE}"])
+
+
+def _bridge_calls(space: str, wanted: str) -> str:
+    """Say whether bridged packets are to pass the IP filter on their own, which orphans what TPROXY assigned them.
+
+    Return what it was before; a kernel without br_netfilter has no such setting, and needs none.
+    """
+    setting = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
+    with netns.entered(space):
+        if not setting.exists():
+            return "0"
+        before = setting.read_text(encoding="ascii").strip()
+        setting.write_text(wanted, encoding="ascii")
+    return before
 
 
 def _await_port(lab: Lab, node: str, port: int, role: str) -> None:

@@ -123,7 +123,7 @@ class _Bench:
 
     def _failed(self, system: System, case: Case, why: HagwError) -> None:
         for result in self._of(case):
-            result.row(system.name).why_not = str(why)
+            result.row(system.name).why_not = str(why).partition("\n")[0]
 
 
 def limit(lab: Lab, measure: Measure, case: Case) -> float | None:

@@ -64,6 +64,14 @@ def test_an_upload_is_metered_by_the_server_once(server: tuple[int, Path]) -> No
     assert report(server[1], "token-u") is None
 
 
+def test_data_that_comes_with_the_order_is_not_lost(server: tuple[int, Path]) -> None:
+    with socket.create_connection(("127.0.0.1", server[0]), timeout=ANSWER_S) as sender:
+        sender.sendall(b"take token-with 0\n" + bytes(5_000))
+        sender.shutdown(socket.SHUT_WR)
+        assert sender.recv(1) == b""
+    assert report(server[1], "token-with")["streams"] == {"0": 5_000}
+
+
 def test_the_bare_relays_far_end_reaches_the_server_its_header_names(server: tuple[int, Path]) -> None:
     port = free_port()
     with running("hagw.lab.bench.bare", "far", str(port), "-", "0"):
