@@ -144,8 +144,6 @@ def _await_port(lab: Lab, node: str, port: int, role: str) -> None:
 
 
 _HAPROXY: Final = """\
-global
-  maxconn 20000
 defaults
   mode tcp
   timeout connect 10s
@@ -171,7 +169,7 @@ def _haproxy_far(home: Path, _: str) -> Sequence[str]:
 def _haproxy(home: Path, relay: str) -> Sequence[str]:
     file = home / "haproxy.cfg"
     file.write_text(_HAPROXY + relay, encoding="utf-8")
-    return [*MPTCPIZE, "haproxy", "-db", "-q", "-f", str(file)]
+    return [*MPTCPIZE, "haproxy", "-db", "-f", str(file)]
 
 
 # -- sing-box: VLESS without encryption, Multipath TCP by its own setting
