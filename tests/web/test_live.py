@@ -23,7 +23,7 @@ def test_the_overview_lives(visit: Visit) -> None:
         expect(page.get_by_role("list", name="Lines").get_by_role("link", name=line)).to_be_visible()
     before = rates(page)
     page.wait_for_function("before => document.querySelector('header .rates').innerText !== before", arg=before)
-    expect(page.get_by_text(re.compile(r"%\s*of what the lines can carry"))).to_be_visible()
+    expect(page.get_by_text(re.compile(r"%\s*of capacity"))).to_be_visible()
     page.get_by_label("Busiest now").get_by_role("button").first.click()
     expect(page.get_by_role("complementary").get_by_text("Subflows over time")).to_be_visible()
 

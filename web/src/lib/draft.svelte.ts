@@ -186,6 +186,7 @@ class Draft {
   }
 
   async #take(text: string): Promise<void> {
+    this.text = text; // at once: between what is in force and a text of before there would be edits that nobody made
     try {
       this.#set(await post<Edited>("config/edit", { text, edits: [] }));
     } catch (error) {

@@ -36,6 +36,12 @@ export function endpoint(address: string | null, port: number | null): string {
 
 export const serverName = (flow: Flow): string => flow.domain ?? flow.server ?? "not named yet";
 
+/** The lines of a flow, in the order in which they stand everywhere. */
+export const linesOf = (flow: Flow, lines: readonly string[]): string[] => {
+  const own = Object.keys(flow.by_uplink);
+  return [...lines.filter((name) => own.includes(name)), ...own.filter((name) => !lines.includes(name))];
+};
+
 /** Rates by what each flow carried since it was last seen. */
 export function rowsOf(flows: readonly Flow[], before: ReadonlyMap<string, Row>, now_s: number): Row[] {
   return flows.map((flow) => {

@@ -15,6 +15,7 @@ const TOPICS = ["status", "events", "changes"] as const;
 class Live {
   status = $state.raw<Status | null>(null);
   events = $state.raw<readonly HagEvent[]>([]);
+  toldEvents = $state(false); // else there may be some that we have not been told of yet
   connected = $state(false);
   heard_s = $state(0);
   pendingUntil_s = $state<number | null>(null);
@@ -113,6 +114,7 @@ class Live {
         get<{ events: HagEvent[] }>("events", { limit: EVENTS_KEPT }),
       ]);
       this.#note(events);
+      this.toldEvents = true;
       this.#fillSamples(past);
     } catch (error) {
       if (!(error instanceof Problem)) throw error; // the stream goes on trying

@@ -33,6 +33,9 @@ export function isStripped(uplink: Uplink): boolean {
   return uplink.mptcp.state === "stripped" || uplink.mptcp.state === "join-stripped";
 }
 
+/** Whether what was measured of a line is of now: a line that is down has not been heard since. */
+export const answers = (uplink: Uplink): boolean => uplink.state === "up" || uplink.state === "suspect";
+
 /** Why a line is as it is, "" where there is nothing to say. */
 export function uplinkWhy(uplink: Uplink): string {
   const harm = uplink.harmful.map((each) => `${each.direction}: ${each.reason}`).join("; ");
