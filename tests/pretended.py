@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hagw.cli.client import get, post
+from hagw.cli.client import delete, get, post
 from hagw.errors import HagwError
 
 START_S = 30.0
@@ -41,6 +41,9 @@ class Pretended:
 
     def post(self, resource: str, body: dict[str, Any]) -> dict[str, Any]:
         return post(self.socket, resource, body)
+
+    def delete(self, resource: str) -> dict[str, Any]:
+        return delete(self.socket, resource)
 
     def wait(self, resource: str, until: Callable[[dict[str, Any]], bool], timeout_s: float = 20.0) -> dict[str, Any]:
         """Return the resource once it is as wanted; fail with its last state."""

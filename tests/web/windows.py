@@ -156,6 +156,10 @@ class Visitor:
     def log_in(self, user: str = "admin", password: str = PASSWORD) -> None:
         """Log in and wait for the overview."""
         self.page.goto(self.site.url)
+        self.log_in_here(user, password)
+
+    def log_in_here(self, user: str = "admin", password: str = PASSWORD) -> None:
+        """Log in where the page asks for it."""
         self.page.get_by_label("User").fill(user)
         self.page.get_by_label("Password").fill(password)
         self.page.get_by_role("button", name="Log in").click()
