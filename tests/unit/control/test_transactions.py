@@ -362,6 +362,47 @@ def test_a_loss_of_power_at_any_step_ends_in_the_checkpoint_or_the_target(
     assert 15 < steps < STEPS_MAX
 
 
+def taken_back(directory: Path, steps: int, verb: str) -> bool:
+    """As `cut_short`, with the power going while AFTER is confirmed or taken back."""
+    directory.mkdir()
+    box = Box(directory)
+    box.file.write_text(BEFORE)
+    lasted = True
+
+    async def story(running: Running) -> None:
+        await running.apply(AFTER, confirm_within_s=None if verb == "rollback of what is kept" else 30.0)
+        box.power.left = steps
+        verbs = running.transactions
+        await running.powered(verbs.confirm() if verb == "confirm" else verbs.rollback(None, "tester", None))
+
+    try:
+        play(box, story)
+    except PowerLost:
+        lasted = False
+    box.power.left = None
+
+    async def later(running: Running) -> None:
+        text = running.transactions.text(None)
+        assert text in (BEFORE, AFTER)
+        assert not lasted or text == (AFTER if verb == "confirm" else BEFORE)
+        if verb == "rollback of what waits":
+            assert text == BEFORE
+        assert box.holds(running.gateway.intent)
+        assert load(text, "").rules == running.gateway.intent.rules
+        assert box.archive().journal.read() is None
+
+    play(box, later)
+    return lasted
+
+
+@pytest.mark.parametrize("verb", ["confirm", "rollback of what waits", "rollback of what is kept"])
+def test_a_loss_of_power_while_it_is_confirmed_or_taken_back_ends_in_either(directory: Path, verb: str) -> None:
+    for steps in range(STEPS_MAX):
+        if taken_back(directory / str(steps), steps, verb):
+            break
+    assert (1 if verb == "confirm" else 10) < steps < STEPS_MAX
+
+
 def test_a_restart_while_pending_is_a_rollback(box: Box) -> None:
     async def story(running: Running) -> None:
         await running.apply(AFTER, confirm_within_s=30.0)

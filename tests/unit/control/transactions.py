@@ -1,7 +1,7 @@
 """The whole control plane over a kernel in memory and a disk that may lose power, for tests of transactions."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
@@ -192,9 +192,11 @@ class Running:
 
     async def apply(self, text: str, **about: Any) -> Outcome:
         """Apply a text as if it stood in some file. Raise PowerLost where the power does not last."""
-        asked = asyncio.get_running_loop().create_task(
-            self.transactions.apply(Wish(text, "test.yaml", "tester", **about))
-        )
+        return await self.powered(self.transactions.apply(Wish(text, "test.yaml", "tester", **about)))
+
+    async def powered(self, verb: Coroutine[Any, Any, Outcome]) -> Outcome:
+        """Await one of the control plane's verbs. Raise PowerLost where the power does not last."""
+        asked = asyncio.get_running_loop().create_task(verb)
         await asyncio.wait({asked, self.serving}, return_when=asyncio.FIRST_COMPLETED)
         if self.serving.done():
             asked.cancel()
