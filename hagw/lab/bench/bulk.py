@@ -81,8 +81,9 @@ def transfer(lab: Lab, ready: Ready, case: Case) -> Moved:
         with _happening(lab, case.events) as log:
             said = answer(mover, lasts_s + PATIENCE_S)
         spent_s = cpu_s(pids) - spent_s
-        subflows.look()
+        # First what arrived, then what subflows carried: an upload's queues go on emptying until its client is let go.
         arrivals = said if direction == "down" else _report(lab, ready.port, order.token)
+        subflows.look()
     began = arrivals["began"]
     bins = arrivals["bins"][: round(lasts_s / BIN_S)]
     return Moved(

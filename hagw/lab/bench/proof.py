@@ -62,6 +62,6 @@ def proof(before: Mapping[str, int], after: Mapping[str, int], arrived_bytes: in
     for local, size in after.items():
         grown = size - before.get(local, 0)
         if grown > 0:
-            address = local.rpartition(":")[0].strip("[]").removeprefix("::ffff:")
+            address = local.rpartition(":")[0].partition("%")[0].strip("[]").removeprefix("::ffff:")
             by_address[address] = by_address.get(address, 0) + grown
     return Proof(sum(by_address.values()), arrived_bytes, by_address)
