@@ -36,7 +36,7 @@ from hagw.convert.tlv import Connect, Cookie
 from hagw.dataplane.proven import PROVEN_FILE, ProvenAddresses
 from hagw.lab import netns
 from hagw.model.intent import FlowLimits
-from hagw.model.snapshot import CustomerView, HagSnapshot, to_json
+from hagw.model.snapshot import CustomerView, HagSnapshot, Snapshot, to_json
 
 ALONE, HAG, SERVER, DEAD = "198.51.100.9", "198.51.100.10", "203.0.113.10", "203.0.113.99"
 CLIENT, HOME = "10.200.0.1", "10.201.0.1"
@@ -59,11 +59,11 @@ def snapshot(address: str) -> HagSnapshot:
 
 
 class Worker:
-    """A HAG worker as a process of its own, driven by its control socket."""
+    """A worker as a process of its own, driven by its control socket."""
 
-    def __init__(self, directory: Path, index: int, address: str = HAG) -> None:
+    def __init__(self, directory: Path, index: int, role: str, wanted: Snapshot) -> None:
         environment = {**os.environ, "HAGW_RUNTIME_DIR": str(directory), "HAGW_STATE_DIR": str(directory)}
-        command = [sys.executable, "-m", "hagw.worker", "--role", "hag", "--index", str(index)]
+        command = [sys.executable, "-m", "hagw.worker", "--role", role, "--index", str(index)]
         log = (directory / f"log-{index}").open("w")
         self.process = subprocess.Popen(command, env=environment, cwd=Path(__file__).parents[2], stderr=log)
         path = directory / f"worker-{index}.sock"
@@ -73,7 +73,7 @@ class Worker:
         self._control = socket.socket(socket.AF_UNIX)
         self._control.connect(str(path))
         self._lines = self._control.makefile("rb")
-        self._ask({"op": "snapshot", "snapshot": to_json(snapshot(address))})
+        self._ask({"op": "snapshot", "snapshot": to_json(wanted)})
 
     def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
         self._control.sendall(json.dumps(request).encode() + b"\n")
@@ -110,7 +110,7 @@ class Gateway:
         proven = ProvenAddresses(directory / PROVEN_FILE)
         proven.prove("office", CLIENT, time.monotonic())
         proven.prove("home", HOME, time.monotonic())
-        self.workers = [Worker(directory, index, address) for index in range(WORKERS)]
+        self.workers = [Worker(directory, index, "hag", snapshot(address)) for index in range(WORKERS)]
         self.taken: list[list[float]] = []
 
     def pids(self) -> list[int]:

@@ -225,6 +225,20 @@ def test_an_option_that_cannot_be_converted_is_named(rig: Rig) -> None:
     assert rig.error(rig.ask(message(mint(), wanted))) == Error(ErrorCode.UNSUPPORTED_TCP_OPTION, bytes((34,)))
 
 
+@pytest.mark.parametrize("kinds", [(), (4,), (8,), (30,), (30, 4, 8), (2, 3, 5, 30)])
+def test_options_asked_for_are_asked_of_the_server_and_its_own_answer_is_told(rig: Rig, kinds: tuple[int, ...]) -> None:
+    """A server says 30, 4, 8 in its SYN+ACK only if asked in the SYN: MPTCP only on demand, the others our habit."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, IPPROTO_MPTCP) as listener:
+        listener.bind((SERVER, 0))
+        listener.listen()
+        wanted = Connect(listener.getsockname()[1], ip_address(SERVER), tuple(map(TcpOption, kinds)))
+        reply, _ = rig.reply(rig.ask(message(mint(), wanted)))
+        told = reply.find(ExtendedTcpHeader)
+        assert told is not None
+        answered = {option.kind for option in decode_options(told.options)}
+        assert answered & {30, 4, 8} == {4, 8, *({30} & set(kinds))}
+
+
 def test_a_refused_port_is_a_connection_reset(rig: Rig) -> None:
     server = rig.server()
     server.sock.close()
