@@ -78,7 +78,7 @@ class _Flow:
 class _Stage:
     overflow: Overflow
     told_bps: float = 0.0
-    rested_at: float = math.inf  # when there was last nothing to look at, and what others found out was taken
+    rested_at: float = math.inf  # when there was last nothing to look at, until there is again
 
 
 class Steering:
@@ -309,8 +309,9 @@ class Steering:
         name, book, now = self._worker.uplinks.name(preferred[0]), self._worker.capacities, self._worker.loop.now
         cap_bps, told_bps = known.overflow.cap_bps, known.told_bps
         newer_bps = book.limit_since(name, direction, known.rested_at)
-        if newer_bps is not None and known.overflow.state == "idle":
-            known.overflow.cap_bps, known.rested_at = newer_bps, now  # others went on while nobody looked here
+        known.rested_at = math.inf
+        if newer_bps is not None:
+            known.overflow.cap_bps = newer_bps  # others went on while nobody looked here
         elif cap_bps is None:
             known.overflow.suggest(book.limit_bps(name, direction, now))
         elif known.overflow.state == "over" and abs(cap_bps - told_bps) > TELL * cap_bps:
