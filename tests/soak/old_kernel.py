@@ -12,14 +12,17 @@ converted.
 import argparse
 import json
 import re
+import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 PACKAGES: Final = ("qemu-system-x86", "linux-image-amd64", "busybox-static", "kmod")
 # To see the files; and what nobody asks the kernel for where no udev is.
 MODULES: Final = ("virtio_pci", "9pnet_virtio", "9p", "overlay", "tun")
+QEMU: Final = "qemu-system-x86_64"
 ROOT: Final = Path(__file__).resolve().parents[2]
 MEMORY_MB: Final = 3072
 INIT: Final = """#!/bin/busybox sh
@@ -70,7 +73,7 @@ def main() -> int:
     return judge(told)
 
 
-def fetch(place: Path) -> Path:
+def fetch(place: Path, wanted: Sequence[str] = PACKAGES) -> Path:
     """Return the directory that the packages and what they need are unpacked in."""
     packages, unpacked = place / "packages", place / "unpacked"
     if unpacked.exists():
@@ -78,13 +81,13 @@ def fetch(place: Path) -> Path:
     (packages / "partial").mkdir(parents=True)
     nothing_cached = f"Dir::Cache::Archives={packages}"
     listed = subprocess.run(
-        ["apt-get", "-o", nothing_cached, "install", "--print-uris", "--yes", "--no-install-recommends", *PACKAGES],
+        ["apt-get", "-o", nothing_cached, "install", "--print-uris", "--yes", "--no-install-recommends", *wanted],
         check=True,
         capture_output=True,
         text=True,
     ).stdout
     names = {file.partition("_")[0] for file in re.findall(r"^'\S+' (\S+)", listed, re.MULTILINE)}
-    subprocess.run(["apt-get", "download", *sorted(names | {"kmod"})], check=True, cwd=packages)
+    subprocess.run(["apt-get", "download", *sorted({*names, *wanted})], check=True, cwd=packages)
     for package in packages.glob("*.deb"):
         subprocess.run(["dpkg", "-x", str(package), str(unpacked)], check=True)
     for name in ("depmod", "modprobe"):  # absolute links, to what is not there
@@ -93,20 +96,26 @@ def fetch(place: Path) -> Path:
     return unpacked
 
 
-def boot(place: Path, unpacked: Path, seconds: float) -> str:
+def boot(
+    place: Path,
+    unpacked: Path,
+    seconds: float,
+    modules_wanted: Sequence[str] = MODULES,
+    commands: Sequence[str] = COMMANDS,
+) -> str:
     """Run the guest until it ends; return what it wrote to its second serial line."""
     kernel = next((unpacked / "boot").glob("vmlinuz-*"))
     release = kernel.name.removeprefix("vmlinuz-")
     modules = unpacked / "lib" / "modules" / release
     loader = {"LD_LIBRARY_PATH": f"{unpacked}/usr/lib/x86_64-linux-gnu:{unpacked}/lib/x86_64-linux-gnu"}
     subprocess.run([unpacked / "sbin" / "depmod", "-b", unpacked, release], check=True, env=loader)
-    needed = in_order(modules)
+    needed = in_order(modules, modules_wanted)
     init = INIT.format(
         modules=" ".join(Path(module).stem for module in needed),
         release=release,
         unpacked=unpacked,
         root=ROOT,
-        commands="; ".join(COMMANDS).format(unpacked=unpacked, python=sys.executable),
+        commands="; ".join(commands).format(unpacked=unpacked, python=sys.executable),
     )
     files: list[tuple[str, bytes, int]] = [
         ("init", init.encode(), 0o755),
@@ -117,24 +126,31 @@ def boot(place: Path, unpacked: Path, seconds: float) -> str:
     (place / "initramfs").write_bytes(archive(files))
     serial = place / "told"
     serial.unlink(missing_ok=True)
-    machine = [str(unpacked / "usr/bin/qemu-system-x86_64"), "-L", str(unpacked / "usr/share/qemu")]
-    machine += ["-L", str(unpacked / "usr/share/seabios"), "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2"]
-    machine += ["-m", str(MEMORY_MB), "-display", "none", "-vga", "none", "-nic", "none", "-no-reboot"]
+    machine = [*emulator(unpacked), "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", str(MEMORY_MB)]
+    machine += ["-display", "none", "-vga", "none", "-nic", "none", "-no-reboot"]
     machine += ["-serial", f"file:{place / 'console'}", "-serial", f"file:{serial}"]
     machine += ["-kernel", str(kernel), "-initrd", str(place / "initramfs"), "-append", "console=ttyS0 panic=-1"]
     machine += ["-virtfs", "local,path=/,mount_tag=files,security_model=none,readonly=on,multidevs=remap"]
     try:
-        subprocess.run(machine, check=True, env=loader, timeout=seconds)
+        subprocess.run(machine, check=True, env=None if shutil.which(QEMU) else loader, timeout=seconds)
     except subprocess.TimeoutExpired:
         print(f"not at its end after {seconds:.0f} s; its console is in {place / 'console'}", file=sys.stderr)
     return serial.read_text(encoding="utf-8", errors="replace")
 
 
-def in_order(modules: Path) -> list[str]:
-    """Return the files of MODULES and of what they need, in the order to load them."""
+def emulator(unpacked: Path) -> list[str]:
+    """Return the beginning of QEMU's command: this machine's, whose packages were not fetched, or the one unpacked."""
+    if shutil.which(QEMU):
+        return [QEMU]
+    firmware = (unpacked / "usr/share" / name for name in ("qemu", "seabios"))
+    return [str(unpacked / "usr/bin" / QEMU), *(word for place in firmware for word in ("-L", str(place)))]
+
+
+def in_order(modules: Path, names: Sequence[str]) -> list[str]:
+    """Return the files of modules and of what they need, in the order to load them."""
     lines = (line.partition(":") for line in (modules / "modules.dep").read_text(encoding="utf-8").splitlines())
     needs = {file: needed.split() for file, _, needed in lines}
-    wanted = [file for name in MODULES for file in needs if Path(file).stem == name]
+    wanted = [file for name in names for file in needs if Path(file).stem == name]
     # depmod lists what a module needs with the deepest last.
     return list(dict.fromkeys(each for file in wanted for each in [*reversed(needs[file]), file]))
 
