@@ -8,10 +8,12 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
+from hagw.lab.gateway import HagwNotReady
 from hagw.lab.lab import Lab
 from hagw.lab.traffic import Streams
-from tests.soak.old_kernel_guest import SERVER, WAIT_S, status, until_bonded
+from tests.soak.old_kernel_guest import SERVER, status, until_bonded
 
+WAIT_S: Final = 900.0  # an emulated machine on a busy one
 VLAN: Final = "7"
 WATCH_S: Final = 5.0
 DSL: Final = "- {name: dsl, kind: dsl, interface: dsl0}"
@@ -52,6 +54,10 @@ def main() -> int:
                 f"Linux {platform.release()}:", "all is well" if carried and again else "NOT all of it over three lines"
             )
             return 0 if carried and again else 1
+        except HagwNotReady:
+            for log in lab.directory.rglob("daemon.log"):
+                print(log, log.read_text(encoding="utf-8", errors="replace"))
+            raise
         finally:
             lab.down()
 
