@@ -35,12 +35,14 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         yield made
 
 
-def configured(lab: Lab, file: Path, **ladder: str) -> None:
-    """Have LTE's cap, and no WiFi."""
+def configured(lab: Lab, file: Path, *shared: str, **ladder: Any) -> None:
+    """Have LTE's cap, and no WiFi; `shared` lines have a large one in common."""
     config = yaml.safe_load(lab.config("cpe"))
     for uplink in config["uplinks"]:
         uplink["enabled"] = uplink["name"] != "wifi"
     config["data_caps"] = [{"name": "plan", "uplinks": ["lte"], "volume": CAP, **ladder}]
+    if shared:
+        config["data_caps"].append({"name": "together", "uplinks": list(shared), "volume": 100 * CAP})
     file.write_text(yaml.safe_dump(config), encoding="utf-8")
     lab.apply("cpe", file)
 
@@ -51,15 +53,15 @@ def asked(lab: Lab, *argv: str) -> dict[str, Any]:
     return found
 
 
-def plan(lab: Lab, *argv: str) -> dict[str, Any]:
-    found: dict[str, Any] = asked(lab, "usage", "plan", *argv)["data_caps"][0]
+def plan(lab: Lab, *argv: str, name: str = "plan") -> dict[str, Any]:
+    found: dict[str, Any] = asked(lab, "usage", name, *argv)["data_caps"][0]
     return found
 
 
-def counted(lab: Lab) -> int:
-    """Return the IP bytes that the kernel counted on LTE, asked in the CPE's namespace itself."""
+def counted(lab: Lab, device: str = "lte0") -> int:
+    """Return the IP bytes that the kernel counted on a line, asked in the CPE's namespace itself."""
     shown = lab.run("cpe", ["cat", "/proc/net/dev"], capture_output=True, text=True, check=True).stdout
-    fields = next(line for line in shown.splitlines() if line.strip().startswith("lte0:")).split(":")[1].split()
+    fields = next(line for line in shown.splitlines() if line.strip().startswith(f"{device}:")).split(":")[1].split()
     return int(fields[0]) - 14 * int(fields[1]) + int(fields[8]) - 14 * int(fields[9])
 
 
@@ -142,3 +144,33 @@ def test_a_throttled_line_is_slow_also_as_the_last_one(lab: Lab, tmp_path: Path)
     rate_bps = meter.rate_bps(1.0, 4.0)
     figures("throttled to 2 Mbit/s: download", "kbit/s", [rate_bps / 1000])
     assert 500_000 < rate_bps < 2_500_000
+
+
+def test_every_rung_is_reached_enforced_and_shown(lab: Lab, tmp_path: Path) -> None:
+    """A fifth of the volume is used; the ladder is what is moved."""
+    file = tmp_path / "cpe.yaml"
+    for rung, stage, state in (("overflow_only", "overflow", "up"), ("standby_only", "standby", "down")):
+        configured(lab, file, **{rung: "15 %"})
+        until(lambda: (line(lab, "lte")["cap_stage"], line(lab, "lte")["state"]) == (stage, state), 10.0, every_s=0.2)  # noqa: B023
+        assert "data cap plan" in line(lab, "lte")["reason"]
+        assert plan(lab)["stage"] == stage
+    with lab.links_restored():
+        lab.link("dsl", carrier="off")
+        until(lambda: line(lab, "lte")["state"] == "up", 5.0, every_s=0.1)  # as the last line, standby is used
+    configured(lab, file, warn=["10 %"])
+    assert (plan(lab)["stage"], line(lab, "lte")["cap_stage"]) == ("normal", "normal")
+
+
+def test_lines_that_share_a_cap_count_together(lab: Lab, tmp_path: Path) -> None:
+    configured(lab, tmp_path / "cpe.yaml", "dsl", "lte")
+    until(lambda: line(lab, "lte")["state"] == line(lab, "dsl")["state"] == "up", 10.0, every_s=0.2)
+    used = plan(lab, name="together")["used_bytes"]
+    passed = [counted(lab, device) for device in ("dsl0", "lte0")]
+    with Server(lab, Store()) as store, connect(lab, INET[4], store.port) as client:
+        client.sendall(b"down 8000000 1\n")
+        left = 8_000_000
+        while left and (received := client.recv(256 * 1024)):
+            left -= len(received)
+    moved = [counted(lab, device) - before for device, before in zip(("dsl0", "lte0"), passed, strict=True)]
+    assert min(moved) > 500_000, moved
+    assert plan(lab, name="together")["used_bytes"] - used == pytest.approx(sum(moved), abs=40_000)
