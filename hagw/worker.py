@@ -52,6 +52,7 @@ class Plane(Protocol):
     def take_elsewhere(self, flows: Mapping[str, int]) -> None: ...
     def stats(self) -> dict[str, Any]: ...
     def flows(self, recent_s: float) -> list[dict[str, Any]]: ...
+    def busiest(self, most: int) -> tuple[list[dict[str, Any]], int]: ...
     def flow(self, flow_id: str) -> dict[str, Any] | None: ...
 
 
@@ -219,6 +220,9 @@ class Control:
                 own = {"snapshot_generation": self._generation, "memory_kb": _memory_kb(), "faults": self.faults.count}
                 stats = {**plane.stats(), **own, "version": __version__, "retired": self._retired}
                 client.send({"op": "pong", "id": request["id"], "pid": os.getpid(), "stats": stats})
+            case "flows" if "busiest" in request:
+                chosen, total = plane.busiest(int(request["busiest"]))
+                client.send({"op": "flows", "id": request["id"], "flows": chosen, "total": total})
             case "flows":
                 flows = plane.flows(float(request.get("recent_s", 0.0)))
                 client.send({"op": "flows", "id": request["id"], "flows": flows})

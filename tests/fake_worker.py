@@ -69,6 +69,11 @@ class Worker:
                 self.generation = generation
                 self.applied.append(generation)
                 say(connection, {"op": "applied", "generation": generation})
+            case {"op": "flows", "id": number, "busiest": int(most)} if "old" not in self.moods:
+                told = [
+                    {**FLOW, "id": str(n), "down_bps": 100 * n, "up_bps": self.generation or 0} for n in range(most)
+                ]
+                say(connection, {"op": "flows", "id": number, "flows": told, "total": 2000})
             case {"op": "flows", "id": number} if "paged-flows" in self.moods:
                 say(connection, {"op": "flows", "id": number, "flows": [FLOW], "more": True})
                 say(connection, {"op": "flows", "id": number, "flows": [FLOW]})

@@ -17,7 +17,7 @@ from hagw.api.draft import draft_resources
 from hagw.api.drain import Drains, Renews, drain_resources
 from hagw.api.exchange import exchange_resources
 from hagw.api.explain import Explains, explain_resources
-from hagw.api.flows import Flowing, flows_resources
+from hagw.api.flows import Flowing, Recent, flows_resources
 from hagw.api.hub import Hub
 from hagw.api.lines import Seen, line_resources
 from hagw.api.metrics import alert_resources, metrics_resources
@@ -39,14 +39,16 @@ class Observed(Explains, Drains, Renews, Metered, Flowing, Seen, Examined, Serve
     alerts: Callable[[], Mapping[str, Any]]
 
 
-def build_app(daemon: Observed, changes: Changed, desk: Desk, keeper: Keeper, hub: Hub) -> FastAPI:
+def build_app(
+    daemon: Observed, changes: Changed, desk: Desk, keeper: Keeper, hub: Hub, recent: Recent | None = None
+) -> FastAPI:
     """Return the application; who may ask it for what is the guard's business, and each route is in its list."""
     app = FastAPI(title="hagw", openapi_url=f"{PREFIX}/openapi.json", docs_url=None, redoc_url=None)
     app.openapi = lambda: describe(app)  # type: ignore[method-assign]  # FastAPI's own way to have it otherwise
     add_handlers(app)
 
     app.include_router(_resources(daemon), prefix=PREFIX)
-    app.include_router(flows_resources(daemon), prefix=PREFIX)
+    app.include_router(flows_resources(daemon, recent or Recent(daemon)), prefix=PREFIX)
     app.include_router(explain_resources(daemon, changes), prefix=PREFIX)
     app.include_router(line_resources(daemon, changes), prefix=PREFIX)
     app.include_router(usage_resources(daemon), prefix=PREFIX)

@@ -17,6 +17,7 @@ FLOWS_A_CHUNK: Final = 100  # about 1 ms of encoding between two looks at everyt
 RECENT_MAX_S: Final = 3600.0
 ENDED: Final = "closed"
 FRESH_S: Final = 1.0
+STALE_S: Final = 3.0
 FILTERS: Final = frozenset({"client", "uplink", "rule", "domain", "path", "state", "q"})
 
 Key = Literal["started_s", "bytes_down", "bytes_up", "client", "server", "domain", "rule", "path", "state"]
@@ -36,6 +37,9 @@ class Flowing(Protocol):
 
     async def flows(self, recent_s: float) -> FlowsDocument:
         """Return the flows document, with flows closed up to `recent_s` ago."""
+
+    async def busiest(self, most: int) -> dict[str, Any]:
+        """Return the flows that carry most now, with their rates, and how many there are."""
 
 
 class FlowsQuestion(BaseModel):
@@ -68,10 +72,56 @@ class FlowsQuestion(BaseModel):
         )
 
 
-def flows_resources(daemon: Flowing) -> APIRouter:
+class Recent:
+    """Flows as pages of them need: asked for once for all who turn pages, and not while somebody waits.
+
+    Who asks again within STALE_S gets what is known, and has it made anew for the next one; `run` does that. Where
+    nobody runs it, and for who comes after a pause, it is made while they wait.
+    """
+
+    def __init__(self, daemon: Flowing) -> None:
+        self._daemon = daemon
+        self._asking = asyncio.Lock()
+        self._known: dict[float, tuple[float, FlowsDocument]] = {}  # by how far back: when, what
+        self._wanted: asyncio.Queue[float] = asyncio.Queue(maxsize=1)
+        self._runs = False
+
+    async def run(self) -> None:
+        """Make anew what is asked for, for ever."""
+        self._runs = True
+        try:
+            while True:
+                await self._renewed(await self._wanted.get())
+        finally:
+            self._runs = False
+
+    async def ask(self, recent_s: float) -> FlowsDocument:
+        """Return the flows, FRESH_S old, STALE_S at most."""
+        at, document = self._known.get(recent_s, (0.0, None))
+        age_s = asyncio.get_running_loop().time() - at
+        if document is not None and age_s <= FRESH_S:
+            return document
+        if document is not None and self._runs and age_s <= STALE_S:
+            if not self._wanted.full():
+                self._wanted.put_nowait(recent_s)
+            return document
+        return await self._renewed(recent_s)
+
+    async def _renewed(self, recent_s: float) -> FlowsDocument:
+        loop = asyncio.get_running_loop()
+        async with self._asking:
+            at, document = self._known.get(recent_s, (0.0, None))
+            if document is None or loop.time() - at > FRESH_S:
+                now = loop.time()
+                document = await shown_flows(self._daemon, recent_s)
+                fresh = {key: known for key, known in self._known.items() if now - known[0] <= STALE_S}
+                self._known = {**fresh, recent_s: (now, document)}
+            return document
+
+
+def flows_resources(daemon: Flowing, recent: Recent) -> APIRouter:
     """Return the route."""
     router = APIRouter()
-    recent = Recent(daemon)
 
     # Plain values all the way out: the documents are built by us, validating them again is only time on the loop.
     @router.get("/flows", responses={200: {"model": FlowsPage}})
@@ -82,29 +132,20 @@ def flows_resources(daemon: Flowing) -> APIRouter:
     return router
 
 
-class Recent:
-    """Flows as pages of them need: asked for once for all who turn pages at a time, and not anew each moment."""
-
-    def __init__(self, daemon: Flowing) -> None:
-        self._daemon = daemon
-        self._asking = asyncio.Lock()
-        self._last: tuple[float, float, FlowsDocument] | None = None  # when, how far back, what
-
-    async def ask(self, recent_s: float) -> FlowsDocument:
-        """Return the flows, FRESH_S old at most."""
-        loop = asyncio.get_running_loop()
-        async with self._asking:
-            if self._last is None or self._last[1] != recent_s or loop.time() - self._last[0] > FRESH_S:
-                self._last = loop.time(), recent_s, await shown_flows(self._daemon, recent_s)
-            return self._last[2]
-
-
 async def shown_flows(daemon: Flowing, recent_s: float) -> FlowsDocument:
     """Return the flows as they may be shown: without names of servers where these are not wanted."""
     found = await daemon.flows(recent_s)
     if daemon.intent.history.domains:
         return found
     return FlowsDocument({**found, "flows": [without_name(flow) for flow in found["flows"]]})
+
+
+async def shown_busiest(daemon: Flowing, most: int) -> Flow:
+    """Return the flows that carry most as they may be shown."""
+    found = await daemon.busiest(most)
+    if daemon.intent.history.domains:
+        return found
+    return {**found, "flows": [without_name(flow) for flow in found["flows"]]}
 
 
 def without_name(flow: Flow) -> Flow:

@@ -8,7 +8,6 @@ import asyncio
 import json
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
-from heapq import nlargest
 from typing import Any, Final
 
 from hagw.control.standing import Standing
@@ -59,7 +58,7 @@ class Listener:
 
 
 class Hub:
-    """All streams. `status`, `flows` and `standing` return what is true now."""
+    """All streams. `status`, `flows` (those that carry most) and `standing` return what is true now."""
 
     def __init__(
         self,
@@ -73,8 +72,6 @@ class Hub:
         self._listeners: set[Listener] = set()
         self._wanted = asyncio.Event()
         self._last: dict[str, bytes] = {}
-        self._bytes: dict[str, tuple[int, int]] = {}
-        self._bytes_at = 0.0
         self._told: tuple[Any, ...] | None = None
 
     async def run(self) -> None:
@@ -83,11 +80,10 @@ class Hub:
         while True:
             await self._wanted.wait()
             due = loop.time() + TICK_S
-            await self._tick(loop.time())
+            await self._tick()
             if not self._listeners:
                 self._wanted.clear()
                 self._last.clear()
-                self._bytes.clear()
                 continue
             await asyncio.sleep(max(0.0, due - loop.time()))
 
@@ -126,33 +122,12 @@ class Hub:
             self.tell("changes", {"schema": SCHEMA, **_fields(now)})
         self._told = seen
 
-    async def _tick(self, now: float) -> None:
+    async def _tick(self) -> None:
         self.look_for_changes()
         if self._wants("status"):
             self.tell("status", self._status())
         if self._wants("flows"):
-            self.tell("flows", self._busiest(await self._flows(), now))
-
-    def _busiest(self, document: Document, now: float) -> Document:
-        """Return the flows that carry most now, with their rates since the last look."""
-        passed_s = now - self._bytes_at if self._bytes else 0.0
-        carried = {flow["id"]: (flow["bytes_down"], flow["bytes_up"]) for flow in document["flows"]}
-
-        def rate(flow: Document) -> tuple[float, float]:
-            down, up = self._bytes.get(flow["id"], (0, 0))
-            if passed_s <= 0:
-                return 0.0, 0.0
-            return (flow["bytes_down"] - down) * 8 / passed_s, (flow["bytes_up"] - up) * 8 / passed_s
-
-        rates = {flow["id"]: rate(flow) for flow in document["flows"]}
-        busiest = nlargest(FLOWS_MAX, document["flows"], key=lambda flow: (sum(rates[flow["id"]]), flow["started_s"]))
-        shown = [
-            {**flow, "down_bps": max(0, round(rates[flow["id"]][0])), "up_bps": max(0, round(rates[flow["id"]][1]))}
-            for flow in busiest
-        ]
-        self._bytes, self._bytes_at = carried, now
-        total = len(document["flows"])
-        return {"schema": SCHEMA, "flows": shown, "total": total, "incomplete": document["incomplete"]}
+            self.tell("flows", await self._flows())
 
     def _wants(self, topic: str) -> bool:
         return any(topic in listener.topics for listener in self._listeners)

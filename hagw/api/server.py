@@ -14,9 +14,9 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from hagw.access.desk import Desk
 from hagw.api.app import Observed, build_app
 from hagw.api.config import Changed
-from hagw.api.flows import shown_flows
+from hagw.api.flows import Recent, shown_busiest
 from hagw.api.guard import Guard
-from hagw.api.hub import Hub
+from hagw.api.hub import FLOWS_MAX, Hub
 from hagw.api.peers import PeerProtocol, WebProtocol
 from hagw.api.records import event_entry
 from hagw.history.events import Event
@@ -44,14 +44,16 @@ async def serve(daemon: Observed, changes: Changed, desk: Desk, keeper: Keeper, 
 
     The caller holds the runtime directory: sockets left there are nobody's.
     """
-    hub = Hub(daemon.status, lambda: shown_flows(daemon, 0.0), changes.standing)
+    hub = Hub(daemon.status, lambda: shown_busiest(daemon, FLOWS_MAX), changes.standing)
     follow(daemon, keeper, hub)
-    app = Guard(build_app(daemon, changes, desk, keeper, hub), desk, frozenset({0, os.geteuid()}))
+    recent = Recent(daemon)
+    app = Guard(build_app(daemon, changes, desk, keeper, hub, recent), desk, frozenset({0, os.geteuid()}))
     with contextlib.closing(_bind(path)) as sock, contextlib.closing(_bind_for_web(web_path)) as web_sock:
         async with asyncio.TaskGroup() as group:
             group.create_task(_serve(app, PeerProtocol, sock))
             group.create_task(_serve(app, WebProtocol, web_sock))
             group.create_task(hub.run())
+            group.create_task(recent.run())
 
 
 def follow(daemon: Observed, keeper: Keeper, hub: Hub) -> None:

@@ -292,6 +292,11 @@ class Gateway:
         answer = await self.workers.flows(recent_s)
         return flows_document(answer.flows, answer.silent)
 
+    async def busiest(self, most: int) -> dict[str, Any]:
+        """Return the flows that carry most now, with their rates, and how many there are."""
+        answer = await self.workers.busiest(most)
+        return {"schema": 1, "flows": answer.flows, "total": answer.total, "incomplete": list(answer.silent)}
+
     async def flow(self, flow_id: str) -> dict[str, Any] | None:
         """Return a live or recent flow with the timeline of its subflows."""
         return await self.workers.flow(flow_id)

@@ -45,8 +45,9 @@ class SeatPlan:
 
 @dataclass(slots=True)
 class FlowsReply:
-    """A flows answer under way; it may come in several lines."""
+    """A flows answer under way; it may come in several lines. `total`: they are some of so many."""
 
+    total: int | None = None
     entries: list[dict[str, Any]] = field(default_factory=list)
     done: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -97,6 +98,13 @@ class Seat:
         """Return its flows, None when it does not answer in time."""
         return await self._ask({"op": "flows", "recent_s": recent_s}, timeout_s)
 
+    async def busiest(self, most: int, timeout_s: float) -> FlowsReply | None:
+        """Return the flows that carry most with their rates, and how many there are; None when it does not answer.
+
+        A worker of an older version tells all of them, without rates and `total`.
+        """
+        return await self._reply({"op": "flows", "recent_s": 0.0, "busiest": most}, timeout_s)
+
     async def flow(self, flow_id: str, timeout_s: float) -> list[dict[str, Any]] | None:
         """Return the flow with this id and its timeline if it has it, None when it does not answer in time."""
         return await self._ask({"op": "flow", "flow": flow_id}, timeout_s)
@@ -107,6 +115,10 @@ class Seat:
         return answer[0] if answer else None
 
     async def _ask(self, request: dict[str, Any], timeout_s: float) -> list[dict[str, Any]] | None:
+        reply = await self._reply(request, timeout_s)
+        return None if reply is None else reply.entries
+
+    async def _reply(self, request: dict[str, Any], timeout_s: float) -> FlowsReply | None:
         if self._link is None or request["op"] in self._unknown:
             return None
         number = next(self._ids)
@@ -119,7 +131,7 @@ class Seat:
             return None
         finally:
             del self._replies[number]
-        return reply.entries
+        return reply
 
     async def look(self, timeout_s: float) -> None:
         """Have its figures be of now, and of after the newest snapshot, unless it does not answer in time."""
@@ -259,6 +271,7 @@ class Seat:
             case {"op": "flows", "id": int(number), "flows": list(flows)}:
                 if (reply := self._replies.get(number)) is not None:
                     reply.entries.extend(flows)
+                    reply.total = message.get("total")
                     if not message.get("more"):
                         reply.done.set()
             case {"op": "tried", "id": int(number), "failure": str(failure)}:

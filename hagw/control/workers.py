@@ -9,6 +9,7 @@ import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from heapq import nlargest
 from pathlib import Path
 from typing import Any, Literal
 
@@ -50,10 +51,11 @@ class WorkerReport:
 
 @dataclass(frozen=True, slots=True)
 class FlowsAnswer:
-    """Flows of all workers that answered in time, and the seats that did not."""
+    """Flows of all workers that answered in time, and the seats that did not. `total` flows there are."""
 
     flows: list[dict[str, Any]]
     silent: tuple[int, ...]
+    total: int
 
 
 def worker_count(wanted: int) -> int:
@@ -188,7 +190,20 @@ class Workers:
         answers = await asyncio.gather(*(seat.flows(recent_s, timeout_s) for seat in seats))
         flows = [entry for answer in answers if answer is not None for entry in answer]
         silent = tuple(s.plan.index for s, answer in zip(seats, answers, strict=True) if answer is None)
-        return FlowsAnswer(flows, silent)
+        return FlowsAnswer(flows, silent, len(flows))
+
+    async def busiest(self, most: int, timeout_s: float = FLOWS_TIMEOUT_S) -> FlowsAnswer:
+        """Return the flows that carry most of all workers, the busiest first, with their rates."""
+        seats = (*self._seats, *self._retired.seats())
+        replies = await asyncio.gather(*(seat.busiest(most, timeout_s) for seat in seats))
+        told = [reply for reply in replies if reply is not None]
+        every = [{"down_bps": 0, "up_bps": 0, **entry} for reply in told for entry in reply.entries]
+        flows = nlargest(
+            most, every, key=lambda flow: (flow["down_bps"] + flow["up_bps"], flow.get("started_s") or 0.0)
+        )
+        silent = tuple(s.plan.index for s, reply in zip(seats, replies, strict=True) if reply is None)
+        total = sum(len(reply.entries) if reply.total is None else reply.total for reply in told)
+        return FlowsAnswer(flows, silent, total)
 
     async def read_usage(self, keep: Callable[[str, str, list[list[Any]]], Awaitable[None]]) -> None:
         """Read what customers used, worker by worker: name of the reading, day, and customer, down, up, flows.

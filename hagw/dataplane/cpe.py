@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 from typing import Any, Final
 
 from hagw.dataplane.allowance import Allowance
+from hagw.dataplane.busiest import Busiest
 from hagw.dataplane.flows import ClosedFlows
 from hagw.dataplane.gateway_book import GatewayBook
 from hagw.dataplane.intake import Intake
@@ -75,6 +76,7 @@ class CpeWorker:
         self.sessions: dict[int, CpeSession] = {}
         self.counts = {"flows_total": 0, "direct_total": 0, "reset_total": 0, "refused": 0}
         self.bytes_down = 0
+        self._busiest = Busiest()
         self.bytes_up = 0
         self.gateways = GatewayBook(loop, report, self._rebuild_policy)
         self.pools = Pools(self)
@@ -176,6 +178,16 @@ class CpeWorker:
         now = time.monotonic()
         live = [session.document(now) for session in self.sessions.values()]
         return [*live, *self.closed.recent(now, recent_s)]
+
+    def busiest(self, most: int) -> tuple[list[dict[str, Any]], int]:
+        """Return the live flows that carry most, with rates since they were asked for last, and how many there are."""
+        now = time.monotonic()
+        chosen = self._busiest.choose({each.id: each.bytes() for each in self.sessions.values()}, most, now)
+        told = [
+            {**self.sessions[number].document(now), "down_bps": down, "up_bps": up}
+            for number, (down, up) in chosen.items()
+        ]
+        return told, len(self.sessions)
 
     def flow(self, flow_id: str) -> dict[str, Any] | None:
         """Return a live or recent flow with the timeline of its subflows, None where it is not ours."""

@@ -9,6 +9,7 @@ from functools import partial
 from ipaddress import ip_network
 from typing import Any, Final
 
+from hagw.dataplane.busiest import Busiest
 from hagw.dataplane.conversion import BadPeer, ConverterSession
 from hagw.dataplane.customers import RETRY_S, Customer, Customers, Hindrance, Reading
 from hagw.dataplane.flows import ClosedFlows
@@ -67,6 +68,7 @@ class HagWorker:
             "not_authorised": 0, "slow": 0, "crowded": 0, "shut_out": 0, "unproven": 0,
         }  # fmt: skip
         self.bytes_down = 0
+        self._busiest = Busiest()
         self.bytes_up = 0
         self._responder: Responder | None = None
         self._proven = proven
@@ -159,6 +161,16 @@ class HagWorker:
             "pool": {},
             "listening": bool(self._listeners),
         }
+
+    def busiest(self, most: int) -> tuple[list[dict[str, Any]], int]:
+        """Return the live flows that carry most, with rates since they were asked for last, and how many there are."""
+        now = time.monotonic()
+        chosen = self._busiest.choose({each.id: each.bytes() for each in self.flowing.values()}, most, now)
+        told = [
+            {**self.flowing[number].document(now), "down_bps": down, "up_bps": up}
+            for number, (down, up) in chosen.items()
+        ]
+        return told, len(self.flowing)
 
     def flow(self, flow_id: str) -> dict[str, Any] | None:
         """Return a live or recent flow, None where it is not ours."""

@@ -8,6 +8,7 @@ import math
 import os
 import struct
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -25,7 +26,8 @@ class Ring:
         self.slots = slots
         self._fields = fields
         self._record = struct.Struct(f"<I{fields}f")
-        self._size = self._record.size + 4  # and its checksum
+        self._checked = struct.Struct(f"<I{fields}fI")
+        self._size = self._checked.size
         self._path = path
 
     @property
@@ -42,19 +44,21 @@ class Ring:
 
     def read(self, begin: int, end: int) -> dict[int, Values]:
         """Return the records with `begin` <= time < `end`."""
+        first = -(-begin // self.step_s) * self.step_s
+        found: dict[int, Values] = {}
         try:
-            with open(self._path, "rb") as file:
-                data = file.read()
+            with open(self._path, "rb", buffering=0) as file:
+                if file.read(_HEADER.size) != self._header():
+                    return {}
+                while first < end:
+                    slot = self._slot(first)
+                    count = min(-(-(end - first) // self.step_s), self.slots - slot)
+                    file.seek(_HEADER.size + slot * self._size)
+                    data = file.read(count * self._size)
+                    found.update(self._parsed(data, first))
+                    first += count * self.step_s
         except FileNotFoundError:
             return {}
-        if data[: _HEADER.size] != self._header():
-            return {}
-        found = {}
-        for at in range(begin - begin % self.step_s, end, self.step_s):
-            offset = _HEADER.size + self._slot(at) * self._size
-            values = self._parse(data[offset : offset + self._size], at)
-            if at >= begin and values is not None:
-                found[at] = values
         return found
 
     def _open(self) -> int:
@@ -93,11 +97,13 @@ class Ring:
         data = self._record.pack(at, *(math.nan if value is None else value for value in values))
         return data + struct.pack("<I", zlib.crc32(data))
 
-    def _parse(self, data: bytes, at: int) -> Values | None:
-        if len(data) != self._size or int.from_bytes(data[:4], "little") != at:
-            return None
-        (checksum,) = struct.unpack_from("<I", data, self._record.size)
-        if checksum != zlib.crc32(data[: self._record.size]):
-            return None
-        _, *values = self._record.unpack_from(data)
-        return tuple(None if math.isnan(value) else value for value in values)
+    def _parsed(self, data: bytes, first: int) -> Iterator[tuple[int, Values]]:
+        """Yield what is whole of neighbouring records, that of the time `first` being the first."""
+        view, body, crc32 = memoryview(data), self._record.size, zlib.crc32
+        whole = len(data) - len(data) % self._size
+        at = first
+        for offset, (said, *values, checksum) in enumerate(self._checked.iter_unpack(view[:whole])):
+            if said == at and checksum == crc32(view[offset * self._size : offset * self._size + body]):
+                # Only what is not a number is another one than itself.
+                yield at, tuple([None if value != value else value for value in values])
+            at += self.step_s

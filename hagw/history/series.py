@@ -19,7 +19,7 @@ from hagw.history.ring import Ring, Values
 from hagw.log import log_of
 
 FIELDS: Final = ("down_bps", "up_bps", "rtt_ms", "loss", "state", "kept_off_bytes")
-DIGITS: Final = {"down_bps": 0, "up_bps": 0, "rtt_ms": 1, "loss": 4, "state": 0, "kept_off_bytes": 0}
+DIGITS: Final = {"down_bps": None, "up_bps": None, "rtt_ms": 1, "loss": 4, "state": None, "kept_off_bytes": None}
 STATES: Final = {"up": 0.0, "suspect": 1.0, "down": 2.0, "disabled": 3.0}
 SECONDS: Final = (1, 3_600, "1s")
 MINUTES: Final = (60, 43_200, "1m")
@@ -30,12 +30,13 @@ TOTAL: Final = "_total"  # payload of all flows together; no line is called so
 NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 Range = Literal["1h", "24h", "30d", "1y"]
-# How far back, how far apart, and of what.
-RANGES: Final[dict[Range, tuple[int, int, tuple[int, int, str]]]] = {
-    "1h": (3_600, 1, SECONDS),
-    "24h": (86_400, 60, MINUTES),
-    "30d": (2_592_000, 3_600, HOURS),
-    "1y": (31_536_000, 21_600, HOURS),
+POINTS_MAX: Final = 4_500  # of a series in one answer
+# How far back, and how far apart unless it is asked for otherwise.
+RANGES: Final[dict[Range, tuple[int, int]]] = {
+    "1h": (3_600, 1),
+    "24h": (86_400, 60),
+    "30d": (2_592_000, 3_600),
+    "1y": (31_536_000, 21_600),
 }
 
 log = log_of("hagw.history")
@@ -53,9 +54,9 @@ class Sample:
     kept_off_bytes: float | None = None
 
     def values(self) -> Values:
-        """Return it as a record's numbers."""
+        """Return it as a record's numbers, as they are told."""
         figures = (self.down_bps, self.up_bps, self.rtt_ms, self.loss)
-        return (*figures, STATES.get(self.state), self.kept_off_bytes)
+        return _rounded((*figures, STATES.get(self.state), self.kept_off_bytes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,10 @@ class Series:
         self._written = 0  # the second up to which everything is on disk
         self._trouble = ""
 
+    def now(self) -> float:
+        """Return the wall clock's time."""
+        return self._clock()
+
     def begin(self) -> None:
         """Take up what an earlier daemon has left: the last hour's seconds."""
         now = int(self._clock())
@@ -85,7 +90,7 @@ class Series:
         self._minute_at = now // 60
         for name in self._names():
             found = self._read(name, SECONDS, now - 3_600, now + 1)
-            self._recent[name] = deque(sorted(found.items()), maxlen=3_600)
+            self._recent[name] = deque(((at, _rounded(found[at])) for at in sorted(found)), maxlen=3_600)
 
     def add(self, samples: Mapping[str, Sample]) -> tuple[int, dict[str, float | None]]:
         """Take a second's samples, by line; return the second, and them as the stream tells them."""
@@ -97,7 +102,7 @@ class Series:
                 known.clear()
             if not known or known[-1][0] < now:
                 known.append((now, sample.values()))
-            told |= {title(name, field): each for field, each in zip(FIELDS, sample.values(), strict=True)}
+            told |= {title(name, field): each for field, each in zip(FIELDS, known[-1][1], strict=True)}
         return now, told
 
     def is_due(self) -> bool:
@@ -122,11 +127,15 @@ class Series:
             self._trouble = ""
         self._written, self._minute_at = now, now // 60
 
-    def tell(self, wanted: Range, patterns: Iterable[str] = ()) -> Told:
-        """Return the series of a range, those that a pattern fits (none = all)."""
-        length, step_s, source = RANGES[wanted]
-        end = int(self._clock()) // step_s * step_s + step_s
-        begin = end - length
+    def tell(
+        self, wanted: Range, patterns: Iterable[str] = (), step_s: int | None = None, until: int | None = None
+    ) -> Told:
+        """Return the series of a range, those that a pattern fits (none = all).
+
+        `step_s` asks for other steps than the range's own, `until` for what was before a second since 1970. There are
+        POINTS_MAX at most, no finer than what is kept of that time: seconds for an hour, minutes for 30 days.
+        """
+        begin, end, step_s, source = _stretch(wanted, step_s, until, int(self._clock()))
         chosen = tuple(patterns)
         series: dict[str, list[float | None]] = {}
         for name in self._names() | self._recent.keys():
@@ -137,7 +146,7 @@ class Series:
             ]
             if fields:
                 rows = _stepped(self._records(name, source, begin, end), begin, end, step_s, source[0])
-                series |= {title: _column(rows, number, DIGITS[FIELDS[number]]) for number, title in fields}
+                series |= {title: _column(rows, number, source == SECONDS and step_s == 1) for number, title in fields}
         return Told(begin, step_s, series)
 
     def _records(self, name: str, source: tuple[int, int, str], begin: int, end: int) -> dict[int, Values]:
@@ -194,6 +203,20 @@ def title(name: str, field: str) -> str:
     return f"total.{field}" if name == TOTAL else f"uplink.{name}.{field}"
 
 
+def _stretch(
+    wanted: Range, step_s: int | None, until: int | None, now: int
+) -> tuple[int, int, int, tuple[int, int, str]]:
+    """Return begin, end and step of what is asked for, and of what it is made."""
+    length, usual_s = RANGES[wanted]
+    last = now if until is None else min(until, now)
+    step_s = max(usual_s if step_s is None else step_s, -(-length // POINTS_MAX))
+    kept = [source for source in (SECONDS, MINUTES) if source[0] * source[1] >= now - (last - length)]
+    source = next((each for each in (HOURS, *reversed(kept)) if each[0] <= step_s), kept[0] if kept else HOURS)
+    step_s = -(-step_s // source[0]) * source[0]
+    end = last // step_s * step_s + step_s
+    return end - -(-length // step_s) * step_s, end, step_s, source
+
+
 def _grouped(records: Mapping[int, Values], step_s: int) -> dict[int, Values]:
     """Return one record for each stretch of `step_s` that anything is known of."""
     groups: dict[int, list[Values]] = {}
@@ -225,6 +248,16 @@ def _stepped(records: Mapping[int, Values], begin: int, end: int, step_s: int, s
     return [records.get(at) for at in range(begin, end, step_s)]
 
 
-def _column(rows: list[Values | None], number: int, digits: int) -> list[float | None]:
-    values = (None if row is None else row[number] for row in rows)
+def _column(rows: list[Values | None], number: int, is_rounded: bool) -> list[float | None]:
+    values = [None if row is None else row[number] for row in rows]
+    if is_rounded:
+        return values
+    digits = DIGITS[FIELDS[number]]
     return [None if value is None else round(value, digits) for value in values]
+
+
+def _rounded(values: Values) -> Values:
+    """Return a record as it is told: whole numbers where there are no digits, which are also quicker to write."""
+    return tuple(
+        None if value is None else round(value, DIGITS[field]) for field, value in zip(FIELDS, values, strict=True)
+    )

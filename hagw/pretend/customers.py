@@ -4,6 +4,7 @@ import random
 from math import pi, sin
 from typing import Any, Final
 
+from hagw.dataplane.busiest import Busiest
 from hagw.dataplane.flows import ClosedFlows
 from hagw.model.snapshot import HagSnapshot
 from hagw.pretend.hosts import HABITS, WEIGHTS, Habit
@@ -38,6 +39,7 @@ class CustomerTraffic:
         self._snapshot: HagSnapshot | None = None
         self._flows: dict[int, CustomerFlow] = {}
         self._closed = ClosedFlows()
+        self._busiest = Busiest()
         self._used: dict[str, list[float]] = {}  # since the last reading: down, up, flows
         self._told: list[list[Any]] = []
         self._batch = 0
@@ -66,6 +68,15 @@ class CustomerTraffic:
         """Return the flows' documents."""
         live = [self._document(flow, "relaying") for flow in self._flows.values()]
         return [*live, *self._closed.recent(self._now, recent_s)]
+
+    def busiest(self, most: int) -> tuple[list[dict[str, Any]], int]:
+        """Return the flows that carry most, with their rates, and how many there are."""
+        carried = {number: (round(flow.down), round(flow.up)) for number, flow in self._flows.items()}
+        told = [
+            {**self._document(self._flows[number], "relaying"), "down_bps": down, "up_bps": up}
+            for number, (down, up) in self._busiest.choose(carried, most, self._now).items()
+        ]
+        return told, len(self._flows)
 
     def flow(self, flow_id: str) -> dict[str, Any] | None:
         """Return a live or recent flow."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from math import pi, sin
 from typing import Any, Final
 
+from hagw.dataplane.busiest import Busiest
 from hagw.dataplane.flows import ClosedFlows
 from hagw.model.flow import FlowKey
 from hagw.model.snapshot import CpeSnapshot, UplinkView
@@ -51,6 +52,7 @@ class Traffic:
         self._views: dict[int, UplinkView] = {}
         self._flows: dict[int, Flow] = {}
         self._closed = ClosedFlows()
+        self._busiest = Busiest()
         self._carried: dict[str, list[float]] = {}  # IP bytes
         self._kept_off: dict[str, float] = {}
         self._total = 0
@@ -79,6 +81,15 @@ class Traffic:
         """Return the flows' documents."""
         live = [self._document(flow, "relaying") for flow in self._flows.values()]
         return [*live, *self._closed.recent(self._now, recent_s)]
+
+    def busiest(self, most: int) -> tuple[list[dict[str, Any]], int]:
+        """Return the flows that carry most, with their rates, and how many there are."""
+        carried = {number: _carried(flow) for number, flow in self._flows.items()}
+        told = [
+            {**self._document(self._flows[number], "relaying"), "down_bps": down, "up_bps": up}
+            for number, (down, up) in self._busiest.choose(carried, most, self._now).items()
+        ]
+        return told, len(self._flows)
 
     def flow(self, flow_id: str) -> dict[str, Any] | None:
         """Return a flow with its timeline."""
@@ -242,6 +253,10 @@ class Traffic:
             }
             for at, slot, event, reason in flow.events
         ]
+
+
+def _carried(flow: Flow) -> tuple[int, int]:
+    return round(sum(down for down, _ in flow.carried.values())), round(sum(up for _, up in flow.carried.values()))
 
 
 def _rounded(pair: list[float]) -> dict[str, int]:

@@ -77,6 +77,9 @@ class Worker:
                 own = {"snapshot_generation": self._generation, "version": __version__, "memory_kb": 0, "faults": 0}
                 stats = {**self._plane.stats(), **own}
                 return {"op": "pong", "id": number, "pid": os.getpid(), "stats": stats}
+            case {"op": "flows", "id": number, "busiest": int(most)}:
+                chosen, total = self._plane.busiest(most)
+                return {"op": "flows", "id": number, "flows": chosen, "total": total}
             case {"op": "flows", "id": number}:
                 return {"op": "flows", "id": number, "flows": self._plane.flows(float(request.get("recent_s", 0.0)))}
             case {"op": "flow", "id": number, "flow": flow_id}:

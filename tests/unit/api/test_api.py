@@ -43,6 +43,9 @@ class Daemon:
         self.asked_s.append(recent_s)
         return flows_document(self._flows, ())
 
+    async def busiest(self, most: int) -> dict[str, Any]:
+        return {"schema": 1, "flows": self._flows[:most], "total": len(self._flows), "incomplete": []}
+
     async def flow(self, flow_id: str) -> dict[str, Any] | None:
         found = [flow for flow in self._flows if flow["id"] == flow_id]
         return {**found[0], "timeline": []} if found else None
@@ -170,8 +173,9 @@ def test_other_users_are_refused(tmp_path: Path, monkeypatch: Any) -> None:
     asyncio.run(scenario())
 
 
-@pytest.mark.alone
 def test_a_thousand_flows_do_not_stall_the_loop(tmp_path: Path) -> None:
+    """By the processor's time between two turns of the loop: by the clock, a busy machine would be what is measured."""
+
     async def scenario() -> float:
         path, worst_s = tmp_path / "hagw.sock", 0.0
         async with serving(path, Daemon(1000)):
@@ -182,9 +186,9 @@ def test_a_thousand_flows_do_not_stall_the_loop(tmp_path: Path) -> None:
             async with asyncio.TaskGroup() as group:
                 answer = group.create_task(process.communicate())
                 while not answer.done():
-                    began = time.perf_counter()
-                    await asyncio.sleep(0.001)
-                    worst_s = max(worst_s, time.perf_counter() - began - 0.001)
+                    began = time.thread_time()
+                    await asyncio.sleep(0)
+                    worst_s = max(worst_s, time.thread_time() - began)
             assert len(json.loads(answer.result()[0])["flows"]) == 1000
         return worst_s
 

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from hagw.api.hub import FLOWS_MAX, STREAMS_MAX, WAITING_MAX, Hub, encode
+from hagw.api.hub import STREAMS_MAX, WAITING_MAX, Hub, encode
 from hagw.control.standing import Standing
 from tests.fakes import FLOW
 from tests.pretended import Pretended, pretended
@@ -19,21 +19,21 @@ class Source:
     def __init__(self, flows: int = 0) -> None:
         self.asked: list[str] = []
         self.stands = Standing()
-        self.flows = [{**FLOW, "id": str(number), "bytes_down": 1000 * number} for number in range(flows)]
+        self.flows = [{**FLOW, "id": str(number), "down_bps": number, "up_bps": 0} for number in range(flows)]
 
     def status(self) -> dict[str, Any]:
         self.asked.append("status")
         return {"state": "bonded", "number": len(self.asked)}
 
-    async def all_flows(self) -> dict[str, Any]:
+    async def busiest(self) -> dict[str, Any]:
         self.asked.append("flows")
-        return {"flows": self.flows, "incomplete": []}
+        return {"flows": self.flows, "total": 5 * len(self.flows), "incomplete": []}
 
     def standing(self) -> Standing:
         return self.stands
 
     def hub(self) -> Hub:
-        return Hub(self.status, self.all_flows, self.standing)
+        return Hub(self.status, self.busiest, self.standing)
 
 
 def messages(piece: bytes) -> list[tuple[str, Any]]:
@@ -92,19 +92,21 @@ def test_there_is_an_end_to_how_many_listen() -> None:
     assert hub.join(frozenset({"status"})) is not None
 
 
-def test_the_busiest_flows_are_told_with_their_rates() -> None:
+def test_flows_are_asked_for_once_a_second_and_only_while_somebody_listens_to_them() -> None:
     async def story() -> None:
-        source = Source(flows=FLOWS_MAX + 50)
+        source = Source(flows=3)
         hub = source.hub()
-        listener = hub.join(frozenset({"flows"}))
-        assert listener is not None
         running = asyncio.get_running_loop().create_task(hub.run())
-        ((_, first),) = messages(await listener.take(5.0))
-        assert (len(first["flows"]), first["total"]) == (FLOWS_MAX, FLOWS_MAX + 50)
-        source.flows[7] = {**source.flows[7], "bytes_down": source.flows[7]["bytes_down"] + 1_000_000}
-        ((_, second),) = messages(await listener.take(5.0))
-        assert second["flows"][0]["id"] == "7"
-        assert 6e6 < second["flows"][0]["down_bps"] < 9e6
+        other = hub.join(frozenset({"status"}))
+        assert other is not None
+        await other.take(5.0)
+        assert "flows" not in source.asked
+        listeners = [hub.join(frozenset({"flows"})) for _ in range(3)]
+        pieces = {await listener.take(5.0) for listener in listeners if listener is not None}
+        ((_, told),) = messages(pieces.pop())
+        assert not pieces
+        assert ([flow["id"] for flow in told["flows"]], told["total"]) == (["0", "1", "2"], 15)
+        assert source.asked.count("flows") == 1
         running.cancel()
 
     asyncio.run(story())

@@ -42,6 +42,9 @@ class Plane:
     def stats(self) -> dict[str, Any]:
         return {"flows_active": self.active}
 
+    def busiest(self, most: int) -> tuple[list[dict[str, Any]], int]:
+        return [], 0
+
     def flows(self, recent_s: float) -> list[dict[str, Any]]:
         return self.entries
 
@@ -141,6 +144,8 @@ def test_the_protocol(rig: Rig) -> None:
     daemon.say({"op": "heard", "gateway": "hag", "at": 12.5})
     daemon.say({"op": "flows", "id": 2, "recent_s": 60})
     assert daemon.hear(rig.loop) == {"op": "flows", "id": 2, "flows": []}
+    daemon.say({"op": "flows", "id": 3, "recent_s": 0, "busiest": 200})
+    assert daemon.hear(rig.loop) == {"op": "flows", "id": 3, "flows": [], "total": 0}
     assert rig.plane.heard_of == [("hag", 12.5)]
 
 

@@ -51,6 +51,29 @@ def test_a_second_a_minute_and_an_hour_are_told(tmp_path: Path) -> None:
     assert (len(month), [value for value in month if value is not None]) == (720, [1e6, 1e6])
 
 
+def test_other_steps_and_earlier_times_are_told_as_fine_as_they_are_kept(tmp_path: Path) -> None:
+    clock = Clock()
+    series = Series(tmp_path, clock)
+    series.begin()
+    record(series, clock, 1_200, 1e6)
+    record(series, clock, 1_200, 3e6)
+    last = int(clock.now) - 1
+    thick = series.tell("30d", ["uplink.dsl.down_bps"], step_s=60)
+    assert (thick.step_s, len(thick.series["uplink.dsl.down_bps"])) == (600, 4_320), "no more than POINTS_MAX"
+    assert [value for value in thick.series["uplink.dsl.down_bps"] if value is not None] == [1e6, 1e6, 3e6, 3e6]
+    thin = series.tell("1h", ["uplink.dsl.down_bps"], step_s=300)
+    assert (thin.step_s, len(thin.series["uplink.dsl.down_bps"])) == (300, 12)
+    assert [value for value in thin.series["uplink.dsl.down_bps"] if value is not None] == [1e6] * 4 + [3e6] * 4
+    record(series, clock, 3_600, 5e6)
+    then = series.tell("1h", ["uplink.dsl.down_bps"], until=last)
+    assert then.step_s == 60, "its seconds are gone"
+    assert then.begin_unix_s + 3_600 >= last
+    assert [value for value in then.series["uplink.dsl.down_bps"] if value is not None] == [1e6] * 20 + [3e6] * 20
+    ahead = series.tell("1h", ["uplink.dsl.down_bps"], until=last + 10**9)
+    assert ahead == series.tell("1h", ["uplink.dsl.down_bps"]), "of what will be nothing is told"
+    assert set(series.tell("24h", until=0).series["uplink.dsl.down_bps"]) == {None}
+
+
 def test_history_outlives_a_daemon_and_what_it_did_not_see_is_a_gap(tmp_path: Path) -> None:
     clock = Clock()
     first = Series(tmp_path, clock)
