@@ -71,7 +71,8 @@ class Worker:
                 say(connection, {"op": "applied", "generation": generation})
             case {"op": "flows", "id": number, "busiest": int(most)} if "old" not in self.moods:
                 told = [
-                    {**FLOW, "id": str(n), "down_bps": 100 * n, "up_bps": self.generation or 0} for n in range(most)
+                    {**FLOW, "id": str(n), "down_bps": 100 * n, "up_bps": self.generation or 0}
+                    for n in range(min(most, 5))
                 ]
                 say(connection, {"op": "flows", "id": number, "flows": told, "total": 2000})
             case {"op": "flows", "id": number} if "paged-flows" in self.moods:

@@ -28,10 +28,10 @@ class Silent:
 class Web:
     """What the web process can ask, and what root can."""
 
-    def __init__(self, rig: Rig, daemon: Any = None, changes: Any = None) -> None:
+    def __init__(self, rig: Rig, daemon: Any = None, changes: Any = None, keeper: Keeper | None = None) -> None:
         self.rig = rig
         self.hub = Hub(_silent, _silent, _silent)
-        keeper = Keeper(rig.directory, Tap())
+        keeper = keeper or Keeper(rig.directory, Tap())
         app = build_app(daemon or Silent(), changes or Silent(), rig.desk, keeper, self.hub)
         self.app = app
         guard = Guard(app, rig.desk, frozenset({0}))
