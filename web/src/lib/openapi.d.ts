@@ -3666,6 +3666,8 @@ export interface operations {
             query?: {
                 range?: "1h" | "24h" | "30d" | "1y";
                 series?: string;
+                step_s?: number | null;
+                until_unix_s?: number | null;
             };
             header?: never;
             path?: never;
