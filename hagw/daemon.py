@@ -78,11 +78,16 @@ def run(config: Path) -> None:
         archive = Archive(state_dir(), config)
         in_force = take_up(archive)
         preflight.check(in_force.intent)
-        try:
-            asyncio.run(_main(archive, in_force, Keeper(state_dir(), tap)))
-        except ExceptionGroup as crash:
-            log.error("daemon crashed", exc_info=crash)
-            raise HagwError("The daemon crashed; its log says where.") from crash
+        run_to_its_end(_main(archive, in_force, Keeper(state_dir(), tap)))
+
+
+def run_to_its_end(daemon: Coroutine[Any, Any, None]) -> None:
+    """Run a daemon until it is told to end. Raise HagwError where it cannot, or crashed."""
+    try:
+        asyncio.run(daemon)
+    except ExceptionGroup as crash:
+        log.error("daemon crashed", exc_info=crash)
+        raise HagwError("The daemon crashed; its log says where.") from crash
 
 
 def clear() -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from hagw.history.ring import sync_directory
 from hagw.log import log_of
 
 FILE_MAX_BYTES: Final = 1_000_000
@@ -103,13 +104,17 @@ class Events:
             self._file.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
             if self._file.exists() and self._file.stat().st_size + len(text) > FILE_MAX_BYTES:
                 self._file.replace(self._older)
+            is_new = not self._file.exists()
             descriptor = os.open(self._file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
             try:
                 if _is_torn(self._file):
                     text = b"\n" + text
                 os.write(descriptor, text)
+                os.fdatasync(descriptor)
             finally:
                 os.close(descriptor)
+            if is_new:
+                sync_directory(self._file.parent)
         except OSError as why:
             if str(why) != self._trouble:
                 log.warning("events not written", reason=str(why))

@@ -1,6 +1,7 @@
 """Keeps history going: a sample of every line each second, events as the log tells them, both on disk now and then."""
 
 import asyncio
+import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -54,28 +55,41 @@ class Keeper:
         self.events_s: Callable[[], float] = lambda: RETENTION_S  # how long they are wanted; 0 = not at all
         self.on_sample: Callable[[int, Mapping[str, float | None]], None] = lambda at, told: None
         self._tap = tap
+        self._writing = threading.Lock()
 
     async def run(self) -> None:
         """Keep history for ever; when cancelled, write what is not written yet."""
         await asyncio.to_thread(self._begin)
         self._tap.lead(asyncio.get_running_loop(), self._drain)
         self._drain()
-        events_at = asyncio.get_running_loop().time() + EVENTS_S
         try:
-            while True:
-                await asyncio.sleep(SAMPLE_S)
-                self.events.retention_s = self.events_s() or None
-                self.on_sample(*self.series.add(self.look()))
-                if self.series.is_due():
-                    await asyncio.to_thread(self.series.flush)
-                if asyncio.get_running_loop().time() >= events_at:
-                    events_at = asyncio.get_running_loop().time() + EVENTS_S
-                    await asyncio.to_thread(self.events.flush)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._write_for_ever())
+                while True:
+                    await asyncio.sleep(SAMPLE_S)
+                    self.events.retention_s = self.events_s() or None
+                    self.on_sample(*self.series.add(self.look()))
         finally:
             self._tap.lead(None, lambda: None)
             self._drain()
-            self.series.flush()
-            self.events.flush()
+            self._write(self.series.flush)
+            self._write(self.events.flush)
+
+    async def _write_for_ever(self) -> None:
+        """Write what is due; samples do not wait for the disk."""
+        loop = asyncio.get_running_loop()
+        events_at = loop.time() + EVENTS_S
+        while True:
+            await asyncio.sleep(SAMPLE_S)
+            if self.series.is_due():
+                await asyncio.to_thread(self._write, self.series.flush)
+            if loop.time() >= events_at:
+                events_at = loop.time() + EVENTS_S
+                await asyncio.to_thread(self._write, self.events.flush)
+
+    def _write(self, flush: Callable[[], None]) -> None:
+        with self._writing:  # a thread that is cut loose by the end still writes
+            flush()
 
     def _begin(self) -> None:
         self.series.begin()

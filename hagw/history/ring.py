@@ -36,11 +36,18 @@ class Ring:
         return _HEADER.size + self.slots * self._size
 
     def write(self, records: dict[int, Values]) -> None:
-        """Write records by their time in seconds since 1970; those that follow each other go in one step."""
+        """Write records by their time in seconds since 1970; those that follow each other go in one step.
+
+        They are on the disk when this returns, and so is the file itself.
+        """
+        is_new = not self._path.exists()
         with open(self._open(), "r+b", buffering=0) as file:
             for first, data in self._runs(records):
                 file.seek(_HEADER.size + first * self._size)
                 file.write(data)
+            os.fdatasync(file.fileno())
+        if is_new:
+            sync_directory(self._path.parent)
 
     def read(self, begin: int, end: int) -> dict[int, Values]:
         """Return the records with `begin` <= time < `end`."""
@@ -107,3 +114,12 @@ class Ring:
                 # Only what is not a number is another one than itself.
                 yield at, tuple([None if value != value else value for value in values])
             at += self.step_s
+
+
+def sync_directory(directory: Path) -> None:
+    """Have a new or renamed file in a directory outlive a loss of power. Raise OSError."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -4,7 +4,6 @@ Configuration, transactions, API, data caps and histories are the real ones; wha
 directory like everywhere. Nothing of this machine is touched, and no rights are needed.
 """
 
-import asyncio
 import os
 import sys
 from dataclasses import dataclass
@@ -29,8 +28,8 @@ from hagw.control.usage_file import UsageFile
 from hagw.control.worker_seat import SeatPlan
 from hagw.control.workers import WORKERS_MIN, stop_all
 from hagw.customers import CustomerDesk
-from hagw.daemon import API_SOCKET, serve
-from hagw.errors import ConfigError, ConfigIssue, HagwError
+from hagw.daemon import API_SOCKET, run_to_its_end, serve
+from hagw.errors import ConfigError, ConfigIssue
 from hagw.history.keeper import Keeper, Tap
 from hagw.log import log_of, set_up
 from hagw.model.finding import Finding
@@ -68,11 +67,7 @@ def run(config: Path | None, pretence: Pretence) -> None:
     with only_instance(runtime_dir()):
         archive = Archive(state_dir(), config or _example())
         in_force = take_up(archive)
-        try:
-            asyncio.run(_main(archive, in_force, pretence, Keeper(state_dir(), tap)))
-        except ExceptionGroup as crash:
-            log.error("daemon crashed", exc_info=crash)
-            raise HagwError("The daemon crashed; its log says where.") from crash
+        run_to_its_end(_main(archive, in_force, pretence, Keeper(state_dir(), tap)))
 
 
 async def _main(archive: Archive, in_force: InForce, pretence: Pretence, keeper: Keeper) -> None:
