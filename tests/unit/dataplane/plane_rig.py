@@ -14,6 +14,7 @@ from hagw.dataplane.loop import Loop
 from hagw.lab import netns
 
 HOST = "127.0.0.1"
+WAY_S = 10.0
 
 
 def until(loop: Loop, condition: Callable[[], object], within_s: float = 5.0) -> None:
@@ -117,9 +118,19 @@ def own_network() -> Iterator[str]:
         netns.ip_batch(name, ["link set lo up", *addresses, f"address add {SERVER6}/128 dev lo nodad"])
         with netns.entered(name):
             Path("/proc/sys/net/mptcp/blackhole_timeout").write_text("0", encoding="ascii")
+            _await_way(SERVER6)
             yield name
     finally:
         netns.remove(name)
+
+
+def _await_way(address: str) -> None:
+    """Wait for the route to an IPv6 address of our own: the kernel adds it in a thread, also without DAD."""
+    deadline = time.monotonic() + WAY_S
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
+        while probe.connect_ex((address, 9)) != 0:
+            assert time.monotonic() < deadline, address
+            time.sleep(0.005)
 
 
 class Server:
