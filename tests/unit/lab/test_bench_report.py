@@ -62,6 +62,20 @@ def test_the_best_peer_and_line_are_the_lowest_where_less_is_better() -> None:
     assert "sum" not in low
 
 
+def test_a_target_is_held_only_against_the_figure_it_is_about() -> None:
+    scenario = parse(
+        "{version: 1, name: asks, measure: [first-byte, connections],"
+        " targets: [{at_most: 5}, {measure: connections, at_least: 100}]}",
+        "asks.yaml",
+    )
+    results = [Result(scenario, scenario.cases[0], measure, {"hagw": Row([6.0])}) for measure in scenario.measures]
+    assert [result.target() for result in results] == ["median ≤ 5", "median ≥ 100"]
+    assert [result.passed() for result in results] == [False, False]
+    results[0].rows["hagw"].runs[:] = [4.0]
+    results[1].rows["hagw"].runs[:] = [101.0]
+    assert [result.passed() for result in results] == [True, True]
+
+
 def test_the_table_says_what_could_not_run_and_why() -> None:
     text = _table(document(MACHINE, [found(Row([31e6], proofs=["0 %"], unproven=1))]))
     assert "not measured: the Debian package mptcpize is not installed" in text
