@@ -221,6 +221,22 @@ def test_an_older_schema_is_brought_up_to_date_with_all_it_holds(place: Place) -
     assert place.sql("SELECT count(*) FROM usage") == [(0,)]
 
 
+def test_a_migration_that_fails_leaves_everything_as_it_was_and_is_made_later(place: Place) -> None:
+    place.migrate("0001")
+    place.sql(
+        "INSERT INTO customers (name, state, key, sources, allow, deny, created_at, note) "
+        f"VALUES ('old', 'active', '{'ab' * 32}', '[]', '[]', '[]', 1, 'kept')"
+    )
+    place.sql("CREATE TABLE usage_batches (stranger INTEGER)")  # the last of what 0002 makes
+    with pytest.raises(RegistryUnavailable, match="usage_batches"):
+        place.ask(lambda r: r.roll())
+    assert place.sql("SELECT version_num FROM alembic_version") == [("0001",)]
+    assert place.sql("SELECT name FROM customers") == [("old",)]
+    place.sql("DROP TABLE usage_batches")
+    assert names(place) == ["old"]
+    assert place.sql("SELECT count(*) FROM usage") == [(0,)]
+
+
 def test_a_newer_schema_is_refused_and_left_alone(place: Place) -> None:
     add(place)
     place.sql("UPDATE alembic_version SET version_num = '9999'")
