@@ -72,22 +72,22 @@ def test_echoes_under_load_become_few_and_many_again(lab: Lab, tmp_path: Path) -
     until(lambda: _status(lab)["state"] == "bonded", 20)
     load = lab.popen("lan1", ["curl", "-sS", "-m", "90", "-o", "/dev/null", URL])
     try:
-        until_asked(lab, lambda last: min(last) > OFTEN_BPS)
+        until_asked(lab, lambda rate: rate > OFTEN_BPS)
         listen = yaml.safe_load(lab.config("hag"))["listen"]
         configure(lab, tmp_path, "hag", {"customers": [], "listen": {**listen, "probing": "gentle"}})
-        until_asked(lab, lambda last: last[-1] < SELDOM_BPS)
+        until_asked(lab, lambda rate: rate < SELDOM_BPS)
         assert _status(lab)["state"] == "bonded"
         configure(lab, tmp_path, "hag", {"customers": []})
-        until_asked(lab, lambda last: min(last) > OFTEN_BPS)
+        until_asked(lab, lambda rate: rate > OFTEN_BPS)
     finally:
         load.kill()
         load.wait()
 
 
-def until_asked(lab: Lab, condition: Callable[[list[float]], bool], within_s: float = 30.0) -> None:
-    """Measure until it is so of the last two rates."""
-    rates = [0.0]
+def until_asked(lab: Lab, condition: Callable[[float], bool], within_s: float = 30.0) -> None:
+    """Measure until it is so of the last rate."""
+    rates: list[float] = []
     try:
-        until(lambda: rates.append(asked_bps(lab)) or condition(rates[-2:]), within_s)
+        until(lambda: rates.append(asked_bps(lab)) or condition(rates[-1]), within_s)
     finally:
-        print(f"{[round(rate) for rate in rates[1:]]} bytes of echoes a second")
+        print(f"{[round(rate) for rate in rates]} bytes of echoes a second")

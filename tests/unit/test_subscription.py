@@ -6,8 +6,10 @@ import socket
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +18,7 @@ from hagw.channel.client import ChannelClient, Way
 from hagw.channel.credentials import Credentials
 from hagw.channel.identity import fingerprint_of
 from hagw.channel.proof import public_key
+from hagw.channel.reports import Reports
 from hagw.control.durable import Disk
 from hagw.control.status import CpeVersionStatus
 from hagw.control.worker_seat import SeatPlan
@@ -171,20 +174,52 @@ def test_the_status_counts_cpes_by_version_and_marks_another_than_ours(
     scene.play(play)
 
 
+def test_what_a_cpe_says_of_its_lines_is_acknowledged_and_in_the_registry_once(scene: Scene) -> None:
+    scene.intent = replace(INTENT, control_port=free_port())
+    counts = {"dsl": (1, 1)}
+    reports = Reports()
+
+    def arrived(number: int) -> bool:
+        return reports._last.number == number and not reports._is_under_way
+
+    client = asyncio.run(a_client(scene, carried=lambda: counts, usage_every_s=0.2, reports=reports))
+
+    async def play() -> None:
+        for number in (1, 2, 3):
+            async with asyncio.TaskGroup() as group:  # each time over another connection
+                task = group.create_task(client.run())
+                await scene.until(lambda: reports._told is not None)
+                counts["dsl"] = (1 + number * 2_000_000, 1 + number)
+                await scene.until(partial(arrived, number))
+                task.cancel()
+
+    scene.play(play)
+    asyncio.run(flushed(scene.state))
+
+    async def said() -> list[tuple[str, int, int]]:
+        registry = Registry.at("", scene.state)
+        try:
+            return [(x.uplink, x.bytes_down, x.bytes_up) for x in await registry.usage("2026-11-01", "home")]
+        finally:
+            await registry.close()
+
+    assert ("dsl", 6_000_000, 3) in asyncio.run(said())
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
-async def a_client(scene: Scene) -> ChannelClient:
+async def a_client(scene: Scene, **more: Any) -> ChannelClient:
     """Return home's end of a control channel to the scene's gateway."""
     registry = Registry.at("", scene.state)
     (home,) = (await registry.roll()).customers
     await registry.close()
     credentials = Credentials("home", home.key, DEVICE, fingerprint_of(scene.state))
     way = Way("dsl", "127.0.0.1", "127.0.0.1", scene.intent.control_port)
-    return ChannelClient("hag", credentials, lambda: [way], lambda _: None)
+    return ChannelClient("hag", credentials, lambda: [way], lambda _: None, **more)
 
 
 def test_channels_tell_that_the_gateway_drains_and_workers_need_not_know(scene: Scene) -> None:
