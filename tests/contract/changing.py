@@ -35,9 +35,23 @@ from hagw.model.intent import CpeIntent
 from hagw.model.resources import Plan
 from hagw.plan.cpe import desired
 from hagw.plan.diff import describe, diff
+from tests import variety
 from tests.fakes import FakeHealth
 
 LINES = ("a", "b")
+ADDRESSES = (
+    "",
+    ", mtu: 1400",
+    ", address: ra",
+    ", gateway6: 'fe80::1'",
+    ", address: static, addresses: [192.0.2.1N/24, '2001:db8:77::1N/64'], gateway4: 192.0.2.1, gateway6: 'fe80::1'",
+)
+SECTIONS = (
+    "bypass: [203.0.113.0/24, '2001:db8:9::/48']",
+    "congestion_control: cubic",
+    "mptcp: {scheduler: default}",
+    "firewall: {allow: [{name: ping, protocol: icmp}, {name: web, protocol: tcp, destination_port: ['8000-8100']}]}",
+)
 SETTLED_S = 3.0
 
 
@@ -164,18 +178,15 @@ async def walk(process: Process, count: int) -> dict[str, Any]:
 def configuration(dice: random.Random) -> str:
     """Return a valid configuration of the CPE in `routers`."""
     names = dice.sample(LINES, dice.randint(1, len(LINES)))
+    said = variety.about(dice, names)
     lines = ["version: 1", "role: cpe", "lan: {interfaces: [lan0]}", "uplinks:"]
-    for number, name in enumerate(names):
-        enabled = "true" if number == 0 else dice.choice(("true", "false"))
-        mtu = dice.choice(("", ", mtu: 1400"))
-        lines.append(
-            f"  - {{name: {name}, kind: dsl, interface: {name}0, cost: {dice.randint(0, 2)}, enabled: {enabled}{mtu}}}"
-        )
+    for name in names:
+        where = dice.choice((f"interface: {name}0", f"match: {{name: '{name}?'}}"))
+        how = "" if "gateway4" in said[name] else dice.choice(ADDRESSES).replace("N", str(LINES.index(name)))
+        lines.append(f"  - {{name: {name}, kind: dsl, {where}{said[name]}{how}}}")
     key = bytes(range(32)).hex()
     lines.append(f"gateways: [{{name: hag, addresses: [198.51.100.10], customer: home, key: '{key}'}}]")
-    bypass = dice.sample(("203.0.113.0/24", "198.18.0.0/15", "2001:db8:9::/48"), dice.randint(0, 2))
-    lines += [f"bypass: [{', '.join(repr(prefix) for prefix in bypass)}]"] if bypass else []
-    return "\n".join([*lines, ""])
+    return "\n".join([*lines, variety.sections(dice, names, SECTIONS), ""])
 
 
 def obey(verb: str, directory: str, *more: str) -> None:
