@@ -8,6 +8,7 @@ import socket
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ pytestmark = [pytest.mark.netns, pytest.mark.slow, pytest.mark.beside]
 
 ECHO_PORT = 2222
 FILE_BYTES = 60_000_000
+OTHER_KEY = "8f3c1d5e7a9b02468ace13579bdf0f1e2d3c4b5a69788796a5b4c3d2e1f00a1b"
 APPLY_MAX_S = 0.3
 
 
@@ -117,6 +119,51 @@ def test_no_connection_is_lost_by_an_apply_that_keeps_its_uplinks(
     assert (fetched.exit_code, fetched.error) == (0, "")
     assert fetched.sha256 == sha256_of(big)
     assert status(lab)["state"] == "bonded"
+
+
+def one_rule(**steering: Any) -> dict[str, Any]:
+    return {"rules": [{"name": "one", "precedence": 1, "traffic": {}, "steering": steering}]}
+
+
+def line(**changes: Any) -> dict[str, Any]:
+    """Return the change of one line, lte."""
+    return {"uplinks": lambda lines: [{**each, **changes} if each["name"] == "lte" else each for each in lines]}
+
+
+OTHERWISE: dict[str, dict[str, Any]] = {
+    "the server is bypassed": {"bypass": [f"{INET[4]}/32", f"{INET[6]}/128"]},
+    "everything is blocked": one_rule(mode="block"),
+    "everything goes direct": one_rule(mode="direct"),
+    "one line only": one_rule(mode="load-balancing", uplinks=["wifi"]),
+    "no firewall": {"firewall": {"enabled": False}},
+    "another congestion control": {"congestion_control": "cubic"},
+    "another MTU": line(mtu=1400),
+    "a line switched off": line(enabled=False),
+    "costs": line(metered=True, cost=50),
+    "a gateway before it that is not there": {
+        "gateways": lambda known: [
+            {"name": "other", "addresses": ["198.51.100.77"], "customer": "home", "key": OTHER_KEY},
+            *known,
+        ]
+    },
+    "the gateway under another name": {"gateways": lambda known: [{**known[0], "name": "renamed"}]},
+    "the gateway by IPv6 only": {"gateways": lambda known: [{**known[0], "addresses": [known[0]["addresses"][1]]}]},
+}
+
+
+def test_whatever_new_connections_are_to_meet_the_ones_that_stand_live_on(lab: Lab, write: Callable[..., Path]) -> None:
+    with ExitStack() as held, lab.in_namespace("lan1"):
+        standing = [
+            held.enter_context(socket.create_connection((INET[family], ECHO_PORT), timeout=10.0)) for family in (4, 6)
+        ]
+        for sock in standing:
+            read_line(sock)
+        for what, changes in OTHERWISE.items():
+            code, said = hagw(lab, "apply", write(**changes))
+            assert code == 0, (what, said)
+            for sock in standing:
+                sock.sendall(b"still here\n")
+                assert read_exactly(sock, 11) == b"still here\n", what
 
 
 @pytest.mark.alone
