@@ -35,7 +35,7 @@ UNITS = ("hagw.service", "hagw-worker@cpe-0.service", "hagw-web.service")
 
 @pytest.fixture(scope="module")
 def site() -> Iterator[Site]:
-    site = Site("installed", {"cpe": "bookworm", "hag": "trixie", "lan1": "bookworm", "inet": "trixie"})
+    site = Site("installed", {"cpe": "trixie", "hag": "bookworm", "lan1": "bookworm", "inet": "trixie"})
     try:
         site.boot()
         prepare_packages(*((site.hosts[name], version) for name in ("cpe", "hag") for version in (None, NEWER)))
