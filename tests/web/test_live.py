@@ -66,6 +66,40 @@ def test_the_order_stands_still_under_the_pointer_and_pause_stops_it(visit: Visi
     assert ages.sub("", still) == ages.sub("", table.inner_text())
 
 
+def test_a_line_is_tested_from_its_page_and_the_test_can_be_cancelled(visit: Visit, daemon: Pretended) -> None:
+    visitor = visit()
+    page = visitor.go("uplinks?name=lte")
+    test = page.get_by_role("region", name="Speed test")
+    expect(test).to_contain_text("counts against cap lte-plan")
+    test.get_by_role("button", name="Test download").click()
+    expect(test).to_contain_text(re.compile(r"Mbit/s down .*used"))
+    assert visitor.axe() == []
+    visitor.go("uplinks?name=dsl")
+    expect(test).not_to_contain_text("counts against cap")
+    test.get_by_role("button", name="Test download").click()
+    expect(test.get_by_role("progressbar")).to_be_visible()
+    expect(test.get_by_role("button", name="Test upload")).to_be_disabled()
+    test.get_by_role("button", name="Cancel").click()
+    expect(test.get_by_role("progressbar")).to_have_count(0)
+    expect(test).to_contain_text("cancelled")
+    expect(test.get_by_role("button", name="Test upload")).to_be_enabled()
+    visitor.picture("speedtest-cancelled")
+
+
+def test_what_happened_is_found_by_its_kind_and_its_words(visit: Visit) -> None:
+    visitor = visit()
+    page = visitor.go("events")
+    events = page.get_by_role("region", name="Events").get_by_role("listitem")
+    expect(events.filter(has_text="Line lte is up.")).not_to_have_count(0)
+    page.get_by_label("Kind").select_option("gateway")
+    expect(events.filter(has_text="Line lte is up.")).to_have_count(0)
+    expect(events.filter(has_text="Gateway hag is up.")).not_to_have_count(0)
+    page.get_by_label("Search").fill("no such thing")
+    expect(page.get_by_text("No event fits what you asked for.")).to_be_visible()
+    page.reload()  # what was asked for is in the address
+    expect(page.get_by_label("Search")).to_have_value("no such thing")
+
+
 def test_more_tabs_than_a_browser_opens_connections_live_at_once(visit: Visit) -> None:
     visitor = visit()
     tabs = [visitor.page, *(visitor.context.new_page() for _ in range(8))]

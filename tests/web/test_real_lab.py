@@ -134,6 +134,28 @@ def test_a_change_that_cuts_people_off_takes_itself_back(lab: tuple[Lab, Site], 
     visitor.picture("lab-taken-back")
 
 
+def test_the_page_goes_on_while_every_line_is_down(lab: tuple[Lab, Site], visitor: Visitor) -> None:
+    own, site = lab
+    page = visitor.page
+    elsewhere: list[str] = []
+    page.on("request", lambda request: None if request.url.startswith(site.url) else elsewhere.append(request.url))
+    try:
+        for line in ("dsl", "lte", "wifi"):
+            own.link(line, carrier="off")
+        expect(page.get_by_role("status").filter(has_text="wifi is down (no carrier)")).to_be_visible()
+        page.reload()
+        for line in ("dsl", "lte", "wifi"):
+            card = page.get_by_role("list", name="Lines").get_by_role("listitem").filter(has_text=line)
+            expect(card).to_contain_text("no carrier")
+        visitor.picture("lab-all-lines-down")
+        assert visitor.axe() == []
+    finally:
+        for line in ("dsl", "lte", "wifi"):
+            own.link(line, carrier="on")
+    expect(page.get_by_role("status").filter(has_text="Bonded over dsl + lte + wifi")).to_be_visible()
+    assert elsewhere == []
+
+
 def test_after_logging_out_nothing_of_it_is_seen_any_more(lab: tuple[Lab, Site], visitor: Visitor) -> None:
     page = visitor.page
     assert page.evaluate("fetch('/api/v1/status').then(answer => answer.status)") == 200
