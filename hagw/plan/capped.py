@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from hagw.model.health import UplinkHealth
 from hagw.model.intent import CpeIntent
-from hagw.plan.expressions import RETURN, Expression, Rule, ct, equal, hooked, interfaces, meta, payload
+from hagw.plan.expressions import RETURN, Expression, Rule, carries, ct, equal, hooked, interfaces, meta, payload
 
 _BEFORE_ALL: Final = -310  # raw is at -300
 _BEHIND_ALL: Final = 310
@@ -42,7 +42,7 @@ def _rate_bps(intent: CpeIntent, line: str) -> int:
 def _nothing_begins(cut: list[str]) -> Iterator[Rule]:
     out = interfaces(cut, "oifname")
     yield [out, equal(payload("udp", "dport"), {"set": _DHCP}), RETURN]
-    yield [out, equal(meta("l4proto"), "ipv6-icmp"), RETURN]
+    yield [out, carries("icmp", 1), RETURN]
     yield [out, equal(ct("direction"), "original"), {"drop": None}]
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses
 from typing import Any, Final
 
+from hagw.model.flow import PROTOCOLS
 from hagw.model.ids import MARK_MASK
 from hagw.model.intent import IPNetwork
 
@@ -67,6 +68,11 @@ def count(name: str) -> Expression:
 def meta(key: str) -> Expression:
     """Name a fact about the packet."""
     return {"meta": {"key": key}}
+
+
+def carries(protocol: str, which: int = 0) -> Expression:
+    """Match a protocol of IP by its number: nft looks names up in /etc/protocols, which a minimal Debian has not."""
+    return equal(meta("l4proto"), PROTOCOLS[protocol][which])
 
 
 def ct(key: str) -> Expression:

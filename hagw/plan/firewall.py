@@ -17,11 +17,13 @@ from ipaddress import IPv4Network
 from typing import Any, Final, assert_never
 
 from hagw.model.facts import Facts
+from hagw.model.flow import TCP
 from hagw.model.intent import AllowIntent, FirewallIntent, FirewallProtocol, IPAddress, IPNetwork, UplinkIntent
 from hagw.plan.expressions import (
     RETURN,
     Expression,
     Rule,
+    carries,
     chain,
     count,
     ct,
@@ -74,7 +76,7 @@ def settling_set() -> dict[str, Any]:
         "type": "inet_proto",
         "flags": ["timeout"],
         "timeout": SETTLING_S,
-        "elem": ["tcp"],
+        "elem": [TCP],
     }
 
 
@@ -119,7 +121,7 @@ def _needed_by_us() -> list[Rule]:
         [differ(tcp_flags(), "syn"), RETURN],
         [equal(payload("icmp", "type"), {"set": list(_ERRORS4)}), RETURN],
         [equal(payload("icmpv6", "type"), {"set": list(_NEEDED6)}), RETURN],
-        [equal(meta("l4proto"), "igmp"), RETURN],
+        [carries("igmp"), RETURN],
         # Answers to what a DHCP client has broadcast belong to no flow that conntrack could know.
         [equal(payload("udp", "sport"), 67), equal(payload("udp", "dport"), 68), RETURN],
         [equal(payload("ip6", "saddr"), link_local), equal(payload("udp", "dport"), 546), RETURN],
@@ -166,7 +168,7 @@ def _protocol(entry: AllowIntent, family: str) -> list[Expression]:
         case "icmp":
             return [equal(payload("icmp" if family == "ip" else "icmpv6", "type"), "echo-request")]
         case "esp" | "gre":
-            return [equal(meta("l4proto"), entry.protocol)]
+            return [carries(entry.protocol)]
         case _:
             assert_never(entry.protocol)
 

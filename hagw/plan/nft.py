@@ -47,6 +47,7 @@ from hagw.plan.expressions import (
     RETURN,
     Expression,
     Rule,
+    carries,
     chain,
     count,
     ct,
@@ -147,7 +148,7 @@ def _prerouting(uplinks: list[UplinkIntent], lan: Expression) -> list[Rule]:
         *(_inbound(uplink) for uplink in uplinks),
         _trial(),
         [differ(meta("iifname"), lan["match"]["right"]), RETURN],
-        [equal(meta("l4proto"), "tcp"), *_settled_socket(), *_deliver()],
+        [carries("tcp"), *_settled_socket(), *_deliver()],
         [marked(CT_MARK, MARK_INTERCEPT), _any_socket(), *_deliver()],
         [within(ct("state"), ["invalid", "untracked"]), RETURN],
         *([marked(CT_MARK, mark), set_mark(META_MARK, mark), ACCEPT] for mark in (*marks, MARK_KEEP)),
@@ -157,7 +158,7 @@ def _prerouting(uplinks: list[UplinkIntent], lan: Expression) -> list[Rule]:
         [equal(tcp_flags(), "syn"), within(ct("state"), "new"), {"jump": {"target": "intercept"}}],
         # A port used again: of what was reset a moment ago conntrack keeps the entry, and calls it established.
         [equal(tcp_flags(), "syn"), marked(CT_MARK, MARK_INTERCEPT), {"jump": {"target": "intercept"}}],
-        [marked(CT_MARK, MARK_INTERCEPT), equal(meta("l4proto"), "tcp"), count("orphaned"), reset()],
+        [marked(CT_MARK, MARK_INTERCEPT), carries("tcp"), count("orphaned"), reset()],
         [within(ct("state"), ["established", "related"]), marked(CT_MARK, 0), *pin(MARK_KEEP, "kept")],
         [differ(tcp_flags(), "syn"), within(ct("state"), "new"), marked(CT_MARK, 0), *pin(MARK_KEEP, "kept")],
         [{"jump": {"target": "steer"}}],
@@ -217,7 +218,7 @@ def _tproxy(protocol: str, family: str, listener: str, counter: str) -> Rule:
     """Hand a SYN to the listener. The order matters: nothing behind `tproxy` happens when nobody listens."""
     return [
         equal(meta("nfproto"), protocol),
-        equal(meta("l4proto"), "tcp"),
+        carries("tcp"),
         {"tproxy": {"family": family, "addr": listener, "port": PORT_TPROXY}},
         set_mark(META_MARK, MARK_INTERCEPT),
         set_mark(CT_MARK, MARK_INTERCEPT),
