@@ -246,8 +246,8 @@ def plain(value: JsonValue) -> Plain:
 
 def _changed_lines(before: str, after: str) -> list[str]:
     """Return the lines that went and came, as `hagw set` prints them."""
-    compared = difflib.ndiff(before.splitlines(), after.splitlines())
-    return [masked(line) for line in compared if line[:2] in ("- ", "+ ")]
+    compared = difflib.ndiff(masked(before).splitlines(), masked(after).splitlines())
+    return [line for line in compared if line[:2] in ("- ", "+ ")]
 
 
 def _text(daemon: Changed, body: TextBody) -> str:

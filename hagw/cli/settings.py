@@ -27,9 +27,9 @@ def set_(
     from hagw.config.write import parse_value
 
     before, after = change_file(file or config_file(), path, parse_value(value))
-    for line in difflib.ndiff(before.splitlines(), after.splitlines()):
+    for line in difflib.ndiff(masked(before).splitlines(), masked(after).splitlines()):
         if line[:2] in ("- ", "+ "):
-            print(masked(line))
+            print(line)
 
 
 def get(path: PathArgument, file: FileOption = None) -> None:

