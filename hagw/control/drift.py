@@ -4,7 +4,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from hagw.model.resources import MptcpLimits, NftTable, Plan, Put, Resource, Route, Rule, Sysctl
+from hagw.model.resources import (
+    Address,
+    LinkSetting,
+    MptcpLimits,
+    NftTable,
+    Plan,
+    Put,
+    Resource,
+    Route,
+    Rule,
+    Sysctl,
+)
 from hagw.plan.diff import describe
 
 _LAST_MAX: Final = 8  # repairs named of the latest case
@@ -14,6 +25,8 @@ _KINDS: Final[dict[type, str]] = {
     Rule: "rules",
     Sysctl: "sysctls",
     MptcpLimits: "limits",
+    Address: "addresses",
+    LinkSetting: "links",
 }
 KINDS: Final = tuple(_KINDS.values())
 

@@ -1,13 +1,14 @@
 """The status and flows documents: their keys are what others script against."""
 
 from dataclasses import replace
+from ipaddress import ip_interface
 
 from hagw.control.drift import Drift
 from hagw.control.ports import Interception
 from hagw.control.status import flows_document, status_document, verdict
 from hagw.control.workers import WorkerReport
 from hagw.model.health import GatewayHealth, UplinkHealth
-from hagw.model.resources import Drop, NftTable, Put, Rule
+from hagw.model.resources import Address, Drop, LinkSetting, NftTable, Put, Rule
 from tests.fakes import ALL_UP, CPE, HAG, STATUS_INPUTS, WORKER
 
 AWAY = WorkerReport(1, None, "ended", "silent for 1.2 s", False, False, 1, None, {})
@@ -92,10 +93,13 @@ def test_what_others_changed_is_counted_by_kind_and_the_last_time_is_told() -> N
     rule = Rule(4, 5100, 5190)
     flushed = tuple(Put(Rule(4, 5102 + number, 5101)) for number in range(20))
     drift = Drift().repaired((Put(NftTable("")), Put(rule), Drop(Rule(4, 5199, 1))), 0.0, 3.14)
+    address = Address("lte0", ip_interface("100.64.2.2/24"))
+    drift = drift.repaired((Put(address), Put(LinkSetting("lte0", "mtu", 1400))), 1.0, 1.0)
     drift = drift.repaired(flushed, 1_700_000_000.25, 7.0)
     shown = status_document(replace(STATUS_INPUTS, drift=drift))["drift"]
-    assert shown["repairs"] == 2
-    assert shown["lost"] == {"table": 1, "routes": 0, "rules": 21, "sysctls": 0, "limits": 0}
+    assert shown["repairs"] == 3
+    lost = {"table": 1, "routes": 0, "rules": 21, "sysctls": 0, "limits": 0, "addresses": 1, "links": 1}
+    assert shown["lost"] == lost
     assert shown["last"] is not None
     assert shown["last"]["at"] == "2023-11-14T22:13:20.250+00:00"
     assert shown["last"]["repaired"][-1] == "and 12 more"
