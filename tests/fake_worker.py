@@ -6,6 +6,7 @@ late (leaves a file pid-PID, opens its socket a minute later), busy (its custome
 readings of usage, and has two connections), older (knows no usage).
 """
 
+import contextlib
 import json
 import os
 import socket
@@ -32,7 +33,8 @@ def main() -> None:
     worker = Worker(moods)
     while True:
         connection, _ = listener.accept()
-        worker.serve(connection)
+        with contextlib.suppress(ConnectionError):  # a daemon that is killed does not wait for what it asked
+            worker.serve(connection)
 
 
 class Worker:
