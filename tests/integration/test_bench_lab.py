@@ -36,7 +36,7 @@ def test_a_bench_measures_proves_and_reports(tmp_path: Path) -> None:
     (entry,) = document["scenarios"]
     hagw, direct = entry["systems"]["hagw"], entry["systems"]["direct"]
     assert (hagw["why_not"], direct["why_not"]) == (None, None)
-    assert 1e6 < direct["median"] < 16e6  # one line carries it
+    assert 1e6 < direct["median"] < 18e6  # one line carries it
     assert hagw["median"] > 1.5 * direct["median"]
     assert hagw["unproven"] == 0, hagw["proof"]
     assert len(hagw["proof"]) == 1

@@ -13,7 +13,7 @@ from plane_lab import own_lab, until
 from hagw.lab.gateway import node_directory
 from hagw.lab.lab import Lab
 
-pytestmark = [pytest.mark.netns, pytest.mark.slow, pytest.mark.beside]
+pytestmark = [pytest.mark.netns, pytest.mark.slow, pytest.mark.beside, pytest.mark.timeout(300)]
 
 URL = "http://203.0.113.10/1M.bin"
 REVOKED_WITHIN_S = 5.0

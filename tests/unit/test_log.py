@@ -1,6 +1,7 @@
 """Log lines as people and programs read them."""
 
 import logging
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -62,7 +63,5 @@ def test_an_exceptions_way_is_told_in_the_same_line(capsys: pytest.CaptureFixtur
 @given(st.text(), st.text())
 def test_no_value_breaks_out_of_its_line_or_field(first: str, second: str) -> None:
     said = line({"a": first, "b": second})
-    assert "\n" not in said
-    assert "\r" not in said
-    assert said.startswith("a=")
-    assert not any(mark in said for mark in ('" c=', "\x00\n"))
+    field = r'(?:[^ ="\r\n]*|"(?:[^"\\\r\n]|\\.)*")'
+    assert re.fullmatch(f"a={field} b={field}", said)

@@ -182,7 +182,7 @@ def test_what_a_cpe_says_of_its_lines_is_acknowledged_and_in_the_registry_once(s
     def arrived(number: int) -> bool:
         return reports._last.number == number and not reports._is_under_way
 
-    client = asyncio.run(a_client(scene, carried=lambda: counts, usage_every_s=0.2, reports=reports))
+    client = asyncio.run(a_client(scene, carried=lambda: counts, usage_every_s=1.0, reports=reports))
 
     async def play() -> None:
         for number in (1, 2, 3):

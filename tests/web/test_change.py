@@ -77,8 +77,8 @@ def test_a_change_that_nobody_confirms_takes_itself_back_and_its_text_stays(visi
     page = visitor.go("changes")
     # Shorter than the page offers: the test need not wait for half a minute.
     page.get_by_label("Take it back unless confirmed within").evaluate(
-        "select => { const option = new Option('4 s', '4'); select.append(option); option.__value = '4'; "
-        "select.value = '4'; select.dispatchEvent(new Event('change', { bubbles: true })); }"
+        "select => { const option = new Option('10 s', '10'); select.append(option); option.__value = '10'; "
+        "select.value = '10'; select.dispatchEvent(new Event('change', { bubbles: true })); }"
     )
     page.get_by_role("button", name="Apply").click()
     expect(page.get_by_role("timer")).to_contain_text("Not confirmed yet.")
@@ -197,15 +197,17 @@ def test_a_double_click_applies_once(visit: Visit, daemon: Pretended) -> None:
 
 def test_an_older_generation_is_compared_and_rolled_back_to(visit: Visit, daemon: Pretended) -> None:
     visitor = visit()
-    page = visitor.go("changes")
+    page = add_rule(visitor, "newer-one", "*.newer.example")
+    apply(visitor, "")
+    expect(page.get_by_text(re.compile(r"Generation \d+ is in force"))).to_be_visible()
     before = daemon.get("/status")["config_generation"]
     page.get_by_role("button", name=re.compile("^Compare with generation 1$")).click()
-    expect(page.get_by_role("dialog")).to_contain_text("only-once")
+    expect(page.get_by_role("dialog")).to_contain_text("newer-one")
     page.keyboard.press("Escape")
     page.get_by_role("button", name=re.compile("^Roll back to generation 1$")).click()
     page.get_by_role("dialog").get_by_role("button", name="Roll back").click()
     expect(page.get_by_text(re.compile(f"Generation {before + 1} is in force"))).to_be_visible()
-    assert "only-once" not in rules(daemon)
+    assert "newer-one" not in rules(daemon)
 
 
 def test_a_line_is_disabled_from_its_page_until_it_is_taken_back(visit: Visit, daemon: Pretended) -> None:

@@ -30,6 +30,7 @@ def test_an_operator_changes_rules_but_nothing_else(browser: Browser, site: Site
     expect(page.get_by_text("No edits to apply.")).to_be_visible()
     assert "olgas-rule" in rules(daemon)
     visitor.go("policy")
+    expect(text).to_have_value(re.compile("workers: 2"))
     text.fill(text.input_value().replace("workers: 2", "workers: 3"))
     text.blur()
     expect(page.get_by_text("Changing workers takes the role admin.").first).to_be_visible()

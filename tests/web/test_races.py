@@ -44,6 +44,8 @@ def test_a_state_chosen_while_flows_are_asked_for_is_asked_for_at_once(visit: Vi
     page.route("**/api/v1/flows?*", lambda route: route.continue_() if held else held.append(route))
     with page.expect_request("**/api/v1/flows?*"):
         visitor.go("flows")
+    while not held:
+        page.wait_for_timeout(20)
     page.get_by_label("State").select_option("all")
     with page.expect_request(re.compile(r"/flows\?recent=60")):
         held[0].continue_()

@@ -18,13 +18,13 @@ from hagw.lab.services import web_root
 from tests.web.test_change import add_rule
 from tests.web.windows import Site, Visitor
 
-pytestmark = [pytest.mark.netns, pytest.mark.alone, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.netns, pytest.mark.alone, pytest.mark.timeout(240)]
 
 ROOT = Path(__file__).parents[2]
 SERVER = "203.0.113.10"
 SMALL = f"http://{SERVER}/1k.bin"
 LARGE_BYTES = 900_000_000
-CONFIRM_S = 6
+CONFIRM_S = 12
 
 
 @pytest.fixture(scope="module")

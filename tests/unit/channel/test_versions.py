@@ -34,6 +34,8 @@ async def cpe(office: Office, name: str, version: str, **more: Any) -> AsyncIter
         yield reader, writer
     finally:
         writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
 
 
 async def said(reader: asyncio.StreamReader, kind: str) -> dict[str, Any]:

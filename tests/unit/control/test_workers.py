@@ -396,10 +396,10 @@ def test_the_busiest_flows_of_all_workers_are_told_also_beside_one_of_an_older_v
         async with running(runtime_dir, (), ("old",), ("old", "mute-flows")) as crew:
             crew.workers.publish(SNAPSHOT)
             await crew.until_listening()
-            answer = await crew.workers.busiest(3)
+            answer = await crew.workers.busiest(3, 2.0)
             assert [flow["down_bps"] for flow in answer.flows] == [200, 100, 0]
             assert (answer.total, answer.silent) == (2001, (2,))
-            *_, older = flows = (await crew.workers.busiest(9)).flows
+            *_, older = flows = (await crew.workers.busiest(9, 2.0)).flows
             assert (len(flows), older["down_bps"], older["up_bps"]) == (6, 0, 0)
 
     asyncio.run(story())

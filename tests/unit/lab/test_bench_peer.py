@@ -31,7 +31,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, Path
 
 @pytest.mark.parametrize("at_once", [1, 8])
 def test_questions_are_answered_and_their_waits_told(server: tuple[int, Path], at_once: int) -> None:
-    said = client("ask", asdict(Question("127.0.0.1", server[0], "request", at_once, 0.3, 0.0)))
+    said = client("ask", asdict(Question("127.0.0.1", server[0], "request", at_once, 2.0, 0.0)))
     assert said["failed"] == 0
     assert len(said["waits_ms"]) > at_once
     assert all(0 < wait < 1000 * ANSWER_S for wait in said["waits_ms"])
@@ -48,7 +48,7 @@ def test_a_crowd_is_answered_and_kept(server: tuple[int, Path]) -> None:
 
 
 def test_a_download_is_metered_by_the_client(server: tuple[int, Path]) -> None:
-    said = client("move", asdict(Order("127.0.0.1", server[0], "down", 3, 0.4, "d")))
+    said = client("move", asdict(Order("127.0.0.1", server[0], "down", 3, 2.0, "d")))
     assert sorted(said["streams"]) == ["0", "1", "2"]
     assert sum(said["bins"]) == sum(said["streams"].values()) > 0
     assert said["mptcp"] == [False] * 3
@@ -56,7 +56,7 @@ def test_a_download_is_metered_by_the_client(server: tuple[int, Path]) -> None:
 
 
 def test_an_upload_is_metered_by_the_server_once(server: tuple[int, Path]) -> None:
-    said = client("move", asdict(Order("127.0.0.1", server[0], "up", 2, 0.4, "token-u")))
+    said = client("move", asdict(Order("127.0.0.1", server[0], "up", 2, 2.0, "token-u")))
     assert said["streams"] == {}
     found = report(server[1], "token-u")
     assert sorted(found["streams"]) == ["0", "1"]
