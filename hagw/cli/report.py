@@ -9,7 +9,7 @@ import tarfile
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -87,7 +87,15 @@ def _parts() -> Iterable[tuple[str, str]]:
 
 
 def _document(resource: str) -> str:
-    return json.dumps(get(api_socket(), f"/{resource}"), indent=1)
+    return written(get(api_socket(), f"/{resource}"))
+
+
+def written(document: dict[str, Any]) -> str:
+    """Return a document as text; YAML within it is masked as what it is, since as JSON nobody could tell."""
+    shown = {
+        key: masked(value) if key == "text" and isinstance(value, str) else value for key, value in document.items()
+    }
+    return json.dumps(shown, indent=1)
 
 
 def _output(command: tuple[str, ...]) -> str:

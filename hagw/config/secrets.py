@@ -10,7 +10,12 @@ import yaml
 _KEY: Final = re.compile(r"\b[0-9a-fA-F]{64}\b")
 # A webhook's path is as good as a password, and so is what stands behind `secret:`, however YAML lets one write it.
 _PLAIN_URL: Final = re.compile(r"([\"']?https?://[^/\s\"'\\]+/)[^\s\"'\\]+([\"']?)")
-_PASSWORD: Final = re.compile(r"(://[^\s:/@]*:)[^\s@]+(?=@)")
+_PASSWORD: Final = re.compile(r"(://[^\s:/@]*:)[^\s/]+(?=@)")
+_QUERIED: Final = re.compile(r"([?&]password=)[^\s&\"']+")
+# Somebody's webhook that is out of use for now, in a comment.
+_COMMENT: Final = re.compile(r"^[^\"'\n]*?(?:^|[ \t])#.*$", re.MULTILINE)
+_COMMENTED: Final = re.compile(r"(\bsecret[\"']?[ \t]*:[ \t]*)([^\s].*)$")
+_COMMENTED_URL: Final = re.compile(r"(https?://[^/\s\"']+/)[^\s\"',}]+")
 # In what is no YAML: all behind the word, and what is indented deeper below it.
 _LOOSE: Final = re.compile(r"(.*?\b(?:secret|url)[\"']?[ \t]*)(:|$)")
 
@@ -21,14 +26,17 @@ def masked(text: str) -> str:
     A whole YAML text stays one, of the same structure. Of anything else, a line or a log, more may be replaced.
     """
     try:
-        spans = sorted(_secrets(yaml.compose(text, Loader=yaml.CSafeLoader)), reverse=True)
+        root = yaml.compose(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except yaml.YAMLError:
-        text = "".join(_loosely(text))
-    else:
-        for begin, end, name, value in spans:
+        root = None
+    if isinstance(root, yaml.MappingNode):
+        for begin, end, name, value in sorted(_secrets(root), reverse=True):
             text = text[:begin] + _hidden(text[begin:end], name, value) + text[end:]
+        text = _COMMENT.sub(lambda found: _uncommented(found[0]), text)
+    else:
+        text = "".join(_loosely(text))
     text = _KEY.sub(lambda found: f"<key {_mark(found.group())}>", text)
-    return _PASSWORD.sub(r"\1<password>", text)
+    return _QUERIED.sub(r"\1<password>", _PASSWORD.sub(r"\1<password>", text))
 
 
 def _secrets(node: yaml.Node | None) -> Iterator[tuple[int, int, str, str]]:
@@ -42,6 +50,11 @@ def _secrets(node: yaml.Node | None) -> Iterator[tuple[int, int, str, str]]:
     elif isinstance(node, yaml.SequenceNode):
         for each in node.value:
             yield from _secrets(each)
+
+
+def _uncommented(line: str) -> str:
+    line = _COMMENTED.sub(lambda found: f"{found[1]}<secret {_mark(found[2])}>", line)
+    return _COMMENTED_URL.sub(lambda found: f"{found[1]}<path {_mark(found[0])}>", line)
 
 
 def _loosely(text: str) -> Iterator[str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hagw.cli.report import bundle, without_secrets
+from hagw.cli.report import bundle, without_secrets, written
 from tests.pretended import Pretended, pretended
 
 
@@ -64,6 +64,11 @@ def _report(box: Pretended) -> None:
     assert "uplinks:" in json.loads(texts["hagw-report/config.json"])["text"]
     assert not any("8f3c1d5e7a9b0246" in text for text in texts.values()), "the customer's key"
     assert hagw(box, "report", "r.tar.gz").returncode == 1, "an existing one is left alone"
+
+
+def test_a_configuration_in_a_report_has_no_secret_however_short() -> None:
+    text = "alerts:\n  webhooks:\n  - {name: ops, url: 'https://h.example/T0/horse', secret: horse123}\n"
+    assert "horse" not in without_secrets(written({"schema": 1, "text": text, "generation": 3}))
 
 
 BYTES = st.binary(min_size=32, max_size=32)

@@ -71,5 +71,23 @@ def test_marks_differ_as_what_they_stand_for_does() -> None:
 
 
 def test_what_is_no_secret_stays_to_the_byte() -> None:
-    text = "# the secret: of it\nrules:\n- {name: secret-garden, key: short}\nsecret:\n"
+    text = "# a secret of it, http://a.example/\nrules:\n- {name: secret-garden, key: short}\nsecret:\n"
     assert masked(text) == text
+
+
+@pytest.mark.parametrize(
+    "comment",
+    ["#   secret: correct-horse", "#- {url: 'https://h.example/horse', name: x}", '#  secret: "correct horse"  # why'],
+)
+@pytest.mark.parametrize("before", ["", "  ", "lines: 1  "])
+def test_what_is_out_of_use_in_a_comment_is_hidden_too(comment: str, before: str) -> None:
+    shown = masked(f"role: cpe\n{before}{comment}\nafter: 1\n")
+    assert "horse" not in shown
+    assert yaml.safe_load(shown)["after"] == 1
+
+
+@pytest.mark.parametrize("url", ["postgresql+psycopg://db/hagw?user=u&password=horse", "postgresql://u:ho@rse@db/hagw"])
+def test_passwords_are_hidden_wherever_a_url_has_them(url: str) -> None:
+    shown = masked(f"registry: {{url: {url!r}}}\n")
+    assert "horse" not in shown
+    assert "rse@" not in shown
