@@ -308,9 +308,10 @@ class Gateway:
         nothing is decided.
         """
         intent, snapshot = self._intent, self.published
-        if candidate is not None:
-            intent = inherit_slots(candidate, self._intent)
-            snapshot = self._publisher.would_publish(intent, self._facts, len(self._seats(intent)))
+        if candidate is not None and isinstance(intent, CpeIntent):
+            intent = inherit_slots(candidate, intent)
+            if isinstance(intent, CpeIntent):  # a HAG's snapshot is not made for a look: it gives ports out
+                snapshot = self._publisher.would_publish(intent, self._facts, len(self._seats(intent)))
         if not isinstance(intent, CpeIntent) or not isinstance(snapshot, CpeSnapshot):
             raise Refused("Flows are decided on the CPE; this is a HAG.")
         flow = by_dns(flow, self.names_of(flow.server))

@@ -55,8 +55,11 @@ class Publisher:
             return intent.uplinks
         return tuple(replace(uplink, probing="gentle") for uplink in intent.uplinks)
 
-    def would_publish(self, intent: Intent, facts: Facts, workers: int) -> Snapshot:
-        """Return what workers would decide by if this were in force, as generation 0."""
+    def would_publish(self, intent: CpeIntent, facts: Facts, workers: int) -> Snapshot:
+        """Return what workers would decide by if this were in force, as generation 0; nothing is kept of it.
+
+        There is no such look at a HAG's: making it assigns ports to customers, on the disk too.
+        """
         return self._snapshot(intent, facts, workers)
 
     def publish(self, intent: Intent, facts: Facts, workers: int, *, is_new: bool = False) -> None:

@@ -1,6 +1,8 @@
 """Blocks of ports on the disk: the same after a restart, their changes in a log that does not grow for ever."""
 
+import asyncio
 import json
+from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -8,7 +10,11 @@ import pytest
 
 from hagw.control import egress as module
 from hagw.control.egress import EgressBook
-from hagw.model.intent import EgressIntent
+from hagw.control.gateway import Gateway
+from hagw.errors import Refused
+from hagw.model.flow import TCP, FlowKey
+from hagw.model.intent import EgressIntent, Intent
+from tests.fakes import CPE, HAG, FakeHealth, FakeKernel
 from tests.logs import listening
 
 EGRESS = EgressIntent((ip_address("203.0.113.5"), ip_address("203.0.113.6")), 16)
@@ -65,3 +71,20 @@ def test_who_finds_no_room_is_named(tmp_path: Path) -> None:
         found = EgressBook(tmp_path).of(("a", "b", "c"), few)
     assert set(found) == {"a", "b"}
     assert [entry["event"] for entry in told] == ["no port block left"]
+
+
+@pytest.mark.parametrize("own", [HAG, CPE])
+def test_a_look_at_a_hags_candidate_assigns_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: Intent
+) -> None:
+    for place in ("HAGW_RUNTIME_DIR", "HAGW_STATE_DIR"):
+        monkeypatch.setenv(place, str(tmp_path))
+    flow = FlowKey("192.168.1.2", 0, "203.0.113.10", 443, TCP)
+
+    async def look() -> None:
+        gateway = Gateway(own, "0.1.0", FakeKernel(), FakeHealth(), lambda _: ())
+        with pytest.raises(Refused, match="decided on the CPE"):
+            gateway.explain(flow, replace(HAG, egress=EGRESS))
+
+    asyncio.run(look())
+    assert not list(tmp_path.glob("egress*"))
