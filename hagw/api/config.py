@@ -24,7 +24,7 @@ from hagw.api.documents import (
 from hagw.api.operators import is_admin, shown, whole
 from hagw.config.load import load
 from hagw.config.secrets import masked
-from hagw.config.share import OPERATORS_PATHS, NotYours, meant
+from hagw.config.share import OPERATORS_PATHS, NotYours, meant, meant_again
 from hagw.config.tree import Plain, parse
 from hagw.config.write import remove_value, set_value
 from hagw.control.generations import Generation
@@ -52,6 +52,10 @@ class Changed(Protocol):
     async def confirm(self) -> Outcome: ...
 
     async def rollback(self, generation: int | None, by: str, caller: Caller | None) -> Outcome: ...
+
+    async def rollback_share(
+        self, generation: int | None, share: Callable[[str, str, str], str], by: str, caller: Caller | None
+    ) -> Outcome: ...
 
     def standing(self) -> Standing: ...
 
@@ -178,7 +182,9 @@ def resources(daemon: Changed) -> APIRouter:
     @router.post("/rollback", responses={200: {"model": OutcomeDocument}})
     async def rollback(body: RollbackBody, request: Request) -> Response:
         by, caller = _by(request, body.by) or "somebody", caller_of(request, body.caller)
-        return _answer(_outcome(await daemon.rollback(body.generation, by, caller)))
+        if is_admin(request):
+            return _answer(_outcome(await daemon.rollback(body.generation, by, caller)))
+        return _answer(_outcome(await daemon.rollback_share(body.generation, meant_again, by, caller)))
 
     @router.get("/history", responses={200: {"model": GenerationsDocument}})
     async def history() -> Response:

@@ -56,6 +56,11 @@ def meant(real: str, shown: str, file: str) -> str:
     return set_value(text, RULES, after[RULES], file)
 
 
+def meant_again(real: str, older: str, file: str) -> str:
+    """Return the `real` text with an operator's share as it was in an `older` one. Raise as `meant` does."""
+    return meant(real, masked(older), file)
+
+
 def _uses(before: Plain, after: Plain) -> list[tuple[str, Plain]]:
     """Return where uses of lines differ, as paths and values; None = it is taken out. Raise NotYours."""
     if before == after:

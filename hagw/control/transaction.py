@@ -141,6 +141,16 @@ class Transactions:
         """Take back what waits for confirmation; else put an older generation, by default the last, in force again."""
         return await self._in_turn(lambda: self._rollback(generation, by, caller))
 
+    async def rollback_share(
+        self, generation: int | None, share: Callable[[str, str, str], str], by: str, caller: Caller | None
+    ) -> Outcome:
+        """Take back what waits for confirmation; else put in force what `share` makes of an older generation.
+
+        It is given the text in force, the older one, and the name the text goes by. Raises also what it raises, and
+        nothing has changed then.
+        """
+        return await self._in_turn(lambda: self._rollback_share(generation, share, by, caller))
+
     async def plan(self, wish: Wish) -> Planned:
         """Say what applying would do; changes nothing."""
         intent = await asyncio.to_thread(load, wish.text, wish.filename)
@@ -256,6 +266,19 @@ class Transactions:
         if pending is None:
             raise Refused("Nothing waits for a confirmation.")
         return await self._commit(pending, (), 0)
+
+    async def _rollback_share(
+        self, generation: int | None, share: Callable[[str, str, str], str], by: str, caller: Caller | None
+    ) -> Outcome:
+        pending = self._pending
+        if pending is not None and generation in (None, pending.entry.checkpoint):
+            return await self._rollback(generation, by, caller)
+        self._refuse_while_pending()
+        number = generation if generation is not None else self._last_before()
+        older = self.text(number)
+        wish = Wish("", "", by=by, note=f"generation {number} again", caller=caller)
+        _, _, outcome = await self._change(lambda text, file: share(text, older, file), wish)
+        return outcome
 
     async def _rollback(self, generation: int | None, by: str, caller: Caller | None) -> Outcome:
         pending = self._pending

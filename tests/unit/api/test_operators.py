@@ -100,6 +100,48 @@ def test_what_is_an_admins_is_refused_by_name_and_changes_nothing(tmp_path: Path
     play(tmp_path, story)
 
 
+def test_an_operator_goes_back_in_rules_and_no_further(tmp_path: Path) -> None:
+    async def story(scene: Scene) -> None:
+        other = BEFORE.replace(KEY, KEY[::-1])
+        assert (await scene.good("admin", "POST", "/config/apply", text=other))["generation"] == 2
+        assert (await scene.ask("viewer", "POST", "/config/rollback")).status_code == 403
+        for body in ({}, {"generation": 1}):
+            answer = await scene.ask("operator", "POST", "/config/rollback", **body)
+            assert answer.status_code == 403, answer.text
+            assert [each["path"] for each in answer.json()["errors"]] == ["gateways"]
+        assert scene.box.file.read_text() == other
+        edits = [{"path": "rules[1]", "value": RULE}, {"path": "uplinks.lte.cost", "value": 3}]
+        assert (await scene.good("operator", "POST", "/config/apply", text=await scene.draft(*edits)))[
+            "generation"
+        ] == 3
+        back = await scene.good("operator", "POST", "/config/rollback", generation=2)
+        assert (back["result"], back["generation"]) == ("in force", 4)
+        assert scene.running.gateway.intent.rules[1:] == ()  # type: ignore[union-attr]  # a CPE's
+        assert KEY[::-1] in scene.box.file.read_text()
+        history = await scene.good("operator", "GET", "/config/history")
+        assert history["generations"][-1]["note"] == "generation 2 again"
+        assert (await scene.ask("operator", "POST", "/config/rollback", generation=99)).status_code == 409
+        assert (await scene.good("admin", "POST", "/config/rollback", generation=1))["generation"] == 5
+
+    play(tmp_path, story)
+
+
+def test_an_operator_takes_back_what_is_pending_and_nothing_more_with_it(tmp_path: Path) -> None:
+    async def story(scene: Scene) -> None:
+        assert (await scene.ask("operator", "POST", "/config/rollback")).status_code == 409  # there is none older
+        other = BEFORE.replace(KEY, KEY[::-1])
+        assert (await scene.good("admin", "POST", "/config/apply", text=other))["generation"] == 2
+        draft = await scene.draft({"path": "rules[1]", "value": RULE})
+        pending = await scene.good("operator", "POST", "/config/apply", text=draft, confirm_within_s=60)
+        assert (pending["result"], pending["generation"]) == ("pending", 3)
+        further = await scene.ask("operator", "POST", "/config/rollback", generation=1)
+        assert (further.status_code, scene.running.transactions.standing().generation) == (409, 3)
+        back = await scene.good("operator", "POST", "/config/rollback")
+        assert (back["result"], back["generation"]) == ("rolled back", 2)
+
+    play(tmp_path, story)
+
+
 def test_two_edits_of_the_same_generation_are_not_both_taken(tmp_path: Path) -> None:
     async def story(scene: Scene) -> None:
         mine = await scene.draft({"path": "rules[1]", "value": RULE})
