@@ -105,11 +105,12 @@ def explain_resources(daemon: Explains, changes: InForce) -> APIRouter:
         found = await daemon.flow(flow_id)
         if found is None:
             raise HTTPException(404, f"No flow {flow_id} is known; ended ones are kept for two minutes.")
-        shown = found if daemon.intent.history.domains else without_name(found)
+        if not daemon.intent.history.domains:  # the judgement would tell names: it goes by those that DNS told
+            return JSONResponse(flow_document(without_name(found)))
         try:
-            judged = daemon.explain(flow_key(shown))
+            judged = daemon.explain(flow_key(found))
         except Refused:  # a HAG decides nothing
             judged = None
-        return JSONResponse(flow_document(shown, judged))
+        return JSONResponse(flow_document(found, judged))
 
     return router

@@ -7,6 +7,7 @@ import stat
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +139,18 @@ def test_a_flow_is_explained_whether_it_exists_or_not(tmp_path: Path) -> None:
             ):
                 _, body = await asyncio.to_thread(_raw, path, request)
                 assert body["status"] == status, request
+
+    asyncio.run(scenario())
+
+
+def test_where_names_are_not_wanted_a_flow_is_not_judged_by_them(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        path, daemon = tmp_path / "hagw.sock", Daemon()
+        daemon.intent = replace(CPE, history=replace(CPE.history, domains=False))
+        async with serving(path, daemon):
+            told = await _get(path, "/flows/1")
+            assert told["flow"]["domain"] is None
+            assert not any("udged" in line for line in told["text"])
 
     asyncio.run(scenario())
 
