@@ -84,7 +84,7 @@ def context_for(pair: Pair) -> ssl.SSLContext:
 def fingerprint(certificate: Path) -> str:
     """Return the SHA-256 of a certificate as browsers show it. Raises CertificateUnusable."""
     try:
-        text = certificate.read_text(encoding="ascii")
+        text = certificate.read_bytes().decode("latin-1")  # an owner may have written around it whatever
         first = text[text.index(ssl.PEM_HEADER) : text.index(ssl.PEM_FOOTER) + len(ssl.PEM_FOOTER)]
         digest = hashlib.sha256(ssl.PEM_cert_to_DER_cert(first)).hexdigest().upper()
     except (OSError, ValueError) as why:

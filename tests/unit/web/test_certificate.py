@@ -76,6 +76,17 @@ def test_the_owners_is_taken_as_it_is(tmp_path: Path) -> None:
         context_for(pair_of(swapped, state, NOW))
 
 
+def test_a_file_with_words_around_the_certificate_is_taken(tmp_path: Path) -> None:
+    pair_of(Settings(), tmp_path, NOW)
+    ours = tmp_path / CERTIFICATE_FILE
+    shown = fingerprint(ours)
+    for encoding in ("utf-8", "latin-1"):
+        own = tmp_path / f"{encoding}.pem"
+        own.write_bytes("subject=O=Bäckerei Müller\n".encode(encoding) + ours.read_bytes() + "é\n".encode(encoding))
+        assert fingerprint(own) == shown
+        context_for(pair_of(Settings(certificate=str(own), key=str(tmp_path / KEY_FILE)), tmp_path, NOW))
+
+
 def test_a_damaged_file_of_ours_is_said(tmp_path: Path) -> None:
     pair_of(Settings(), tmp_path, NOW)
     (tmp_path / CERTIFICATE_FILE).write_text("damaged")
