@@ -57,7 +57,7 @@ class Certificates:
             pair, covered, since, until = self._good
             if names == covered and since <= now < until - RENEW and _is_there(pair):
                 return pair
-        if self._bad is not None and self._bad[1] == names and now < self._bad[2] + AGAIN:
+        if self._bad is not None and self._bad[1] == names and abs(now - self._bad[2]) < AGAIN:
             raise CertificateUnusable(self._bad[0])
         try:
             since, until = _issued(certificate, key, names, now)

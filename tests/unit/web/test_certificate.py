@@ -116,6 +116,9 @@ def test_what_is_known_of_it_is_not_asked_again(tmp_path: Path, monkeypatch: pyt
         with pytest.raises(CertificateUnusable):
             ours.pair(Settings(), NOW + 369 * DAY)
     assert len(asked) == 5  # and not each second in which somebody wants to know
+    with pytest.raises(CertificateUnusable):
+        ours.pair(Settings(), NOW + 368 * DAY)
+    assert len(asked) == 6, "a clock that was set back is no reason to wait for a day"
     (tmp_path / CERTIFICATE_FILE).unlink()
     context_for(ours.pair(Settings(), NOW + 370 * DAY))
 
