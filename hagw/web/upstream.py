@@ -181,4 +181,5 @@ def _request(question: Question) -> h11.Request:
         headers.append(("authorization", f"Bearer {question.secret}"))
     if question.body or question.method not in ("GET", "HEAD"):
         headers.append(("content-length", str(len(question.body))))
-    return h11.Request(method=question.method, target=question.target, headers=headers)
+    encoded = [(name.encode("ascii"), value.encode("latin-1")) for name, value in headers]  # as they came
+    return h11.Request(method=question.method, target=question.target, headers=encoded)

@@ -156,6 +156,22 @@ def test_no_path_leads_out_of_the_pages_files(tmp_path: Path) -> None:
     play(tmp_path, story)
 
 
+def test_bytes_beyond_ascii_in_a_header_are_passed_on(tmp_path: Path) -> None:
+    async def story(site: Site) -> None:
+        async with site.logged_in("viewer") as page:
+            cookie = f"Cookie: __Host-hagw={page.browser.cookies['__Host-hagw']}".encode()
+        for header, status in (
+            (b"User-Agent: caf\xe9\r\n" + cookie, b"200"),
+            (b"User-Agent: caf\xc3\xa9\r\n" + cookie, b"200"),
+            (b"Authorization: Bearer hagw_t_\xe9", b"401"),
+            (b"Cookie: __Host-hagw=\xe9", b"401"),
+        ):
+            asked = b"GET /api/v1/health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n" + header + b"\r\n\r\n"
+            assert (await site.raw(asked)).split(b" ", 2)[1] == status, header
+
+    play(tmp_path, story)
+
+
 def test_nothing_gets_into_the_headers_of_an_answer_or_of_the_daemons_request(tmp_path: Path) -> None:
     async def story(site: Site) -> None:
         for target in ("/a%0d%0aSet-Cookie:%20x=1", "/api/v1/health%0d%0aX-Hagw-Client:%201.2.3.4", "/\u2028"):
