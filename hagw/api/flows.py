@@ -18,6 +18,7 @@ RECENT_MAX_S: Final = 3600.0
 ENDED: Final = "closed"
 FRESH_S: Final = 1.0
 STALE_S: Final = 3.0
+KNOWN_MAX: Final = 3  # documents kept for who turns pages: one may be tens of megabytes
 FILTERS: Final = frozenset({"client", "uplink", "rule", "domain", "path", "state", "q"})
 
 Key = Literal["started_s", "bytes_down", "bytes_up", "client", "server", "domain", "rule", "path", "state"]
@@ -82,7 +83,7 @@ class Recent:
     def __init__(self, daemon: Flowing) -> None:
         self._daemon = daemon
         self._asking = asyncio.Lock()
-        self._known: dict[float, tuple[float, FlowsDocument]] = {}  # by how far back: when, what
+        self._known: dict[float, tuple[float, FlowsDocument]] = {}  # by how far back, oldest first: when, what
         self._wanted: asyncio.Queue[float] = asyncio.Queue(maxsize=1)
         self._runs = False
 
@@ -114,9 +115,17 @@ class Recent:
             if document is None or loop.time() - at > FRESH_S:
                 now = loop.time()
                 document = await shown_flows(self._daemon, recent_s)
-                fresh = {key: known for key, known in self._known.items() if now - known[0] <= STALE_S}
-                self._known = {**fresh, recent_s: (now, document)}
+                self._known.pop(recent_s, None)
+                while len(self._known) >= KNOWN_MAX:
+                    self._known.pop(next(iter(self._known)))
+                self._known[recent_s] = now, document
+                loop.call_later(STALE_S, self._forget, recent_s, now)
             return document
+
+    def _forget(self, recent_s: float, at: float) -> None:
+        """Let go of what was asked for at some time, unless it was made anew since."""
+        if recent_s in self._known and self._known[recent_s][0] == at:
+            del self._known[recent_s]
 
 
 def flows_resources(daemon: Flowing, recent: Recent) -> APIRouter:

@@ -5,6 +5,7 @@ import json
 import socket
 import stat
 import time
+import weakref
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -14,7 +15,9 @@ from typing import Any
 import pytest
 
 from hagw.access.desk import Desk
+from hagw.api import flows as module
 from hagw.api import server
+from hagw.api.flows import KNOWN_MAX, Recent
 from hagw.api.guard import Guard
 from hagw.cli.client import get
 from hagw.control.durable import Disk
@@ -57,6 +60,10 @@ class Daemon:
             "text": ["flow", f"judged as from {flow.client}"],
             "asked": [flow.client, flow.server, flow.server_port, flow.protocol, flow.domain, flow.mac],
         }
+
+
+class Document(dict[str, Any]):
+    """A document of which one can say whether it is still kept."""
 
 
 class Unchanged:
@@ -139,6 +146,33 @@ def test_a_flow_is_explained_whether_it_exists_or_not(tmp_path: Path) -> None:
             ):
                 _, body = await asyncio.to_thread(_raw, path, request)
                 assert body["status"] == status, request
+
+    asyncio.run(scenario())
+
+
+def test_pages_of_flows_keep_few_documents_and_not_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "STALE_S", 0.2)
+
+    async def scenario() -> None:
+        made: list[weakref.ref[Document]] = []
+
+        class Counting(Daemon):
+            async def flows(self, recent_s: float) -> Any:
+                document = Document(await super().flows(recent_s))
+                made.append(weakref.ref(document))
+                return document
+
+        daemon = Counting()
+        recent = Recent(daemon)
+        asked = [float(each) for each in range(KNOWN_MAX + 2)]
+        for recent_s in asked:
+            await recent.ask(recent_s)
+        assert [ref() is not None for ref in made] == [False, False, *[True] * KNOWN_MAX]
+        await recent.ask(asked[-1])
+        assert daemon.asked_s == asked, "the newest is known"
+        async with asyncio.timeout(10):
+            while any(ref() is not None for ref in made):
+                await asyncio.sleep(0.02)
 
     asyncio.run(scenario())
 
