@@ -160,7 +160,7 @@ class Series:
 
     def _minutes(self, name: str, begin: int) -> dict[int, Values]:
         """Return the minutes of which only seconds are known so far: the present one."""
-        known = self._recent.get(name, ())
+        known = list(self._recent.get(name, ()))  # a copy, in one step: who tells is a thread, seconds go on coming in
         first = max(begin, self._written // 60 * 60)
         return _grouped({at: values for at, values in known if at >= first}, 60)
 

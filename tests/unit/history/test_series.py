@@ -51,6 +51,23 @@ def test_a_second_a_minute_and_an_hour_are_told(tmp_path: Path) -> None:
     assert (len(month), [value for value in month if value is not None]) == (720, [1e6, 1e6])
 
 
+def test_a_second_that_comes_in_meanwhile_disturbs_nobody_who_is_told(tmp_path: Path) -> None:
+    """The API tells in a thread: the second below comes in just while minutes are looked through."""
+    clock = Clock()
+    series = Series(tmp_path, clock)
+    series.begin()
+
+    class Compared(int):
+        def __ge__(self, other: int) -> bool:
+            clock.now += 1
+            series.add({"dsl": sample(1e6)})
+            return int(self) >= other
+
+    record(series, clock, 5, 1e6)
+    series._recent["dsl"].append((Compared(clock.now), sample(1e6).values()))
+    assert 1e6 in series.tell("24h", ["uplink.dsl.down_bps"]).series["uplink.dsl.down_bps"]
+
+
 def test_other_steps_and_earlier_times_are_told_as_fine_as_they_are_kept(tmp_path: Path) -> None:
     clock = Clock()
     series = Series(tmp_path, clock)
