@@ -3,7 +3,8 @@
 A report is on the disk before it is sent, and is sent again until the gateway says that it is on its own disk. The next
 one says what was carried since. So neither end's crash, nor a lost connection, loses or doubles one: the gateway knows
 a report that comes again by its number. Counters that begin anew with a boot are told from those that go on by the
-boot's name; what was carried between the last report and a loss of power is lost.
+boot's name; what was carried between the last report and a loss of power is lost. A line that is new, or comes back
+under a name, counts from where it is first seen: what its interface carried before is nobody's business, or was said.
 """
 
 import json
@@ -49,13 +50,14 @@ class Reports:
 
     async def due(self, counts: Counts) -> Report | None:
         """Return what is to be said now, None = nothing. Raise OSError where it cannot be kept: it is due later."""
+        told = self._told = self._known(counts)
         if self._is_under_way:
             return self._last
-        before = self._told or {}
-        since = {line: _since(before.get(line, (0, 0)), now) for line, now in counts.items()}
+        there = {line: now for line, now in counts.items() if any(now)}
+        since = {line: _since(told[line], now) for line, now in there.items()}
         if sum(map(sum, since.values())) < WORTH_BYTES:
             return None
-        await self._write(Report(self._last.stream, self._last.number + 1, since), counts)
+        await self._write(Report(self._last.stream, self._last.number + 1, since), {**told, **there})
         self._is_under_way = True
         return self._last
 
@@ -67,6 +69,14 @@ class Reports:
     def sent(self, report: Report) -> None:
         """Take a report that will never be acknowledged, by an older gateway, as arrived."""
         self.arrived(report.stream, report.number)
+
+    def _known(self, counts: Counts) -> dict[str, tuple[int, int]]:
+        """Return up to where the lines there are have been told, new ones up to now.
+
+        One at 0, 0 is away or not read yet: it goes on from where it was when it is back.
+        """
+        told = self._told or {}
+        return {line: told.get(line, now) for line, now in counts.items() if line in told or any(now)}
 
     async def _write(self, report: Report, told: Counts) -> None:
         document = {
@@ -91,7 +101,7 @@ class Reports:
         except (ValueError, KeyError, TypeError, AttributeError):
             return
         self._last = last
-        self._told = told if document.get("boot") == self._boot else {}
+        self._told = told if document.get("boot") == self._boot else dict.fromkeys(told, (0, 0))
         self._is_under_way = last.number > 0  # perhaps it has arrived: then it is known by its number
 
 
