@@ -1,6 +1,7 @@
 """Files that a loss of power leaves as they were or as they shall be, never in between."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -11,12 +12,17 @@ class Disk:
         """Replace a file's text as a whole."""
         beside = path.with_name(f".{path.name}.new")
         descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
-        with open(descriptor, "w", encoding="utf-8") as file:
-            os.fchmod(descriptor, mode)
-            file.write(text)
-            file.flush()
-            os.fsync(descriptor)
-        os.replace(beside, path)
+        try:
+            with open(descriptor, "w", encoding="utf-8") as file:
+                os.fchmod(descriptor, mode)
+                file.write(text)
+                file.flush()
+                os.fsync(descriptor)
+            os.replace(beside, path)
+        except OSError:
+            with suppress(OSError):  # or a full disk would stay so
+                beside.unlink(missing_ok=True)
+            raise
         _sync_directory(path.parent)
 
     def point(self, link: Path, target: str) -> None:

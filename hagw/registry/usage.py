@@ -5,8 +5,9 @@
     USAGE/<merged>.sealed      what the registry is offered, again and again until it has it: nothing is merged into it
     USAGE/newest               the newest reading of each worker that the registry has: it may come once more
 
-However long the database is away, MERGE_AT readings wait at most, beside two merged files. Those have RECORDS_MAX
-records at most: beyond that a customer's lines become one, then days their month. Detail is lost so, bytes are not.
+However long the database is away, MERGE_AT readings wait at most, beside two merged files; WAITING_MAX where the disk
+has room for readings, but not for a merged file. Those have RECORDS_MAX records at most: beyond that a customer's lines
+become one, then days their month. Detail is lost so, bytes are not.
 """
 
 import asyncio
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from hagw.registry.customers import Registry
 
 MERGE_AT: Final = 64  # files; a busy gateway of two workers makes one a second
+WAITING_MAX: Final = 4 * MERGE_AT
 RECORDS_MAX: Final = 200_000  # some 25 MB
 NEWEST_MAX: Final = 16_384  # workers and CPEs, latest last: what one that is forgotten says again counts again
 REPORTS: Final = "cpe."  # begins what a CPE's reports are called
@@ -67,11 +69,16 @@ class Spool:
         self._records_max = records_max
 
     def put(self, batch: Batch) -> None:
-        """Have a reading on the disk when this returns. Raise OSError."""
+        """Have a reading on the disk when this returns. Raise OSError, and it is not there: the same is put again."""
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        waiting = len(self.waiting())
+        if waiting >= MERGE_AT:
+            try:
+                self._merge(".json")
+            except OSError:
+                if waiting >= WAITING_MAX:
+                    raise
         self._write(f"{batch.name}.json", batch)
-        if len(self.waiting()) > MERGE_AT:
-            self._merge(".json")
 
     def reports(self) -> dict[str, int]:
         """Return the number of the newest report that is on the disk, by whose they are."""

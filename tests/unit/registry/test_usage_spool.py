@@ -13,7 +13,7 @@ import pytest
 from hagw.control.durable import Disk
 from hagw.errors import RegistryUnavailable
 from hagw.registry.customers import Registry
-from hagw.registry.usage import MERGE_AT, Batch, Spool, Used, coarse, fresh_name
+from hagw.registry.usage import MERGE_AT, WAITING_MAX, Batch, Spool, Used, coarse, fresh_name
 
 HOME = Used("home", "2026-11-23", "", 5, 6, 1)
 
@@ -178,6 +178,42 @@ def test_a_merge_that_was_cut_short_counts_once(tmp_path: Path, ending: str) -> 
     gateway.registry.is_away = False
     gateway.flush()
     assert gateway.registry.sums == gateway.truth
+
+
+def test_a_disk_with_room_for_readings_only_doubles_nothing_and_holds_some(tmp_path: Path) -> None:
+    """A reading that could not be put is put again under another name, as what CPEs say is."""
+    gateway, is_full, refused = Gateway(tmp_path, Away()), True, 0
+
+    def keep(path: Path, text: str) -> None:
+        if is_full and json.loads(text)["holds"]:  # a merged file
+            raise OSError("no space left")
+        write(path, text)
+
+    gateway.spool = Spool(gateway.directory, keep)
+    for _ in range(WAITING_MAX + 9):
+        gateway.truth["home", HOME.day, ""] += 11
+        batch = Batch(fresh_name(), (HOME,))
+        try:
+            gateway.spool.put(batch)
+        except OSError:
+            refused += 1
+            gateway.truth["home", HOME.day, ""] -= 11
+    assert (len(gateway.spool.waiting()), refused) == (WAITING_MAX, 9)
+    is_full = False
+    gateway.account(1, HOME.day)
+    assert len(gateway.spool.waiting()) < MERGE_AT
+    gateway.flush()
+    assert gateway.registry.sums == gateway.truth
+
+
+def test_a_file_that_is_refused_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: int) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr("hagw.control.durable.os.fsync", full)
+    with pytest.raises(OSError, match="space"):
+        Spool(tmp_path, Disk().replace).put(Batch("good", (HOME,)))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_too_many_records_lose_lines_then_days_and_no_byte() -> None:
