@@ -7,6 +7,7 @@ since the last save is booked at the first look.
 
 import asyncio
 import contextlib
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -55,6 +56,7 @@ class DataCaps:
         self._interfaces: Mapping[str, str] = {}
         self._ledger = Ledger()
         self._saved = Ledger()
+        self._saving = threading.Lock()
         self._saved_at = time.monotonic()
         self._looked_at: float | None = None
         self._fastest = 0.0  # bytes a second, of all capped lines together
@@ -96,7 +98,7 @@ class DataCaps:
                 while True:
                     await asyncio.sleep(self.look())
         finally:
-            self._save(self._ledger)
+            self._save()
 
     def look(self) -> float:
         """Read the counters, book what they show and judge; return after how many seconds to look again."""
@@ -142,8 +144,7 @@ class DataCaps:
         account = corrected(book.now, self._now(), total=total, down=down, up=up)
         self._ledger = replace(self._ledger, books={**self._ledger.books, name: replace(book, now=account)})
         self._judge(self.intents, self._now())
-        ledger = self._ledger
-        if not await asyncio.to_thread(self._save, ledger):
+        if not await asyncio.to_thread(self._save):
             raise Refused(f"The correction counts, but cannot be kept: {self._trouble}.")
         log.info("data cap corrected", cap=name, used=account.used)
 
@@ -200,22 +201,24 @@ class DataCaps:
             age_s = time.monotonic() - self._saved_at
             due = age_s >= SAVE_AFTER_S or self._unsaved >= SAVE_AFTER_BYTES
             if due and self._ledger != self._saved:
-                await asyncio.to_thread(self._save, self._ledger)
+                await asyncio.to_thread(self._save)
             await asyncio.sleep(SAVE_GAP_S)
 
-    def _save(self, ledger: Ledger) -> bool:
-        """Write a ledger, in whatever thread; say whether it is on the disk."""
-        if ledger == self._saved:
+    def _save(self) -> bool:
+        """Write the ledger as it is, in whatever thread; say whether it is on the disk."""
+        with self._saving:  # a thread that is cut loose by the end still writes, and what is newest comes last
+            ledger = self._ledger
+            if ledger == self._saved:
+                return True
+            self._unsaved = 0
+            self._saved_at = time.monotonic()
+            try:
+                self._file.save(ledger)
+            except OSError as why:
+                self._tell_trouble(f"usage cannot be saved: {why.strerror or why}")
+                return False
+            self._saved, self._trouble = ledger, ""
             return True
-        self._unsaved = 0
-        self._saved_at = time.monotonic()
-        try:
-            self._file.save(ledger)
-        except OSError as why:
-            self._tell_trouble(f"usage cannot be saved: {why.strerror or why}")
-            return False
-        self._saved, self._trouble = ledger, ""
-        return True
 
     def _tell_trouble(self, reason: str) -> None:
         if reason != self._trouble:

@@ -1,6 +1,8 @@
 """Data caps at work: what is saved and when, what a restart finds, what is told."""
 
 import asyncio
+import threading
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -213,6 +215,47 @@ def test_a_correction_counts_at_once_and_is_kept(tmp_path: Path) -> None:
     assert used(owner.caps(counters, tmp_path)) == 51_000_000
     with pytest.raises(Refused, match="there are: plan"):
         asyncio.run(caps.correct("other", 1, None, None))
+
+
+class Slow(NoWait):
+    """Takes its time with what has less than was corrected; `most` is how many files it was given at once."""
+
+    def __init__(self) -> None:
+        self.is_busy = threading.Event()
+        self.writing = self.most = 0
+
+    def replace(self, path: Path, text: str, mode: int = 0o600) -> None:
+        self.writing += 1
+        self.most = max(self.most, self.writing)
+        if "51000000" not in text:
+            self.is_busy.set()
+            time.sleep(0.2)
+        super().replace(path, text, mode)
+        self.writing -= 1
+
+
+@pytest.mark.parametrize("is_ended", [True, False], ids=["end", "correction"])
+def test_two_that_save_do_not_write_into_each_others_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_ended: bool
+) -> None:
+    monkeypatch.setattr("hagw.control.data_caps.SAVE_LOOK_S", 0.01)
+    monkeypatch.setattr("hagw.control.data_caps.SAVE_AFTER_S", 0.0)
+    owner, counters, disk = Owner(PLAN), Counters(), Slow()
+    caps = owner.caps(counters, tmp_path, disk)
+
+    async def story() -> None:
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(caps.run())
+            assert await asyncio.to_thread(disk.is_busy.wait, 10.0)
+            counters.down = 1000
+            if not is_ended:
+                await caps.correct("plan", 51_000_000, None, None)
+            caps.look()
+            task.cancel()
+
+    asyncio.run(story())
+    assert disk.most == 1
+    assert used(owner.caps(counters, tmp_path)) == (1000 if is_ended else 51_000_000)
 
 
 def test_counters_that_cannot_be_read_change_nothing(tmp_path: Path) -> None:
