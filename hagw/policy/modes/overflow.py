@@ -286,6 +286,8 @@ class Overflow:
         if allowed is None or not self.allowance.has_held_back:
             self._limited_at = now
             self.allowance.limit(self.rate_bps("total", AT_ONCE_S) - FILL * cap)
+            if self.allowance.bps == 0.0 and self._little_since is None:
+                self._little_since = now  # whoever only paused is found out by closing, sooner than by growing
             return
         need = self.rate_bps("total", LIMITED_S) - FILL * cap
         if need < allowed and now - self._limited_at >= SETTLED_S:

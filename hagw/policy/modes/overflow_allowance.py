@@ -53,8 +53,11 @@ class Allowance:
         self._duty = 0.0
 
     def limit(self, bps: float) -> None:
-        """Let so much over."""
-        self.bps = bps
+        """Let so much over, nothing if that is less than nothing."""
+        if bps > 0.0:
+            self.bps = bps
+        else:
+            self.close()
 
     def opened(self, number: int) -> float:
         """Return which part of the time of late it was open to the flow of this number, 0 the first: 0..1."""

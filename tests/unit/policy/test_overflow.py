@@ -211,6 +211,20 @@ def test_a_pause_without_flows_leaves_nothing_behind_but_what_the_line_carries()
     assert dsl + lte > 45.0
 
 
+@pytest.mark.parametrize(("pause_s", "within_s"), [(0.8, 6.0), (1.0, 6.0), (1.5, 6.0), (3.0, 3.0)])
+def test_flows_that_pause_for_a_moment_get_every_line_again_soon(pause_s: float, within_s: float) -> None:
+    bench = Bench()
+    bench.run(15.0)
+    bench.lines.demand = 0.0
+    bench.run(pause_s)
+    allowed = bench.overflow.allowance.bps
+    assert allowed is None or allowed >= 0.0
+    bench.lines.demand = INFINITE
+    bench.run(within_s)
+    dsl, lte = bench.run(1.0)
+    assert (dsl > 15.0, lte > 40.0) == (True, True)
+
+
 @pytest.mark.parametrize("flows", [1, 4])
 def test_an_allowance_is_kept_to_however_late_the_line_answers(flows: int) -> None:
     allowance, carried, rates = Allowance(), 0, []
@@ -241,3 +255,11 @@ def test_an_allowance_of_nothing_and_of_everything() -> None:
     assert (allowance.admit(3, 10**9, 0.1), allowance.opened(2)) == (3, 1.0)
     allowance.close()
     assert allowance.admit(3, 0, 0.1) == 0
+    for _ in range(40):
+        allowance.limit(9e6)
+        allowance.admit(3, 0, 0.1)
+    allowance.limit(-9e6)
+    assert (allowance.bps, allowance.admit(3, 0, 0.1), allowance.opened(0)) == (0.0, 0, 0.0)
+    assert not allowance.holds_nothing_back
+    allowance.limit(1e6)
+    assert allowance.admit(3, 0, 0.1) == 1
