@@ -5,9 +5,10 @@ The tests go on from each other: first those that must change nothing on fresh h
 
 import json
 import shutil
+import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from copy import deepcopy
 from pathlib import Path
 from typing import Any, Final
@@ -237,29 +238,36 @@ def test_a_change_that_hagw_refuses_or_takes_back_leaves_everything_as_it_was(op
     assert cpe.output("cat", "/etc/hagw/hagw.yaml") == file
 
 
+CUT = """
+import subprocess, time
+from hagw.cli.client import get
+from hagw.control.places import api_socket
+print("watching", flush=True)
+while get(api_socket(), "/status")["pending_confirm_s"] is None:
+    time.sleep(0.02)
+cut = "add table inet cut; add chain inet cut i { type filter hook input priority 9; }; "
+subprocess.run(["nft", cut + "add rule inet cut i tcp dport 22 ct state new drop"], check=True)
+"""
+
+
 def test_a_run_that_cuts_itself_off_is_taken_back(site: Site, operator: Operator, cpe: Host) -> None:
     """Once the change waits for its confirmation, nobody gets in by SSH any more; the open connection lives on."""
     before = status(cpe)["config_generation"]
-    refuse = "nft 'add table inet cut; add chain inet cut i { type filter hook input priority 9; }; "
-    refuse += "add rule inet cut i tcp dport 22 ct state new drop'"
-    cut = threading.Thread(target=_once, args=(lambda: status(cpe)["pending_confirm_s"], lambda: cpe.run(refuse)))
-    cut.start()
-    played = operator.play(*CPE_ALONE, **changed("bypass", ["198.18.77.0/24"]))
-    cut.join()
-    assert played.code != 0, played.text
-    cpe.wait_for(lambda: status(cpe)["pending_confirm_s"] is None, "is taken back", CONFIRM_S + 5)
-    assert status(cpe)["config_generation"] == before
-    assert "198.18.77.0" not in cpe.output("cat", "/etc/hagw/hagw.yaml")
-    cpe.run("nft delete table inet cut")
+    cut = cpe.popen("/opt/hagw/bin/python", "-P", "-c", CUT, stdout=subprocess.PIPE)
+    try:
+        assert cut.stdout is not None
+        assert cut.stdout.readline() == "watching\n"
+        played = operator.play(*CPE_ALONE, **changed("bypass", ["198.18.77.0/24"]))
+        assert played.code != 0, played.text
+        assert "Come in anew" in played.text
+        cpe.wait_for(lambda: status(cpe)["pending_confirm_s"] is None, "is taken back", CONFIRM_S + 5)
+        assert status(cpe)["config_generation"] == before
+        assert "198.18.77.0" not in cpe.output("cat", "/etc/hagw/hagw.yaml")
+    finally:
+        cut.kill()
+        cut.communicate()
+        cpe.run("nft delete table inet cut", check=False)
     assert site.ssh("cpe", "true").returncode == 0
-
-
-def _once(condition: Callable[[], Any], act: Callable[[], Any]) -> None:
-    for _ in range(600):
-        if condition():
-            act()
-            return
-        time.sleep(0.1)
 
 
 def test_a_pool_of_hags_is_upgraded_one_after_the_other_and_nobody_notices(

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import selectors
 import socket
 import threading
@@ -66,7 +67,7 @@ def all_up(lab: Lab) -> bool:
 def degraded(lab: Lab, streams: Streams, direction: str, line: str, sign: str, **fault: str) -> None:
     """Spoil a line during a transfer; check gap, what is left of the rate, and that the reason is told."""
     until(lambda: all_up(lab), 30.0)
-    seen = told(lab).count(sign)
+    seen = len(re.findall(sign, told(lab)))
     stream = begin(streams, direction)
     time.sleep(FULL_S)
     begun_s = stream.elapsed_s()
@@ -85,11 +86,12 @@ def degraded(lab: Lab, streams: Streams, direction: str, line: str, sign: str, *
     assert alive
     assert gap_s < 2.0
     assert left > 0.6
-    assert told(lab).count(sign) > seen
+    assert len(re.findall(sign, told(lab))) > seen
 
 
 def test_a_rate_that_collapses(lab: Lab, streams: Streams) -> None:
-    degraded(lab, streams, "down", "lte", "collapsed: carries", rate_down="500kbit", rate_up="200kbit")
+    # Echoes drown in the queue of such a line too: which of the two is noticed first is chance.
+    degraded(lab, streams, "down", "lte", "collapsed: carries|loses too much", rate_down="500kbit", rate_up="200kbit")
 
 
 def test_heavy_loss(lab: Lab, streams: Streams) -> None:
