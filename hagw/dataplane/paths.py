@@ -169,6 +169,8 @@ class Paths:
         again: float | None = None
         is_replaced = not self._lost_lines(uplinks) or self._is_replaced(uplinks, now)
         self._waiting_since = None if is_replaced else self._waiting_since or now
+        if is_replaced:
+            self._break_off_lost(uplinks)
         for slot in self.allowed:
             local = self.local(slot, uplinks)
             path = self.paths.get(slot)
@@ -176,7 +178,7 @@ class Paths:
                 if local is None and not is_replaced:
                     again = min(again or math.inf, now + self._replaced_look_s(now))
                     continue
-                self._withdraw(slot, path)
+                self._withdraw(slot, path, now, is_moved=local is not None)
                 self.events.append(PathEvent(now, "withdrawn", slot, uplinks.unwell(slot)))
                 path = None
             if path is None and local is not None and not self._is_spared(slot, uplinks):
@@ -186,14 +188,31 @@ class Paths:
                 if due > now:
                     again = due if again is None else min(again, due)
         self._leave_forbidden(now)
-        return again
+        due_to_tell = self._tell(now)
+        return again if due_to_tell is None else min(again or math.inf, due_to_tell)
+
+    def _break_off_lost(self, uplinks: UplinkTable) -> None:
+        """Where several lines are lost at once, have nothing go out on any of them before the gateway is told.
+
+        But for the initial subflow: of that it can be told only as long as it is there.
+        """
+        lost = [path for slot, path in self.paths.items() if slot in self.allowed and self.local(slot, uplinks) is None]
+        if len(lost) > 1:
+            by_local = {path.local: path for path in lost if path.loc_id}
+            for info in self._reader.read(self._sock):
+                if (path := by_local.get(info.local[0])) is not None:
+                    path.info = info
+                    self._calls.break_off((info,), path.ifindex)
+
+    def _tell(self, now: float) -> float | None:
+        return None if self._token is None else self._calls.tell(self._token, now)
 
     def _leave_forbidden(self, now: float) -> None:
         """Withdraw what is over lines that another rule keeps the connection off, once it has another one."""
         forbidden = self.paths.keys() - self.allowed
         if forbidden and self._stands(now, {slot: path for slot, path in self.paths.items() if slot in self.allowed}):
             for slot in forbidden:
-                self._withdraw(slot, self.paths[slot])
+                self._withdraw(slot, self.paths[slot], now)
                 self.events.append(PathEvent(now, "withdrawn", slot, "the rule does not allow it any more"))
 
     def observe(self, now: float) -> tuple[SubflowInfo, ...]:
@@ -216,6 +235,7 @@ class Paths:
                 self._drop(slot, path, now)
         if infos:
             self._joins.lives_on(now)
+        self._tell(now)
         return infos
 
     def _is_spared(self, slot: int, uplinks: UplinkTable) -> bool:
@@ -254,7 +274,7 @@ class Paths:
         self.withheld = slots
         if any(path.info is not None for slot, path in self.paths.items() if slot not in slots):
             for slot in jammed & changed & self.paths.keys():
-                self._withdraw(slot, self.paths[slot])
+                self._withdraw(slot, self.paths[slot], now)
         for slot, path in self.paths.items():
             self._follow_withheld(slot, path)
 
@@ -367,11 +387,14 @@ class Paths:
         self.events.append(PathEvent(now, "asked", slot))
         return now
 
-    def _withdraw(self, slot: int, path: Path) -> None:
+    def _withdraw(self, slot: int, path: Path, now: float, *, is_moved: bool = False) -> None:
         """End an uplink's subflow, for both ends, and note its last figures."""
         assert self._token is not None
         gone = [info for info in self._reader.read(self._sock) if info.local[0] == path.local]
-        self._calls.end(self._token, slot, path.local, path.loc_id, gone, path.ifindex)
+        told_at = (
+            None if is_moved else now
+        )  # where the next one is to have the same address, the old is forgotten first
+        self._calls.end(self._token, slot, path.local, path.loc_id, gone, told_at, path.ifindex)
         for info in gone:
             path.info = info
         self._forget(slot, path)

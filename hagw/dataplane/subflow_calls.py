@@ -1,8 +1,9 @@
 """The calls that make, mark and end one connection's subflows, with their address ids; and when to try again."""
 
 import errno
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+import math
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 
 from hagw.dataplane.mptcp_socket import SubflowInfo
@@ -17,6 +18,9 @@ NOT_YET = frozenset((errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL,
 NOT_YET_S = 0.02
 BACKOFF_MIN_S = 0.25
 BACKOFF_MAX_S = 30.0
+# Linux forgets a REMOVE_ADDR that arrives while it still works on the one before.
+TOLD_APART_S = 0.04
+TOLD_AGAIN_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,16 +32,33 @@ class _Used:
     known: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class _Gone:
+    """An address that the gateway is told is gone; `is_repeated` = it was told before, and may not have heard.
+
+    Our kernel says so only of what it has a subflow of, or what was announced: `held` are the subflows of it that are
+    still there, and are ended then.
+    """
+
+    loc_id: int
+    local: str
+    held: tuple[SubflowInfo, ...] = ()
+    ifindex: int = 0
+    is_repeated: bool = False
+
+
 class SubflowCalls:
     """What is asked of the path manager for one connection. Slots name uplinks."""
 
-    __slots__ = ("_control", "_remotes", "_used")
+    __slots__ = ("_control", "_remotes", "_told", "_untold", "_used")
 
     def __init__(self, control: SubflowControl, remotes: Mapping[bool, tuple[IPAddress, int]]) -> None:
         """`remotes` are the gateway's address and port by whether that is IPv6."""
         self._control = control
         self._remotes = remotes
         self._used: dict[int, _Used] = {}
+        self._told: list[tuple[float, _Gone]] = []  # of what the gateway was told, and when
+        self._untold: list[_Gone] = []
 
     def create(self, token: int, slot: int, local: str, ifindex: int, backup: bool) -> int:
         """Ask for a subflow; return the address id that it has. Raise OSError."""
@@ -48,19 +69,72 @@ class SubflowCalls:
         return loc_id
 
     def end(
-        self, token: int, slot: int, local: str, loc_id: int, infos: Iterable[SubflowInfo], ifindex: int = 0
+        self,
+        token: int,
+        slot: int,
+        local: str,
+        loc_id: int,
+        infos: Collection[SubflowInfo],
+        now: float | None,
+        ifindex: int = 0,
     ) -> None:
         """Tell the gateway, and our own kernel, that a subflow is gone; `infos` are the kernel's of it.
 
-        With the interface that it is bound to, our kernel also drops what it holds, which others send again.
+        With the interface that it is bound to, our kernel also drops what it holds, which others send again. Where the
+        gateway was told of another one just `now`, it is told by `tell`, a while later; without the time, at once.
         """
-        self._remove(token, loc_id)
+        self._used[slot] = _Used(local, loc_id, known=False)
+        gone = _Gone(loc_id, local, tuple(infos), ifindex)
+        if now is None:
+            self._say(token, gone)
+            return
+        self._repeat(now)
+        if now >= self._told_until():
+            self._tell(token, gone, now)
+        elif loc_id:
+            self.break_off(infos, ifindex)
+            self._untold.insert(0, replace(gone, held=()))
+        else:
+            self._untold.insert(0, gone)  # it cannot be announced
+
+    def break_off(self, infos: Iterable[SubflowInfo], ifindex: int = 0) -> None:
+        """Have nothing go out on a subflow any more: what is said of another one is said over those that live."""
         for info in infos:
+            self._control.break_off(*_ends(info), ifindex)
+
+    def tell(self, token: int, now: float) -> float | None:
+        """Tell the gateway of the next subflow that is gone, if it is time; return when to come back, None = never."""
+        if self._untold and now >= self._told_until():
+            self._tell(token, self._untold.pop(0), now)
+        return self._told_until() if self._untold else None
+
+    def _repeat(self, now: float) -> None:
+        """Have what was told a moment ago told again: it may have gone over a line that is lost now too."""
+        recent = [gone for at, gone in self._told if now - at < TOLD_AGAIN_S and gone.loc_id and not gone.is_repeated]
+        self._untold += [replace(gone, held=(), is_repeated=True) for gone in recent]
+        self._told = self._told[-1:]
+
+    def _told_until(self) -> float:
+        return self._told[-1][0] + TOLD_APART_S if self._told else -math.inf
+
+    def _tell(self, token: int, gone: _Gone, now: float) -> None:
+        self._told.append((now, gone))
+        if gone.held or not gone.loc_id:
+            self._say(token, gone)
+            return
+        try:
+            self._control.announce(token, gone.loc_id, ip_address(gone.local))
+        except OSError:
+            return  # it is in use again: the gateway has heard
+        self._remove(token, gone.loc_id)
+
+    def _say(self, token: int, gone: _Gone) -> None:
+        self._remove(token, gone.loc_id)
+        for info in gone.held:
             try:
-                self._control.sf_destroy(token, *_ends(info), ifindex)
+                self._control.sf_destroy(token, *_ends(info), gone.ifindex)
             except OSError:
                 pass  # it ended by itself meanwhile
-        self._used[slot] = _Used(local, loc_id, known=False)
 
     def mark(self, token: int, info: SubflowInfo, backup: bool) -> bool:
         """Have a subflow be used only while no other one is, or like the others; return False if it is gone."""

@@ -30,6 +30,7 @@ _CTRL_ATTR_OP_ID: Final = 1
 _CMD_SET_LIMITS: Final = 5
 _CMD_GET_LIMITS: Final = 6
 _CMD_SET_FLAGS: Final = 7
+_CMD_ANNOUNCE: Final = 8
 _CMD_REMOVE: Final = 9
 _CMD_SUBFLOW_CREATE: Final = 10
 _CMD_SUBFLOW_DESTROY: Final = 11
@@ -50,6 +51,7 @@ _ADDR_PORT: Final = 5
 _ADDR_FLAGS: Final = 6
 _ADDR_IF_IDX: Final = 7
 
+_FLAG_SIGNAL: Final = 1
 _FLAG_BACKUP: Final = 4
 
 _COMMAND: Final = struct.Struct("=BBH")
@@ -121,6 +123,19 @@ class PathManager:
         # First: a socket that was closed already cannot be ended everywhere, and lives on with all it holds.
         self._breaker.end(local, remote, ifindex)
         self._command(_CMD_SUBFLOW_DESTROY, _token(token) + _ends(local, remote))
+
+    def break_off(self, local: Endpoint, remote: Endpoint, ifindex: int = 0) -> None:
+        """Reset a subflow, bound to an interface if to any: nothing goes out on it any more, but the path manager
+        still knows its address, so that the peer can be told of it by `remove`."""
+        self._breaker.end(local, remote, ifindex)
+
+    def announce(self, token: int, loc_id: int, local_ip: IPAddress) -> None:
+        """Tell the peer of an address of ours (ADD_ADDR), so that it can be told once more that it is gone.
+
+        Raises OSError (EINVAL) where the address, or the id, is in use.
+        """
+        identity = attribute(_ADDR_ID, loc_id.to_bytes(1, "little")) + attribute(_ADDR_FLAGS, _U32.pack(_FLAG_SIGNAL))
+        self._command(_CMD_ANNOUNCE, _token(token) + nested(_ATTR_ADDR, identity, _address(local_ip)))
 
     def remove(self, token: int, loc_id: int) -> None:
         """Tell the peer that our address `loc_id` is gone (REMOVE_ADDR); 0 is the initial subflow's."""

@@ -187,6 +187,30 @@ def test_a_subflow_that_is_ended_sends_nothing_more_and_nothing_is_lost(pair: Pa
         arrived += len(pair.server.recv(1 << 20))
 
 
+def test_a_subflow_that_was_broken_off_can_be_told_of_and_told_of_again(pair: Pair) -> None:
+    """The peer is told over the one that lives, as often as asked, and sends nothing more into the dead one."""
+    pair.exchange()
+    create(pair)
+    pair.wait_subflows(1)
+    ends = joined_ends(pair)
+    pair.manager.break_off(*ends, pair.ifindexes[1])
+    pair.wait_subflows(0)
+    for times in (1, 2):
+        pair.manager.announce(pair.token, 2, ends[0][0])
+        pair.manager.remove(pair.token, 2)
+        until(lambda times=times: removals_heard(pair) == times)  # type: ignore[misc]  # mypy on defaults
+    pair.exchange()
+    pair.manager.sf_create(pair.token, ends[0][0], 3, ip_address("10.2.0.1"), PORT, pair.ifindexes[1])
+    pair.wait_subflows(1)
+    with pytest.raises(OSError, match="address"):
+        pair.manager.announce(pair.token, 4, ends[0][0])
+
+
+def removals_heard(pair: Pair) -> int:
+    said = pair.server_side.run("nstat", "-asz", "MPTcpExtRmAddr")
+    return int(said.split("MPTcpExtRmAddr")[1].split()[0])
+
+
 def joined_ends(pair: Pair) -> tuple[tuple[IPAddress, int], tuple[IPAddress, int]]:
     """Return both ends of the subflow over the second link."""
     local = established(pair)[0].local

@@ -62,6 +62,13 @@ class Kernel:
         self.destroyed_on.append(ifindex)
         self._withdraw()
 
+    def break_off(self, local: Endpoint, remote: Endpoint, ifindex: int = 0) -> None:
+        self.calls.append(("break", str(local[0]), ifindex))
+        self.subflows.pop(str(local[0]), None)
+
+    def announce(self, token: int, loc_id: int, local_ip: IPAddress) -> None:
+        self.calls.append(("announce", loc_id, str(local_ip)))
+
     def remove(self, token: int, loc_id: int) -> None:
         self.calls.append(("remove", loc_id))
         self._withdraw()

@@ -7,6 +7,7 @@ import pytest
 from paths_rig import ALL, DSL, INFO, LTE, WIFI, Kernel, table
 
 from hagw.dataplane.paths import Paths
+from hagw.dataplane.subflow_calls import TOLD_APART_S
 from hagw.model.ids import address_id, other_address_id
 
 
@@ -209,3 +210,54 @@ def test_a_line_that_jams_stays_while_no_other_one_stands(paths: Paths, kernel: 
     kernel.asked()
     paths.withhold({1: "too slow"}, 0.2, frozenset((1,)))
     assert kernel.asked() == [("backup", "192.0.2.1", True)]
+
+
+def over_three(paths: Paths, kernel: Kernel) -> None:
+    for local in ("192.0.2.1", "192.0.2.2", "192.0.2.3"):
+        kernel.establish(local, 41_000)
+    paths.reconcile(ALL, 0.0)
+    paths.observe(0.1)
+    kernel.asked()
+
+
+def test_two_lines_lost_at_once_are_told_one_after_the_other_over_the_third(paths: Paths, kernel: Kernel) -> None:
+    """Told at once, the second would be forgotten by the peer; told over each other, both would be lost."""
+    over_three(paths, kernel)
+    without = table(replace(DSL, state="down"), replace(LTE, state="down"), WIFI)
+    again = paths.reconcile(without, 1.0)
+    initial = [("remove", 0), ("destroy", "192.0.2.1", 41_000)]
+    joined = [("announce", address_id(2, False), "192.0.2.2"), ("remove", address_id(2, False))]
+    first = kernel.asked()
+    assert first[0] == ("break", "192.0.2.2", 12)
+    assert first[1:] in (initial, joined)
+    assert again == pytest.approx(1.0 + TOLD_APART_S)
+    assert paths.reconcile(without, 1.01) == again, "not yet"
+    assert not kernel.asked()
+    paths.reconcile(without, 1.0 + TOLD_APART_S)
+    assert [first[1:], kernel.asked()] in ([initial, joined], [joined, initial])
+
+
+def test_a_line_told_of_a_moment_before_another_is_lost_is_told_of_again(paths: Paths, kernel: Kernel) -> None:
+    over_three(paths, kernel)
+    paths.reconcile(table(DSL, replace(LTE, state="suspect"), WIFI), 1.0)
+    assert kernel.asked() == [("remove", address_id(2, False)), ("destroy", "192.0.2.2", 41_000)]
+    del kernel.subflows["192.0.2.2"]
+    without = table(replace(DSL, state="down"), replace(LTE, state="down"), WIFI)
+    again = paths.reconcile(without, 1.004)
+    while again is not None:
+        again = paths.reconcile(without, again)
+    assert kernel.asked() == [
+        ("remove", 0),
+        ("destroy", "192.0.2.1", 41_000),
+        ("announce", address_id(2, False), "192.0.2.2"),
+        ("remove", address_id(2, False)),
+    ]
+
+
+def test_lines_lost_long_after_each_other_are_told_of_once(paths: Paths, kernel: Kernel) -> None:
+    over_three(paths, kernel)
+    paths.reconcile(table(DSL, replace(LTE, state="down"), WIFI), 1.0)
+    del kernel.subflows["192.0.2.2"]
+    kernel.asked()
+    assert paths.reconcile(table(replace(DSL, state="down"), replace(LTE, state="down"), WIFI), 3.0) is None
+    assert kernel.asked() == [("remove", 0), ("destroy", "192.0.2.1", 41_000)]
