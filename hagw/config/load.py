@@ -8,9 +8,10 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from hagw.config.checks import check_cpe, check_hag
+from hagw.config.cpe_sections import SendingSection, TrafficSection
 from hagw.config.migrate import MIGRATIONS, Migration, migrate, version_issues
 from hagw.config.rule_checks import check_contradictions
-from hagw.config.schema import ROLES, CpeFile, HagFile, SendingSection, TrafficSection
+from hagw.config.schema import ROLES, CpeFile, HagFile
 from hagw.config.suggest import did_you_mean
 from hagw.config.tree import Path, Tree, parse
 from hagw.errors import ConfigError, ConfigIssue
