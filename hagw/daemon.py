@@ -30,7 +30,7 @@ from hagw.control.places import runtime_dir, state_dir
 from hagw.control.reconcile import Reconciler
 from hagw.control.rivals import RivalWatch
 from hagw.control.speedtest import Speedtests
-from hagw.control.status import StatusDocument, UplinkStatus
+from hagw.control.status_documents import StatusDocument, UplinkStatus
 from hagw.control.store import Store, namespace_identity
 from hagw.control.table_guard import TableGuard
 from hagw.control.transaction import Transactions

@@ -16,7 +16,7 @@ from hagw import __version__
 from hagw.control.durable import Disk
 from hagw.control.gateway import Gateway
 from hagw.control.places import runtime_dir
-from hagw.control.status import ChannelStatus, CpeVersionStatus
+from hagw.control.status_documents import ChannelStatus, CpeVersionStatus
 from hagw.control.store import namespace_identity
 from hagw.dataplane.proven import PROVEN_FILE, ProvenAddresses
 from hagw.errors import HagwError, RegistryUnavailable

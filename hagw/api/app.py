@@ -28,7 +28,7 @@ from hagw.api.roles import PREFIX
 from hagw.api.speedtests import Tested, speedtest_resources
 from hagw.api.stream import stream_resources
 from hagw.api.usage import Metered, usage_resources
-from hagw.control.status import StatusDocument
+from hagw.control.status_documents import StatusDocument
 from hagw.history.keeper import Keeper
 from hagw.probe.mib import mptcp_counters
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from hagw.api.access import login_of
 from hagw.api.documents import CodeDocument, CustomerDocument, CustomersDocument
-from hagw.control.status import FlowsDocument
+from hagw.control.status_documents import FlowsDocument
 from hagw.model.intent import CustomerIntent, HagIntent, Intent
 
 if TYPE_CHECKING:

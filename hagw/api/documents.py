@@ -4,7 +4,7 @@ from typing import Any, Literal, NotRequired
 
 from typing_extensions import TypedDict
 
-from hagw.control.status import GatewayStatus, UplinkStatus
+from hagw.control.status_documents import GatewayStatus, UplinkStatus
 from hagw.control.usage import DataCapStatus
 
 

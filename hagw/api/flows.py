@@ -10,7 +10,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from hagw.api.documents import FlowsPage
-from hagw.control.status import FlowsDocument
+from hagw.control.status_documents import FlowsDocument
 from hagw.model.intent import Intent
 
 FLOWS_A_CHUNK: Final = 100  # about 1 ms of encoding between two looks at everything else the loop has to do

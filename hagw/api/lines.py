@@ -10,7 +10,7 @@ from hagw.api.documents import GatewaysDocument, RulesDocument, SchemaDocument, 
 from hagw.config.editors import json_schema
 from hagw.config.tree import parse
 from hagw.control.standing import Standing
-from hagw.control.status import StatusDocument
+from hagw.control.status_documents import StatusDocument
 from hagw.model.intent import CpeIntent, Intent
 from hagw.model.snapshot import CpeSnapshot, Snapshot
 

@@ -20,15 +20,8 @@ from hagw.control.ports import HealthPort, Interception, KernelPort, Preview
 from hagw.control.publisher import MEASURES_S, Publisher
 from hagw.control.snapshots import UNKNOWN_GATEWAY
 from hagw.control.standing import Standing
-from hagw.control.status import (
-    ChannelStatus,
-    CpeVersionStatus,
-    FlowsDocument,
-    StatusDocument,
-    StatusInputs,
-    flows_document,
-    status_document,
-)
+from hagw.control.status import StatusInputs, flows_document, status_document
+from hagw.control.status_documents import ChannelStatus, CpeVersionStatus, FlowsDocument, StatusDocument
 from hagw.control.usage import CapsPort, NoCaps
 from hagw.control.worker_seat import SeatPlan
 from hagw.control.workers import Workers

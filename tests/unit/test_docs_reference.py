@@ -17,7 +17,7 @@ from hagw.cli import lab
 from hagw.cli.app import app
 from hagw.cli.quick import INTERRUPTED
 from hagw.config.schema import ROLES
-from hagw.control.status import BondState
+from hagw.control.status_documents import BondState
 from hagw.control.worker_seat import SeatState
 from hagw.dataplane.cpe import CpeWorker
 from hagw.dataplane.hag import HagWorker

@@ -20,7 +20,7 @@ from hagw.channel.identity import fingerprint_of
 from hagw.channel.proof import public_key
 from hagw.channel.reports import Reports
 from hagw.control.durable import Disk
-from hagw.control.status import CpeVersionStatus
+from hagw.control.status_documents import CpeVersionStatus
 from hagw.control.worker_seat import SeatPlan
 from hagw.control.workers import Workers, stop_all
 from hagw.errors import HagwError

@@ -22,7 +22,8 @@ from hagw.api.guard import Guard
 from hagw.cli.client import get
 from hagw.control.durable import Disk
 from hagw.control.standing import Standing
-from hagw.control.status import FlowsDocument, StatusDocument, flows_document, status_document
+from hagw.control.status import flows_document, status_document
+from hagw.control.status_documents import FlowsDocument, StatusDocument
 from hagw.errors import HagwError, Refused
 from hagw.history.keeper import Keeper, Tap
 from hagw.model.flow import FlowKey

@@ -20,7 +20,8 @@ from hagw.cli.explain import endpoint
 from hagw.cli.output import rate, size
 from hagw.cli.quick import run as run_quick
 from hagw.cli.status import show as show_status
-from hagw.control.status import ChannelStatus, CpeVersionStatus, flows_document, status_document
+from hagw.control.status import flows_document, status_document
+from hagw.control.status_documents import ChannelStatus, CpeVersionStatus
 from tests.fakes import FLOW, HAG, STATUS_INPUTS
 
 ANSWERS: dict[str, tuple[int, Any]] = {
