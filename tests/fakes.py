@@ -64,6 +64,7 @@ class FakeKernel:
     failure: HagwError | None = None
     named: dict[str, dict[IPAddress, float]] = field(default_factory=dict)
     pass_s: float = 0.0
+    is_changed: bool = False
     intents: list[Intent] = field(default_factory=list)
 
     def use(self, intent: Intent) -> None:
@@ -92,6 +93,10 @@ class FakeKernel:
 
     def drift(self) -> Drift:
         return Drift()
+
+    async def is_changed_unannounced(self) -> bool:
+        changed, self.is_changed = self.is_changed, False
+        return changed
 
     async def counters(self) -> Mapping[str, int]:
         return {"allowed": 1, "blocked_input": 2, "blocked_forward": 3}

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from ipaddress import ip_address
 from typing import Any
 
+from hagw.control import unannounced
 from hagw.control.arrivals import Arrivals
 from hagw.control.condition import Condition
 from hagw.control.efficiency import GoodputMeter
@@ -168,6 +169,7 @@ class Gateway:
             group.create_task(self._reconcile_for_ever())
             group.create_task(self._publish_for_ever())
             group.create_task(self._pass_on_refused())
+            group.create_task(unannounced.watch(self._kernel, self.look_again))
             if isinstance(self._intent, CpeIntent):
                 group.create_task(self._count_for_ever())
 

@@ -56,6 +56,9 @@ class KernelPort(Protocol):
     def drift(self) -> Drift:
         """Return what others did to the kernel's state so far."""
 
+    async def is_changed_unannounced(self) -> bool:
+        """Tell whether others have changed what the kernel announces no change of. Raise HagwError."""
+
     async def counters(self) -> Mapping[str, int]:
         """Read the packets counted by each of the table's counters."""
 

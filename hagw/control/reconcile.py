@@ -47,6 +47,8 @@ class MachinePort(Protocol):
 
     def forget_doubtful_flows(self, slot: int) -> int: ...
 
+    def read_unannounced(self) -> KernelState: ...
+
     def counters(self) -> dict[str, int]: ...
 
     def close(self) -> None: ...
@@ -118,6 +120,15 @@ class Reconciler:
     async def add_named(self, elements: Mapping[str, Mapping[IPAddress, float]]) -> None:
         """Put addresses into the table's sets of names, each for so many seconds. Raises KernelRefused."""
         await self._call(lambda machine: machine.add_named(elements))
+
+    async def is_changed_unannounced(self) -> bool:
+        """Tell whether a parameter or limit is another one than when the kernel last agreed. Raises KernelRefused."""
+
+        def look(machine: MachinePort) -> bool:
+            held = self._settled or {}
+            return any(held.get(key, found) != found for key, found in machine.read_unannounced().items())
+
+        return await self._call(look)
 
     async def counters(self) -> dict[str, int]:
         """Return the packets counted by each of the table's counters. Raises KernelRefused."""

@@ -84,10 +84,14 @@ class FakeMachine:
         """Return all resources of ours."""
         known = self._remembered
         self._is_table_ours = self.table is not None and self.world.resources.get(self.table.key) == self.table
-        sysctls = [Sysctl(name, self.world.sysctls[name]) for name in known.sysctls if name in self.world.sysctls]
-        limits = [] if known.limits is None else [self.world.limits]
         links = [LinkSetting(*key, self.world.links[key]) for key in known.links if key in self.world.links]
-        return {**state_of(*sysctls, *limits, *links), **self.world.resources}
+        return {**self.read_unannounced(), **state_of(*links), **self.world.resources}
+
+    def read_unannounced(self) -> KernelState:
+        """Return the parameters and limits among them."""
+        known = self._remembered
+        sysctls = [Sysctl(name, self.world.sysctls[name]) for name in known.sysctls if name in self.world.sysctls]
+        return state_of(*sysctls, *([] if known.limits is None else [self.world.limits]))
 
     def write(self, plan: Plan) -> Plan:
         """Take the steps in order; return what somebody else took away since `read` and is back with it."""

@@ -65,10 +65,8 @@ class Machine:
         """Read all resources of ours that the kernel has."""
         try:
             self._follow()
-            found: list[Resource] = [*sysctl.read_known(self._remembered.sysctls), *self._routing.read()]
+            found: list[Resource] = [*self._unannounced(), *self._routing.read()]
             found += [*self._links.read_known(self._remembered.links), *self._addresses.read()]
-            if self._remembered.limits is not None:
-                found.append(_read_limits())
             digest = self._nft.digest()
             self._is_table_ours = digest is not None and digest == self._remembered.table_seen
             if digest is not None:
@@ -76,6 +74,13 @@ class Machine:
         except OSError as error:
             raise KernelRefused(f"reading the kernel's state failed: {error}") from error
         return state_of(*found)
+
+    def read_unannounced(self) -> KernelState:
+        """Read those that the kernel announces no change of: parameters, and the path manager's limits."""
+        try:
+            return state_of(*self._unannounced())
+        except OSError as error:
+            raise KernelRefused(f"reading the kernel's parameters failed: {error}") from error
 
     def write(self, plan: Plan) -> Plan:
         """Take the steps in order; what must be remembered is on disk before the first of them.
@@ -180,6 +185,12 @@ class Machine:
         self._addresses.close()
         self._facts.close()
         self._nft.close()
+
+    def _unannounced(self) -> list[Sysctl | MptcpLimits]:
+        found: list[Sysctl | MptcpLimits] = [*sysctl.read_known(self._remembered.sysctls)]
+        if self._remembered.limits is not None:
+            found.append(_read_limits())
+        return found
 
     def _take(self, step: Step) -> bool:
         """Take a step; return whether it was found that somebody else had just taken the table away."""

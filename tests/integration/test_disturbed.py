@@ -146,6 +146,28 @@ def test_what_others_change_is_put_right_within_a_second_and_connections_live_on
     assert drift(lab)["repairs"] >= counted + 3
 
 
+UNANNOUNCED = {
+    "cpe": (
+        "sysctl -qw net.mptcp.pm_type=0 net.ipv4.tcp_migrate_req=0",
+        "sysctl net.mptcp.pm_type net.ipv4.tcp_migrate_req",
+    ),
+    "hag": ("ip mptcp limits set subflow 1 add_addr_accepted 1", "ip mptcp limits show"),
+}
+
+
+def test_what_the_kernel_tells_nobody_of_is_put_right_within_seconds_and_counted(lab: Lab) -> None:
+    def shown() -> list[str]:
+        return [lab.run(node, show.split(), capture_output=True, text=True, check=True).stdout for node, show in shows]
+
+    shows = [(node, show) for node, (_, show) in UNANNOUNCED.items()]
+    before, counted = shown(), drift(lab)["lost"]["sysctls"]
+    for node, (tamper, _) in UNANNOUNCED.items():
+        lab.run(node, tamper.split(), check=True)
+    took_s = until(lambda: shown() == before, 8.0, every_s=0.1)
+    print(f"parameters at the CPE, limits at the HAG: put right after {took_s:.1f} s")
+    until(lambda: drift(lab)["lost"]["sysctls"] >= counted + 2, 5.0)
+
+
 @pytest.mark.alone
 @pytest.mark.parametrize("family", [4, 6])
 def test_a_flushed_ruleset_is_back_within_20_ms_and_converted_connections_live_on(

@@ -94,6 +94,24 @@ def test_what_somebody_else_changed_is_repaired_and_counted() -> None:
     assert around.sysctls["net/ipv4/ip_forward"] == "1"
 
 
+def test_parameters_that_others_change_are_noticed_without_a_pass() -> None:
+    around = world()
+
+    async def story(reconciler: Reconciler) -> None:
+        assert not await reconciler.is_changed_unannounced()  # nothing is held yet
+        await reconciler.reconcile(FACTS, UP, ON)
+        assert not await reconciler.is_changed_unannounced()
+        around.sysctls["net/mptcp/enabled"] = "0"
+        assert await reconciler.is_changed_unannounced()
+        await reconciler.reconcile(FACTS, UP, ON)
+        assert not await reconciler.is_changed_unannounced()
+        around.resources.clear()
+        assert not await reconciler.is_changed_unannounced()  # the kernel tells of these
+
+    drift = run(around, story).drift()
+    assert (drift.repairs, drift.lost) == (1, (0, 0, 0, 1, 0, 0, 0))
+
+
 def test_a_lost_table_is_put_back_without_a_pass_and_counted() -> None:
     around = world()
 

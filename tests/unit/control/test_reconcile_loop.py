@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from hagw.control import gateway as module
+from hagw.control import unannounced
 from hagw.control.gateway import Gateway
 from hagw.control.ports import Interception
 from hagw.control.worker_seat import SeatPlan
@@ -69,6 +70,24 @@ def test_interception_starts_only_when_a_worker_listens(runtime_dir: Path) -> No
             assert setup.kernel.wanted[0] == CLOSED
             assert setup.gateway.workers.listening_count() == 1
             assert setup.gateway.status()["state"] == "bonded"
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("intent", [CPE, HAG])
+def test_what_nobody_tells_of_is_looked_at_every_few_seconds(
+    runtime_dir: Path, monkeypatch: pytest.MonkeyPatch, intent: Intent
+) -> None:
+    monkeypatch.setattr(unannounced, "LOOK_S", 0.05)
+
+    async def scenario() -> None:
+        async with running(runtime_dir, intent) as setup:
+            await setup.until(lambda: setup.gateway.workers.listening_count() == 1)
+            setup.kernel.is_changed = True
+            await setup.until(lambda: not setup.kernel.is_changed)
+            passes = len(setup.kernel.wanted)
+            setup.kernel.is_changed = True
+            await setup.until(lambda: len(setup.kernel.wanted) > passes)
 
     asyncio.run(scenario())
 
