@@ -40,6 +40,7 @@ from hagw.plan.caller import Caller
 from hagw.plan.ranking import usable
 from hagw.plan.slots import inherit_slots
 from hagw.plan.ways import forwarding, own_way
+from hagw.policy.explain import unnamed
 from hagw.policy.schedule import has_hours
 from hagw.uplinks.interfaces import resolved
 
@@ -310,7 +311,8 @@ class Gateway:
         if not isinstance(intent, CpeIntent) or not isinstance(snapshot, CpeSnapshot):
             raise Refused("Flows are decided on the CPE; this is a HAG.")
         flow = by_dns(flow, self.names_of(flow.server))
-        return explanation(snapshot, flow, intent, self._facts, self._in_force)
+        document = explanation(snapshot, flow, intent, self._facts, self._in_force)
+        return document if self._intent.history.domains else unnamed(document)
 
     async def renew_workers(self) -> dict[str, Any]:
         """Replace every worker by a new process; the old ones finish their flows. Raise HagwError."""

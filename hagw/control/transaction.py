@@ -117,6 +117,7 @@ class Transactions:
         self._api_answers = api_answers
         self._clock = clock
         self._pending: _Pending | None = None
+        self._tried: _Pending | None = None  # what is neither committed nor taken back, while it is worked on
         self._jobs: asyncio.Queue[tuple[Callable[[], Awaitable[Any]], asyncio.Future[Any]]] = asyncio.Queue()
         self._file_seen: tuple[object, bool] = (None, False)
 
@@ -188,7 +189,7 @@ class Transactions:
             except TimeoutError:
                 await self._revert_if_due()
                 continue
-            await _serve(act, answer)
+            await self._serve(act, answer)
 
     # -- one at a time
 
@@ -196,6 +197,29 @@ class Transactions:
         answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._jobs.put_nowait((act, answer))
         return await answer
+
+    async def _serve(self, act: Callable[[], Awaitable[Any]], answer: "asyncio.Future[Any]") -> None:
+        try:
+            result = await act()
+        except HagwError as why:
+            failure = why
+        except Exception as why:  # noqa: BLE001 - the API handler's boundary: act runs for one who waits for an answer
+            failure = await self._undo(why)
+        else:
+            if not answer.done():
+                answer.set_result(result)
+            return
+        if not answer.done():
+            answer.set_exception(failure)
+
+    async def _undo(self, why: Exception) -> HagwError:
+        """Switch back after a failure that nobody foresaw; return what to tell who asked."""
+        tried, reason = self._tried, _unforeseen(why)
+        log.error("changing the configuration failed", reason=reason, exc_info=why)
+        if tried is None:
+            return HagwError(f"Nothing was changed: {reason}.")
+        await self._revert(tried, reason)
+        return Refused(f"Rolled back to generation {tried.entry.checkpoint}: {reason}.")
 
     def _patience_s(self) -> float | None:
         if self._pending is None:
@@ -225,10 +249,10 @@ class Transactions:
             self._prepare(wish, intent), self._condition(wish.caller, needs_trial), return_exceptions=True
         )
         planned, entry = _result(prepared)
-        known = _result(condition)
-        pending = _Pending(entry, before, 0.0)
+        self._tried = pending = _Pending(entry, before, 0.0)
         self._now = InForce(entry.target, wish.text, intent)
         try:
+            known = _result(condition)
             taken = await self._live.switch(intent)
             faults = await self._faults(known, wish.caller)
         except HagwError as why:
@@ -240,6 +264,7 @@ class Transactions:
         if wish.confirm_within_s is None:
             return await self._commit(pending, planned.changes, taken)
         self._pending = replace(pending, deadline=self._clock() + wish.confirm_within_s)
+        self._tried = None
         await asyncio.to_thread(self._judge, entry.target, "pending", "")
         log.info("configuration waits for confirmation", generation=entry.target, within_s=wish.confirm_within_s)
         return Outcome("pending", entry.target, planned.changes, taken, wish.confirm_within_s)
@@ -265,6 +290,7 @@ class Transactions:
         pending = self._pending
         if pending is None:
             raise Refused("Nothing waits for a confirmation.")
+        self._tried = pending
         return await self._commit(pending, (), 0)
 
     async def _rollback_share(
@@ -326,8 +352,9 @@ class Transactions:
     async def _keep_text(self, wish: Wish, intent: Intent) -> Outcome:
         before = self._now
         entry = await self._note(wish, intent)
+        self._tried = pending = _Pending(entry, before, 0.0)
         self._now = InForce(entry.target, wish.text, intent)
-        return await self._commit(_Pending(entry, before, 0.0), (), 0)
+        return await self._commit(pending, (), 0)
 
     async def _note(self, wish: Wish, intent: Intent) -> Entry:
         """Have the new generation and the way back on the disk."""
@@ -372,7 +399,7 @@ class Transactions:
             reason = f"the state directory cannot be used ({why})"
             await self._revert(pending, reason)
             raise Refused(f"Rolled back to generation {entry.checkpoint}: {reason}.") from why
-        self._pending = None
+        self._pending = self._tried = None
         log.info("configuration in force", generation=entry.target, before=entry.checkpoint)
         self._file_seen = (None, False)
         return Outcome("in force", entry.target, changed, taken, notice=notice)
@@ -385,7 +412,10 @@ class Transactions:
             await self._live.switch(pending.before.intent)
         except HagwError as why:
             log.error("rolling back is not complete", reason=str(why))
-        self._pending, self._now = None, pending.before
+        except Exception as why:  # a defect: the rest of the way back is gone all the same
+            log.error("rolling back is not complete", reason=_unforeseen(why), exc_info=why)
+        self._pending = self._tried = None
+        self._now = pending.before
         await asyncio.to_thread(self._judge, entry.target, "rolled back", reason)
         await asyncio.to_thread(self._close_journal)
 
@@ -420,15 +450,8 @@ class Transactions:
         return self._file_seen[1]
 
 
-async def _serve(act: Callable[[], Awaitable[Any]], answer: "asyncio.Future[Any]") -> None:
-    try:
-        result = await act()
-    except HagwError as why:
-        if not answer.done():
-            answer.set_exception(why)
-    else:
-        if not answer.done():
-            answer.set_result(result)
+def _unforeseen(why: Exception) -> str:
+    return f"something failed that should not ({type(why).__name__}: {why}); the daemon's log says where"
 
 
 def _result(found: T | BaseException) -> T:

@@ -18,6 +18,7 @@ from hagw.policy.schedule import describe
 Document = dict[str, Any]
 _ARRIVED = "arrived"  # what of a flow is asked for its judgement only
 SCHEMA = 1
+HIDDEN = "another one, not shown here"
 
 
 def explain(policy: Policy, flow: FlowKey, not_intercepted: str | None = None) -> Document:
@@ -44,6 +45,24 @@ def explain(policy: Policy, flow: FlowKey, not_intercepted: str | None = None) -
         "notes": list(_notes(policy, flow, is_forwarded)),
     }
     return {**document, "text": list(_text(document))}
+
+
+def unnamed(document: Document) -> Document:
+    """Return an explanation that does not tell the server's name where only DNS told it; rules are judged by it still.
+
+    For where names are not wanted (`history.domains: false`): a name that came with the question stays.
+    """
+    flow = document["flow"]
+    if flow["domain_source"] != "dns":
+        return document
+    by_name = ("domain", "application")
+    rules = [
+        {**rule, "found": HIDDEN} if rule["descriptor"] in by_name and rule["found"] is not None else rule
+        for rule in document["rules"]
+    ]
+    nameless = {**flow, "domain": None, "domain_source": "none", "domain_confidence": None, "others": ()}
+    told = {**document, "flow": nameless, "rules": rules}
+    return {**told, "text": list(_text(told))}
 
 
 def confidence(source: str) -> str | None:

@@ -12,8 +12,9 @@ import pytest
 
 from hagw.config.load import load
 from hagw.control import transaction
-from hagw.control.inforce import CUT_SHORT, take_up
+from hagw.control.inforce import CUT_SHORT, Archive, take_up
 from hagw.errors import ConfigError, HagwError, Refused
+from hagw.model.flow import FlowKey
 from hagw.model.health import GatewayHealth
 from hagw.model.intent import CpeIntent
 from hagw.plan.caller import Caller
@@ -278,12 +279,94 @@ def test_a_kernel_that_refuses_takes_the_configuration_back(box: Box) -> None:
     play(box, story)
 
 
+FAULT = r"something failed that should not \(KeyError: 'wifi'\); the daemon's log says where"
+
+
+@pytest.mark.parametrize("culprit", ["condition", "switch", "switch back"])
+def test_a_defect_in_the_middle_takes_the_configuration_back(
+    box: Box, monkeypatch: pytest.MonkeyPatch, culprit: str
+) -> None:
+    async def story(running: Running) -> None:
+        gateway, calls = running.gateway, 0
+        true = getattr(gateway, culprit.partition(" ")[0])
+
+        async def fail(*asked: object, **how: object) -> object:
+            nonlocal calls
+            calls += 1
+            found = await true(*asked, **how)
+            if calls == 1 or (culprit == "switch back" and calls == 2):
+                raise KeyError("wifi")
+            return found
+
+        with monkeypatch.context() as broken:
+            broken.setattr(gateway, culprit.partition(" ")[0], fail)
+            with pytest.raises(Refused, match=f"Rolled back to generation 1: {FAULT}"):
+                await running.apply(AFTER, confirm_within_s=60)
+        assert calls > 0
+        assert box.holds(gateway.intent)
+        standing = running.transactions.standing()
+        assert (standing.generation, standing.pending_confirm_s) == (1, None)
+        assert (await running.apply(AFTER)).generation == 3  # it goes on serving
+
+    play(box, story)
+    assert results(box) == ["committed", "rolled back", "committed"]
+    assert "KeyError" in box.archive().generations.get(2).reason
+
+
+def test_a_defect_before_anything_is_touched_is_said_and_nothing_else(
+    box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(running: Running) -> None:
+        async def fail(_: CpeIntent) -> None:
+            raise KeyError("wifi")
+
+        with monkeypatch.context() as broken:
+            broken.setattr(running.gateway, "preview", fail)
+            with pytest.raises(HagwError, match=f"Nothing was changed: {FAULT}"):
+                await running.apply(AFTER)
+        assert (await running.apply(AFTER)).result == "in force"
+
+    play(box, story)
+
+
+def test_a_defect_while_it_is_confirmed_takes_it_back(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story(running: Running) -> None:
+        await running.apply(AFTER, confirm_within_s=60)
+
+        def fail(*_: object, **__: object) -> str:
+            raise KeyError("wifi")
+
+        with monkeypatch.context() as broken:
+            broken.setattr(Archive, "commit", fail)
+            with pytest.raises(Refused, match=f"Rolled back to generation 1: {FAULT}"):
+                await running.transactions.confirm()
+        assert box.holds(running.gateway.intent)
+        assert running.transactions.standing().pending_confirm_s is None
+
+    play(box, story)
+    assert (box.directory / "state" / "in-force").read_text() == BEFORE
+
+
 def test_a_wrong_configuration_names_its_lines_and_touches_nothing(box: Box) -> None:
     async def story(running: Running) -> None:
         before = box.writes()
         with pytest.raises(ConfigError, match=r"test\.yaml:2: role"):
             await running.apply(BEFORE.replace("role: cpe", "role: toaster"))
         assert box.writes() == before
+
+    play(box, story)
+
+
+def test_names_that_dns_told_are_explained_only_where_names_are_wanted(box: Box) -> None:
+    flow = FlowKey("192.168.77.10", 0, "203.0.113.10", 443)
+
+    async def story(running: Running) -> None:
+        running.gateway.names_of = lambda address: ("films.example",) if address == flow.server else ()
+        await running.apply(AFTER)
+        assert running.gateway.explain(flow)["flow"]["domain"] == "films.example"
+        await running.apply(config("dsl", extra="history: {domains: false}"))
+        for candidate in (None, load(BEFORE, "-")):  # whatever a candidate says of names
+            assert "films.example" not in str(running.gateway.explain(flow, candidate))
 
     play(box, story)
 

@@ -8,7 +8,7 @@ from hagw.model.flow import UDP, FlowKey
 from hagw.model.intent import RuleIntent, TimeWindow
 from hagw.model.snapshot import CpeSnapshot
 from hagw.policy.decide import Policy
-from hagw.policy.explain import explain, flow_document, flow_key, flow_text
+from hagw.policy.explain import explain, flow_document, flow_key, flow_text, unnamed
 
 LINE = SNAPSHOT.uplinks[0]
 NAMED = replace(FLOW, domain="www.example.org", domain_source="sni")
@@ -71,6 +71,19 @@ def test_a_forwarded_flow_has_the_names_that_dns_told() -> None:
     assert "The kernel forwards this flow: it knows the name only from DNS answers seen on the LAN." in told(
         replace(asked, domain_source="given")
     )
+
+
+def test_a_name_that_only_dns_told_can_be_kept_back_and_is_judged_by_still() -> None:
+    rules = (rule("mail", 1, domains=("mail.example.org",)), *RULES[2:])
+    policy = Policy(replace(SNAPSHOT, rules=rules))
+    asked = replace(FLOW, protocol=UDP, domain="cdn.example", domain_source="dns", others=("www.example.org",))
+    told = unnamed(explain(policy, asked))
+    assert told["rule"] == "films"
+    assert "cdn.example" not in str(told)
+    assert "www.example.org" not in str(told)
+    assert "  - mail (1): domain is another one, not shown here, not mail.example.org" in told["text"]
+    given = explain(policy, replace(asked, domain_source="given"))
+    assert unnamed(given) is given
 
 
 def test_lines_say_why_they_are_not_used() -> None:
