@@ -65,6 +65,7 @@ class FakeKernel:
     named: dict[str, dict[IPAddress, float]] = field(default_factory=dict)
     pass_s: float = 0.0
     is_changed: bool = False
+    begun: int = 0
     intents: list[Intent] = field(default_factory=list)
 
     def use(self, intent: Intent) -> None:
@@ -83,6 +84,7 @@ class FakeKernel:
         return self.held
 
     async def reconcile(self, facts: Facts, uplinks: UplinkHealths, interception: Interception) -> int:
+        self.begun += 1
         await asyncio.sleep(self.pass_s)
         if self.failure is not None:
             raise self.failure

@@ -206,7 +206,7 @@ def test_an_answer_without_an_end_ends_with_its_session(tmp_path: Path, monkeypa
             "client": ("web", 65534),
             "headers": [(b"authorization", f"Bearer {secret}".encode())],
         }
-        async with asyncio.timeout(5), asyncio.TaskGroup() as group:
+        async with asyncio.timeout(20), asyncio.TaskGroup() as group:
             answering = group.create_task(guard.Guard(endless, web.rig.desk, frozenset())(scope, None, send))
             await begun.wait()
             await asyncio.sleep(0.05)

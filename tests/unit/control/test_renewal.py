@@ -39,7 +39,7 @@ class Knocking:
     def _run(self) -> None:
         while self._going:
             try:
-                self.made.append(socket.create_connection((HOST, self._port), 2.0))
+                self.made.append(socket.create_connection((HOST, self._port), 20.0))
             except OSError as why:
                 self.failures.append(why)
             time.sleep(0.002)
@@ -112,7 +112,7 @@ def test_a_successor_that_dies_before_it_listens_has_never_been_there(tmp_path: 
     asyncio.run(scenario())
 
 
-async def _until(condition: object, timeout_s: float = 10.0) -> None:
+async def _until(condition: object, timeout_s: float = 30.0) -> None:
     assert callable(condition)
     async with asyncio.timeout(timeout_s):
         while not condition():

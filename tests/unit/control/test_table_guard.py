@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 
 from hagw.control.table_guard import TableGuard
 from hagw.errors import KernelRefused
+from tests.attentive import timeless
 
 
 class Kernel:
@@ -37,7 +38,7 @@ def guarded(story: Callable[[TableGuard, Kernel], Awaitable[None]]) -> list[str]
             await story(guard, kernel)
             task.cancel()
 
-    asyncio.run(play())
+    timeless(play())
     return repairs
 
 

@@ -137,7 +137,7 @@ def test_without_confirmation_it_is_taken_back_in_time(box: Box) -> None:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(3.0):
+    async with asyncio.timeout(20.0):
         while not condition():
             await asyncio.sleep(0.01)
 

@@ -72,6 +72,9 @@ def test_it_is_written_rarely_and_at_the_end(tmp_path: Path, monkeypatch: pytest
         await asyncio.sleep(0.1)
         assert file.saves == 0  # nothing has changed
         lines.take([], {"lte": 100}, "1")
+        async with asyncio.timeout(20.0):
+            while file.saves == 0:
+                await asyncio.sleep(0.01)
         await asyncio.sleep(0.1)
         assert file.saves == 1
         lines.take([], {"lte": 300}, "1")

@@ -1,4 +1,4 @@
-"""A network of their own for tests with sockets; a connection of three lines over a scripted kernel."""
+"""A network of their own for tests with sockets; a connection of three lines over a scripted kernel; a steady clock."""
 
 import socket
 from collections.abc import Iterator
@@ -6,9 +6,15 @@ from collections.abc import Iterator
 import pytest
 from paths_rig import REMOTE, Kernel
 from plane_rig import own_network
+from steady_clock import keep_steady
 
 from hagw.dataplane.mptcp_socket import IPPROTO_MPTCP
 from hagw.dataplane.paths import Paths
+
+
+@pytest.fixture(autouse=True)
+def _steady(monkeypatch: pytest.MonkeyPatch) -> None:
+    keep_steady(monkeypatch)
 
 
 @pytest.fixture(scope="module")

@@ -65,6 +65,7 @@ class Site:
         self.rig = Rig(directory / "state")
         self.pair = Certificates(directory / "web").pair(Settings(), NOW)
         self.port = 0
+        self.server: Server | None = None
         self.web_socket = directory / "web.sock"
         self._daemon: asyncio.Task[None] | None = None
 
@@ -96,6 +97,11 @@ class Site:
             answer = await browser.post("/api/v1/session", json=body)
             assert answer.status_code == 200, answer.text
             yield Page(browser, answer)
+
+    def connections(self) -> int:
+        """Return how many connections the web process has."""
+        assert self.server is not None
+        return len(self.server._state.connections)
 
     async def raw(self, request: bytes) -> bytes:
         """Send bytes over TLS; return what comes until the end."""
@@ -138,7 +144,8 @@ def play(tmp_path: Path, story: Callable[[Site], Awaitable[None]]) -> None:
         site.port = sock.getsockname()[1]
         async with asyncio.TaskGroup() as group:
             await site.start_daemon(group)
-            async with Server(app, context_for(site.pair)).listening([sock]):
+            site.server = Server(app, context_for(site.pair))
+            async with site.server.listening([sock]):
                 await story(site)
             await site.stop_daemon()
         await upstream.close()

@@ -190,7 +190,8 @@ def test_one_address_has_so_many_connections(tmp_path: Path, monkeypatch: pytest
     async def story(site: Site) -> None:
         async with asyncio.TaskGroup() as group:
             held = [group.create_task(site.raw(request)) for _ in range(3)]
-            await asyncio.sleep(0.3)
+            while site.connections() < 3:
+                await asyncio.sleep(0.01)
             try:
                 refused = await site.raw(request + b"\r\n")
             except OSError:
