@@ -1,7 +1,7 @@
 """Makes the documents of `status --json` and `flows --json`, whose shapes are in `hagw.control.status_documents`."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -123,6 +123,8 @@ def verdict(inputs: StatusInputs) -> tuple[BondState, str]:
 def _cpe_verdict(intent: CpeIntent, inputs: StatusInputs) -> tuple[BondState, str]:
     if not any(w.is_listening for w in inputs.workers):
         return "off", inputs.trouble or "No worker is ready yet; all traffic is forwarded directly."
+    if dead := _dead_lines(intent, inputs):
+        return "unbonded", f"No uplink works: {dead}. Nothing reaches the Internet."
     gateways = [(g.name, inputs.gateways.get(g.name, UNKNOWN_GATEWAY)) for g in intent.gateways]
     if not any(health.reach == "up" and not health.draining for _, health in gateways):
         return "unbonded", f"{_gateways_down(intent, inputs)} New connections go directly over the best uplink."
@@ -161,6 +163,14 @@ def _hag_verdict(inputs: StatusInputs) -> tuple[BondState, str]:
     if inputs.draining:
         return "degraded", "It is draining: new flows go elsewhere (hagw drain --undo takes them again)."
     return "bonded", f"All {len(inputs.workers)} workers are listening."
+
+
+def _dead_lines(intent: CpeIntent, inputs: StatusInputs) -> str:
+    """Return why no line can be used, "" where one can: one that is suspect carries what cannot go elsewhere."""
+    enabled = [(u.name, inputs.uplinks.get(u.name, UNKNOWN_UPLINK)) for u in intent.uplinks if u.enabled]
+    if any(health.state in ("up", "suspect") for _, health in enabled):
+        return ""
+    return "; ".join(f"{name} is {health.state}{_because(health)}" for name, health in enabled) or "none is enabled"
 
 
 def _gateways_down(intent: CpeIntent, inputs: StatusInputs) -> str:
@@ -251,6 +261,9 @@ def _harmful(uplink: str, inputs: StatusInputs) -> list[HarmStatus]:
 
 def _gateway(gateway: GatewayIntent, inputs: StatusInputs) -> GatewayStatus:
     health = inputs.gateways.get(gateway.name, UNKNOWN_GATEWAY)
+    assert isinstance(inputs.intent, CpeIntent)
+    if health.reach == "up" and _dead_lines(inputs.intent, inputs):
+        health = replace(health, reach="unknown", reason="No uplink works: it cannot be asked.", rtt_ms=None)
     return GatewayStatus(
         name=gateway.name,
         address=str(gateway.addresses[0]),

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from ipaddress import ip_interface
 
+from hagw.alerts.rules import alerts
 from hagw.control.drift import Drift
 from hagw.control.ports import Interception
 from hagw.control.status import flows_document, status_document, verdict
@@ -40,6 +41,33 @@ def test_all_well_is_bonded() -> None:
 def test_a_lost_uplink_is_degraded_and_named() -> None:
     lost = {**ALL_UP, "dsl": UplinkHealth("down", "no answer for 200 ms")}
     assert verdict(replace(STATUS_INPUTS, uplinks=lost)) == ("degraded", "dsl is down (no answer for 200 ms).")
+
+
+def test_without_any_line_nothing_is_up_and_nobody_is_promised_the_best_uplink() -> None:
+    """No lost line says anything of the gateway: it counts as up until it was asked in vain."""
+    dead = {"dsl": UplinkHealth("down", "no carrier"), "lte": UplinkHealth("down", "no interface")}
+    document = status_document(replace(STATUS_INPUTS, uplinks=dead))
+    assert (document["state"], document["reason"]) == (
+        "unbonded",
+        "No uplink works: dsl is down (no carrier); lte is down (no interface). Nothing reaches the Internet.",
+    )
+    (gateway,) = document["gateways"]
+    assert (gateway["state"], gateway["rtt_ms"]) == ("unknown", None)
+    assert gateway["reason"] == "No uplink works: it cannot be asked."
+    assert {alert.key for alert in alerts(document)} == {"state:", "uplink:dsl", "uplink:lte"}
+
+
+def test_a_suspect_line_alone_is_still_a_line() -> None:
+    left = {"dsl": UplinkHealth("down", "no carrier"), "lte": UplinkHealth("suspect", "silent")}
+    document = status_document(replace(STATUS_INPUTS, uplinks=left))
+    assert document["state"] == "degraded"
+    assert document["gateways"][0]["state"] == "up"
+
+
+def test_with_all_lines_switched_off_nothing_is_up() -> None:
+    off = replace(CPE, uplinks=tuple(replace(uplink, enabled=False) for uplink in CPE.uplinks))
+    state, reason = verdict(replace(STATUS_INPUTS, intent=off))
+    assert (state, reason) == ("unbonded", "No uplink works: none is enabled. Nothing reaches the Internet.")
 
 
 def test_a_disabled_uplink_does_not_degrade() -> None:
