@@ -1,19 +1,19 @@
 """The API's resource `/flows`: live and recent flows, filtered, sorted, in pages."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Annotated, Any, Final, Literal, Protocol
 
 from fastapi import APIRouter, Query, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic_core import to_json
 
 from hagw.api.documents import FlowsPage
 from hagw.control.status_documents import FlowsDocument
 from hagw.model.intent import Intent
 
-FLOWS_A_CHUNK: Final = 100  # about 1 ms of encoding between two looks at everything else the loop has to do
+FLOWS_A_CHUNK: Final = 300  # about 1 ms of encoding between two looks at everything else the loop has to do
 RECENT_MAX_S: Final = 3600.0
 ENDED: Final = "closed"
 FRESH_S: Final = 1.0
@@ -201,10 +201,10 @@ def _texts(flow: Flow) -> Iterable[str]:
 async def _encode(document: Flow) -> AsyncIterator[bytes]:
     """Yield the document's JSON in chunks, letting the loop turn in between."""
     head = {key: value for key, value in document.items() if key != "flows"}
-    yield json.dumps(head)[:-1].encode() + b', "flows": ['
+    yield to_json(head)[:-1] + b',"flows":['
     flows = document["flows"]
     for begin in range(0, len(flows), FLOWS_A_CHUNK):
-        text = json.dumps(flows[begin : begin + FLOWS_A_CHUNK], separators=(",", ":"))
-        yield (b"," if begin else b"") + text[1:-1].encode()
+        # pydantic's encoder takes 6 ms for 2,000 flows, the standard library's 21.
+        yield (b"," if begin else b"") + to_json(flows[begin : begin + FLOWS_A_CHUNK])[1:-1]
         await asyncio.sleep(0)
     yield b"]}"

@@ -1,12 +1,12 @@
 """The API's resources that say what was: `/history` and `/events`."""
 
 import asyncio
-import json
 from dataclasses import asdict
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Query, Response
 from fastapi.responses import JSONResponse
+from pydantic_core import to_json
 
 from hagw.api.documents import EventsDocument, HistoryDocument
 from hagw.history.events import KEPT_MAX, Event
@@ -48,7 +48,7 @@ def record_resources(keeper: Keeper) -> APIRouter:
         wanted, patterns, step_s, until = question
         told = keeper.series.tell(wanted, patterns, step_s, until)
         head = {"schema": SCHEMA, "range": wanted, "step_s": told.step_s, "begin_unix_s": told.begin_unix_s}
-        return json.dumps({**head, "series": told.series}, separators=(",", ":")).encode()
+        return to_json({**head, "series": told.series})
 
     @router.get("/history", responses={200: {"model": HistoryDocument}})
     async def history(

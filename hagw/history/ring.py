@@ -8,7 +8,6 @@ import math
 import os
 import struct
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -62,7 +61,7 @@ class Ring:
                     count = min(-(-(end - first) // self.step_s), self.slots - slot)
                     file.seek(_HEADER.size + slot * self._size)
                     data = file.read(count * self._size)
-                    found.update(self._parsed(data, first))
+                    self._parse(found, data, first)
                     first += count * self.step_s
         except FileNotFoundError:
             return {}
@@ -104,16 +103,22 @@ class Ring:
         data = self._record.pack(at, *(math.nan if value is None else value for value in values))
         return data + struct.pack("<I", zlib.crc32(data))
 
-    def _parsed(self, data: bytes, first: int) -> Iterator[tuple[int, Values]]:
-        """Yield what is whole of neighbouring records, that of the time `first` being the first."""
-        view, body, crc32 = memoryview(data), self._record.size, zlib.crc32
-        whole = len(data) - len(data) % self._size
-        at = first
-        for offset, (said, *values, checksum) in enumerate(self._checked.iter_unpack(view[:whole])):
-            if said == at and checksum == crc32(view[offset * self._size : offset * self._size + body]):
-                # Only what is not a number is another one than itself.
-                yield at, tuple([None if value != value else value for value in values])
-            at += self.step_s
+    def _parse(self, found: dict[int, Values], data: bytes, first: int) -> None:
+        """Put what is whole of neighbouring records into `found`, that of the time `first` being the first.
+
+        A month of minutes is 43,200 of them: each line here is worth 5 ms.
+        """
+        view, size, body, step_s, crc32 = memoryview(data), self._size, self._record.size, self.step_s, zlib.crc32
+        at, begin = first, 0
+        for record in self._checked.iter_unpack(view[: len(data) - len(data) % size]):
+            if record[0] == at and record[-1] == crc32(view[begin : begin + body]):
+                values = record[1:-1]
+                # Only what is not a number is another one than itself, and makes a sum one.
+                if (total := sum(values)) != total:
+                    values = tuple([None if value != value else value for value in values])
+                found[at] = values
+            at += step_s
+            begin += size
 
 
 def sync_directory(directory: Path) -> None:

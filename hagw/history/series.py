@@ -9,7 +9,7 @@ Minutes are made of seconds, hours of minutes, when they are over.
 import re
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -227,25 +227,29 @@ def _grouped(records: Mapping[int, Values], step_s: int) -> dict[int, Values]:
 
 def _summary(group: list[Values]) -> Values:
     """Return the means; of states the worst, of bytes the sum."""
-    columns = dict(zip(FIELDS, zip(*group, strict=True), strict=True))
     found: list[float | None] = []
-    for field, column in columns.items():
-        known = [value for value in column if value is not None]
-        if not known:
-            found.append(None)
-        elif field == "state":
-            found.append(max(known))
-        elif field == "kept_off_bytes":
-            found.append(sum(known))
-        else:
-            found.append(sum(known) / len(known))
+    for fold, column in zip(_FOLDS, zip(*group, strict=True), strict=True):
+        known = [value for value in column if value is not None] if None in column else column
+        found.append(fold(known) if known else None)
     return tuple(found)
 
 
+def _mean(known: Sequence[float]) -> float:
+    return sum(known) / len(known)
+
+
+_FOLDS: Final[tuple[Callable[[Sequence[float]], float], ...]] = (_mean, _mean, _mean, _mean, max, sum)  # as FIELDS
+
+
 def _stepped(records: Mapping[int, Values], begin: int, end: int, step_s: int, source_s: int) -> list[Values | None]:
-    if step_s != source_s:
-        records = _grouped({at: values for at, values in records.items() if begin <= at < end}, step_s)
-    return [records.get(at) for at in range(begin, end, step_s)]
+    get = records.get
+    if step_s == source_s:
+        return [get(at) for at in range(begin, end, step_s)]
+    rows: list[Values | None] = []
+    for first in range(begin, end, step_s):
+        group = [values for at in range(first, first + step_s, source_s) if (values := get(at)) is not None]
+        rows.append(_summary(group) if group else None)
+    return rows
 
 
 def _column(rows: list[Values | None], number: int, is_rounded: bool) -> list[float | None]:
