@@ -19,12 +19,16 @@ def daemon(
         int, typer.Option("--pretend-flows", min=1, max=20_000, help="With --fake-kernel: flows at a time.")
     ] = 60,
     pretend_outages: Annotated[bool, typer.Option(help="With --fake-kernel: lines are lost now and then.")] = True,
+    pretend_stripped: Annotated[
+        list[str] | None,
+        typer.Option("--pretend-stripped", help="With --fake-kernel: a line on whose way MP_JOIN is stripped."),
+    ] = None,
 ) -> None:
     """Run the daemon until SIGTERM; workers and kernel state stay, `hagw clear` removes them."""
     if fake_kernel:
         from hagw.pretend import daemon as pretended
 
-        pretended.run(config, pretended.Pretence(pretend_flows, pretend_outages))
+        pretended.run(config, pretended.Pretence(pretend_flows, pretend_outages, tuple(pretend_stripped or ())))
         return
     from hagw.daemon import run
 

@@ -23,6 +23,7 @@ from hagw.control.instance import only_instance
 from hagw.control.places import runtime_dir, state_dir
 from hagw.control.reconcile import Reconciler
 from hagw.control.speedtest import Speedtests
+from hagw.control.status_documents import ChannelStatus
 from hagw.control.transaction import Transactions
 from hagw.control.usage_file import UsageFile
 from hagw.control.worker_seat import SeatPlan
@@ -41,6 +42,7 @@ from hagw.pretend.observer import Observer, Volumes
 from hagw.subscription import CpeSide, HagSide
 
 FLOWS: Final = 60
+OLDER: Final = "0.0.1"
 _PLACES: Final = ("HAGW_RUNTIME_DIR", "HAGW_STATE_DIR")
 
 log = log_of("hagw.pretend")
@@ -48,10 +50,11 @@ log = log_of("hagw.pretend")
 
 @dataclass(frozen=True, slots=True)
 class Pretence:
-    """How much is pretended: flows at a time, and whether lines are lost now and then."""
+    """How much is pretended: flows at a time, whether lines are lost now and then, and where joins are stripped."""
 
     flows: int = FLOWS
     outages: bool = True
+    stripped: tuple[str, ...] = ()
 
 
 def run(config: Path | None, pretence: Pretence) -> None:
@@ -99,6 +102,7 @@ async def _main(archive: Archive, in_force: InForce, pretence: Pretence, keeper:
     gateway.standing = transactions.standing
     subscription = CpeSide(gateway, state_dir()) if isinstance(intent, CpeIntent) else HagSide(gateway, state_dir())
     gateway.examine = _examine
+    gateway.channels = lambda: _channels(gateway.intent)
     speedtests = Speedtests(lambda: gateway.intent, lambda: gateway.published, caps.documents, move)
     if isinstance(subscription, HagSide):
         gateway.customers = CustomerDesk(subscription, state_dir())
@@ -113,6 +117,16 @@ async def _main(archive: Archive, in_force: InForce, pretence: Pretence, keeper:
         await serve(gateway, transactions, Desk(state_dir(), Disk()), keeper, observers, runtime_dir())
     finally:
         await stop_all(runtime_dir(), drain_s=0.0)
+
+
+def _channels(intent: Intent) -> dict[str, ChannelStatus]:
+    """Return the control channels to gateways that we would have enrolled at; nobody brought those up to date."""
+    gateways = intent.gateways if isinstance(intent, CpeIntent) else ()
+    over = next((each.name for each in intent.uplinks if each.enabled), None) if isinstance(intent, CpeIntent) else None
+    found = ChannelStatus(
+        state="connected", reason="", uplink=over, version=OLDER, version_differs=__version__ != OLDER, limits={}
+    )
+    return {gateway.name: found for gateway in gateways if not gateway.key}
 
 
 async def _examine() -> tuple[Finding, ...]:
@@ -135,6 +149,7 @@ def _seats(intent: Intent, pretence: Pretence) -> tuple[SeatPlan, ...]:
                 *(sys.executable, *isolated, "-m", "hagw.pretend.worker"),
                 *("--role", role, "--index", str(index), "--socket", str(socket)),
                 *("--workers", str(count), "--flows", str(pretence.flows)),
+                *(f"--stripped={name}" for name in pretence.stripped),
             ),
             log=runtime_dir() / f"worker-{index}.log",
         )

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from hagw.dataplane.busiest import Busiest
 from hagw.dataplane.flows import ClosedFlows
+from hagw.health.stripping import FAILURES, JOIN_STRIPPED
 from hagw.model.flow import FlowKey
 from hagw.model.snapshot import CpeSnapshot, UplinkView
 from hagw.policy.decide import Decision, Policy
@@ -40,9 +41,10 @@ class Flow:
 
 
 class Traffic:
-    """All flows of one of `workers` workers that together have about `flows` of them."""
+    """All flows of one of `workers` workers that together have about `flows` of them; `stripped` are lines' names."""
 
-    def __init__(self, index: int, workers: int, flows: int, now: float, wall: float) -> None:
+    def __init__(self, index: int, workers: int, flows: int, stripped: frozenset[str], now: float, wall: float) -> None:
+        self._stripped = stripped
         self._random = random.Random(index)
         self._workers = workers
         self._wanted = max(1, flows // workers)
@@ -113,13 +115,15 @@ class Traffic:
             "learned": [],
             "kept_off_bytes": {name: round(size) for name, size in self._kept_off.items()},
             "upkeep_bytes": {name: round(self._now) for name in names},
-            "mptcp": {name: self._mptcp() for name, view in names.items() if view.state == "up"},
+            "mptcp": {name: self._mptcp(name) for name, view in names.items() if view.state == "up"},
             "pretend_bytes": {name: [round(down), round(up)] for name, (down, up) in self._carried.items()},
         }
 
-    def _mptcp(self) -> dict[str, Any]:
-        counts = {"capable_ok": self._total, "capable_failed": 0, "joins_ok": self._total, "joins_failed": 0}
-        return {"state": "ok", "reason": "", "at": self._now, **counts, "joins_lost": 0}
+    def _mptcp(self, name: str) -> dict[str, Any]:
+        made = {"at": self._now, "capable_ok": self._total, "capable_failed": 0, "joins_lost": 0}
+        if name in self._stripped:
+            return {**made, "state": "join-stripped", "reason": JOIN_STRIPPED, "joins_ok": 0, "joins_failed": FAILURES}
+        return {**made, "state": "ok", "reason": "", "joins_ok": self._total, "joins_failed": 0}
 
     def _begin(self, now: float) -> None:
         assert self._policy is not None

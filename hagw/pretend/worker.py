@@ -26,9 +26,9 @@ RETIRED_ANSWER: Final = "a pretend worker hands nothing over"
 class Worker:
     """One pretend worker; `command` says which."""
 
-    def __init__(self, role: str, index: int, workers: int, flows: int) -> None:
+    def __init__(self, role: str, index: int, workers: int, flows: int, stripped: frozenset[str]) -> None:
         now, wall = time.monotonic(), time.time()
-        self._cpe = Traffic(index, workers, flows, now, wall) if role == "cpe" else None
+        self._cpe = Traffic(index, workers, flows, stripped, now, wall) if role == "cpe" else None
         self._hag = CustomerTraffic(index, now, wall) if role == "hag" else None
         self._generation: int | None = None
         self._heard_at = now
@@ -118,13 +118,15 @@ def main() -> int:
     parser.add_argument("--index", type=int, required=True)
     parser.add_argument("--workers", type=int, required=True)
     parser.add_argument("--flows", type=int, required=True)
+    parser.add_argument("--stripped", action="append", default=[])
     parser.add_argument("--socket", type=Path, required=True)
     parser.add_argument("--take-over", action="store_true")
     chosen = parser.parse_args()
     if chosen.take_over:
         print(RETIRED_ANSWER, file=sys.stderr)
         return 1
-    asyncio.run(Worker(chosen.role, chosen.index, chosen.workers, chosen.flows).run(chosen.socket))
+    stripped = frozenset(chosen.stripped)
+    asyncio.run(Worker(chosen.role, chosen.index, chosen.workers, chosen.flows, stripped).run(chosen.socket))
     return 0
 
 

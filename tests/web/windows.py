@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -70,16 +70,23 @@ def room() -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def served(*options: str, role: str = "cpe") -> Iterator[tuple[Site, Pretended]]:
-    """Run the daemon, pretended, and `hagw web`."""
-    with room() as directory, _served(directory, free_port(), role, *options) as found:
-        yield found
+def served(
+    *options: str, role: str = "cpe", edit: Callable[[str], str] = str, past: Callable[[Path], None] | None = None
+) -> Iterator[tuple[Site, Pretended]]:
+    """Run the daemon, pretended, and `hagw web`; `edit` the example it runs, write a `past` to its state directory."""
+    with room() as directory:
+        if past is not None:
+            past(directory / "state")
+        with _served(directory, free_port(), role, edit, *options) as found:
+            yield found
 
 
 @contextlib.contextmanager
-def _served(directory: Path, port: int, role: str, *options: str) -> Iterator[tuple[Site, Pretended]]:
+def _served(
+    directory: Path, port: int, role: str, edit: Callable[[str], str], *options: str
+) -> Iterator[tuple[Site, Pretended]]:
     config = directory / "hagw.yaml"
-    config.write_text((ROOT / "hagw" / "pretend" / f"{role}.yaml").read_text() + f"\nweb:\n  port: {port}\n")
+    config.write_text(edit((ROOT / "hagw" / "pretend" / f"{role}.yaml").read_text()) + f"\nweb:\n  port: {port}\n")
     with pretended(directory, "--config", str(config), *options, rights=()) as daemon, web(directory, port) as url:
         yield Site(directory, url, password_of(directory)), daemon
 

@@ -22,13 +22,25 @@ class Live {
   changes = $state(0); // grows with every change of the configuration: look again
   samples = $state.raw<{ readonly of: Samples }>({ of: emptySamples() });
   #stream: Stream | null = null;
+  #begun = false;
+  #filled_s = 0;
+  #ahead: Promise<Status> | null = null;
   #listeners = new Set<(topic: string, data: unknown) => void>();
   #wanted = new Map<string, number>();
 
+  /** Ask already while it is found out who is logged in: nearly always somebody is, and a page is to be read at once. */
+  ask(): void {
+    const ahead = get<Status>("status");
+    this.#ahead = ahead;
+    ahead.catch(() => {
+      if (this.#ahead === ahead) this.#ahead = null; // nobody was logged in
+    });
+  }
+
   start(): void {
-    if (this.#stream) return;
-    this.#listen();
-    void this.#fill(); // not only once the stream stands: a page is to be read at once
+    if (this.#begun) return;
+    this.#begun = true;
+    void this.#fill(() => this.#begun && !this.#stream && this.#listen()); // the stream's worker does not delay the first look
   }
 
   #listen(): void {
@@ -52,6 +64,7 @@ class Live {
   }
 
   stop(): void {
+    this.#begun = false;
     this.#stream?.stop();
     this.#stream = null;
     this.connected = false;
@@ -78,13 +91,18 @@ class Live {
   }
 
   async refresh(): Promise<void> {
-    this.take(await get<Status>("status"));
+    const ahead = this.#ahead;
+    this.#ahead = null;
+    this.take(await (ahead ?? get<Status>("status")));
   }
 
   #connect(is: boolean): void {
     if (is && !this.connected) {
-      void this.#fill();
-      this.changes += 1;
+      if (Date.now() / 1000 - this.#filled_s < FRESH_S) void this.#catchUp();
+      else {
+        void this.#fill();
+        this.changes += 1;
+      }
     }
     this.connected = is;
   }
@@ -106,18 +124,32 @@ class Live {
     this.events = [...known.values()].sort((a, b) => b.id - a.id).slice(0, EVENTS_KEPT);
   }
 
-  async #fill(): Promise<void> {
+  async #fill(seen: () => unknown = () => undefined): Promise<void> {
+    this.#filled_s = Date.now() / 1000;
     try {
-      await this.refresh();
       const [past, events] = await Promise.all([
         get<History>("history", { range: "1h", series: "uplink.*.down_bps,uplink.*.up_bps" }),
         get<{ events: HagEvent[] }>("events", { limit: EVENTS_KEPT }),
+        this.refresh().finally(seen),
       ]);
       this.#note(events);
       this.toldEvents = true;
       this.#fillSamples(past);
     } catch (error) {
+      this.#filled_s = 0;
       if (!(error instanceof Problem)) throw error; // the stream goes on trying
+    }
+  }
+
+  /** What happened between the first look and the stream's begin: the status comes by itself. */
+  async #catchUp(): Promise<void> {
+    const generation = this.status?.config_generation;
+    try {
+      this.#note(await get<{ events: HagEvent[] }>("events", { limit: EVENTS_KEPT }));
+      await this.refresh();
+      if (this.status?.config_generation !== generation) this.changes += 1;
+    } catch (error) {
+      if (!(error instanceof Problem)) throw error;
     }
   }
 
