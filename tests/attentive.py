@@ -2,32 +2,64 @@
 
 import asyncio
 import contextlib
+import threading
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from typing import Any, Final
 
 LOOK_S: Final = 0.01
 LATE_MAX_S: Final = 0.05  # what one look may be late by and still count
 
 
+class _Attention:
+    """Counts the time between looks, of which there is one every 10 ms unless everything stands still."""
+
+    def __init__(self) -> None:
+        self._state = (time.monotonic(), 0.0)  # the last look, and what had passed by then
+
+    def look(self) -> None:
+        """Take in the time since the last look."""
+        self._state = time.monotonic(), self.passed_s()
+
+    def passed_s(self) -> float:
+        """Return the seconds that have passed; of each stall, 50 ms at most are among them."""
+        seen, passed_s = self._state
+        return passed_s + min(time.monotonic() - seen, LATE_MAX_S)
+
+
 @contextlib.asynccontextmanager
 async def attentive() -> AsyncIterator[Callable[[], float]]:
-    """Yield how many seconds have passed for this event loop; of each stall, 50 ms at most are among them."""
-    passed_s = 0.0
+    """Yield how many seconds have passed for this event loop, stalls aside."""
+    attention = _Attention()
 
     async def count() -> None:
-        nonlocal passed_s
-        seen = time.monotonic()
         while True:
             await asyncio.sleep(LOOK_S)
-            now = time.monotonic()
-            passed_s, seen = passed_s + min(now - seen, LATE_MAX_S), now
+            attention.look()
 
     task = asyncio.get_running_loop().create_task(count())
     try:
-        yield lambda: passed_s
+        yield attention.passed_s
     finally:
         task.cancel()
+
+
+@contextlib.contextmanager
+def watching() -> Iterator[Callable[[], float]]:
+    """Yield how many seconds have passed for this process, stalls aside; a thread looks."""
+    attention, ending = _Attention(), threading.Event()
+
+    def count() -> None:
+        while not ending.wait(LOOK_S):
+            attention.look()
+
+    thread = threading.Thread(target=count, daemon=True)
+    thread.start()
+    try:
+        yield attention.passed_s
+    finally:
+        ending.set()
+        thread.join()
 
 
 class _Timeless(asyncio.SelectorEventLoop):

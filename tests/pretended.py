@@ -14,8 +14,8 @@ from typing import Any
 from hagw.cli.client import delete, get, post
 from hagw.errors import HagwError
 
-START_S = 30.0
-END_S = 15.0
+START_S = 60.0
+END_S = 60.0
 # Root in tests, but with nothing that root may do: capabilities are gone for it and its children.
 UNPRIVILEGED = ("setpriv", "--bounding-set=-all", "--inh-caps=-all", "--")
 

@@ -1,9 +1,9 @@
 """The command line: exit codes, one document with --json, one sentence for an error."""
 
 import json
+import resource
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler
@@ -171,6 +171,7 @@ def test_the_labs_verbs_are_reached(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.alone
 def test_status_is_quick_and_loads_neither_server_nor_lab(daemon: Path) -> None:
+    """By the processor's time: by the clock, a busy machine would be what is measured."""
     code = (
         "import sys; from hagw.cli.app import run; code = run(['status', '--json']);"
         "print(sorted(m for m in ('fastapi', 'uvicorn', 'hagw.lab', 'structlog', 'httpx') if m in sys.modules)"
@@ -178,9 +179,10 @@ def test_status_is_quick_and_loads_neither_server_nor_lab(daemon: Path) -> None:
     )
     took_s = []
     for _ in range(3):
-        began = time.monotonic()
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20)
-        took_s.append(time.monotonic() - began)
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        took_s.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
         assert (done.returncode, done.stderr) == (0, "[]\n")
     assert min(took_s) < 0.4
 
