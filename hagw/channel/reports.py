@@ -46,7 +46,7 @@ class Reports:
     async def begin(self, counts: Counts) -> None:
         """Count from here if nothing is known: what was before is nobody's business. Raise OSError."""
         if self._told is None:
-            await self._write(self._last, counts)
+            await self._write(self._last, self._known(counts))
 
     async def due(self, counts: Counts) -> Report | None:
         """Return what is to be said now, None = nothing. Raise OSError where it cannot be kept: it is due later."""

@@ -114,14 +114,14 @@ def test_a_channel_leaves_a_line_that_is_doubted_at_once(office: Office) -> None
 
 
 def test_what_lines_carried_is_told_where_it_is_worth_it(office: Office) -> None:
-    counts = {"dsl": (5_000_000, 1_000), "lte": (0, 0)}
+    counts = {"dsl": (5_000_000, 1_000), "lte": (0, 1)}
     client = ChannelClient("hag", office.credentials(), lambda: office.ways, office.kept.append, lambda: counts, 0.02)
 
     async def scene() -> None:
         await until(lambda: client.standing.state == "connected")
         await asyncio.sleep(0.1)
         assert not office.used
-        counts.update(dsl=(7_000_000, 2_000), lte=(0, 300))
+        counts.update(dsl=(7_000_000, 2_000), lte=(0, 301))
         await until(lambda: office.used)
         counts.update(dsl=(1_500_000, 0))  # its interface was made anew
         await until(lambda: len(office.used) > 1)
