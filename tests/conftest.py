@@ -7,6 +7,8 @@ from typing import Final
 import hypothesis
 import pytest
 
+from tests import diagnosis
+
 # A busy machine is no defect of what is tested: how long an example takes is for the benches to say. The examples are
 # the same each time, so that a change is judged by what it changed; HYPOTHESIS_PROFILE=roaming looks for new ones.
 hypothesis.settings.register_profile("steady", deadline=None, derandomize=True)
@@ -36,11 +38,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="needs root"))
 
 
-@pytest.hookimpl(wrapper=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Record failures, in the process that hears of all tests."""
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(diagnosis.Diagnoses(config))
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> object:
-    """Where HAGW_EXPECT names what the machine has (netns,mptcp,nft), a test that skips is a test that failed."""
+    """Describe what failed. Where HAGW_EXPECT names what the machine has (netns,mptcp,nft), a test that skips is a test
+    that failed."""
     report: pytest.TestReport = yield
     if report.skipped and not hasattr(report, "wasxfail") and os.environ.get("HAGW_EXPECT"):
         report.outcome = "failed"
         report.longrepr = f"skipped although HAGW_EXPECT={os.environ['HAGW_EXPECT']}: {report.longrepr}"
+    if report.failed:
+        diagnosis.describe(item, call, report)
     return report

@@ -1,4 +1,4 @@
-"""All checks of the source tree in one command: format, lint, types, layers, tests; pytest has the last word."""
+"""All checks of the source tree in one command: format, lint, types, layers, tests; what failed has the last word."""
 
 import os
 import subprocess
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from hagw.errors import UnsupportedEnvironment
+from hagw.lab import failures
 
 # What must be there: a test that would skip for want of it fails instead (tests/conftest.py).
 EXPECTED: Final = "netns,mptcp,nft"
@@ -33,7 +34,7 @@ class Check:
 def checks(tests: Sequence[str], *, quick: bool) -> tuple[Check, ...]:
     """Return the checks in the order they run; `tests` are further arguments for pytest."""
     own = Path(sys.executable).parent
-    pytest = (sys.executable, "-m", "pytest")
+    pytest = (sys.executable, "-m", "pytest", "--tb=short")  # failures' files have it long
     if tests:
         run = [Check(TESTS, (*pytest, *(("-m", "not slow") if quick else ()), *tests))]
     else:
@@ -55,11 +56,13 @@ def checks(tests: Sequence[str], *, quick: bool) -> tuple[Check, ...]:
 
 
 def run_all(tests: Sequence[str], *, quick: bool, say: Callable[[str], None]) -> bool:
-    """Run every check, whatever the others say; return whether all passed."""
+    """Run every check, whatever the others say, and tell of each failed test at the end; return whether all passed."""
     root = source_root()
     environment = {**os.environ, "PYTHONPATH": str(root)}
     environment.setdefault("HAGW_EXPECT", EXPECTED)
     failed = []
+    kept = failures.directory(root)
+    failures.forget(kept)
     for check in checks(tests, quick=quick):
         say(f"== {check.name}")
         began = time.monotonic()
@@ -68,6 +71,9 @@ def run_all(tests: Sequence[str], *, quick: bool, say: Callable[[str], None]) ->
             failed.append(check.name)
         if check.name != TESTS:  # pytest says it itself
             say(f"{check.name} {'passed' if done.returncode == 0 else 'FAILED'} in {time.monotonic() - began:.1f} s")
+    if not tests:  # one run of pytest has just told of its own
+        for line in failures.summary(failures.recorded(kept), kept):
+            say(line)
     if failed and failed != [TESTS]:
         say(f"FAILED: {', '.join(failed)}")
     return not failed

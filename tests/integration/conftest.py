@@ -1,15 +1,17 @@
-"""A red test that has a lab prints the state of both ends."""
+"""Of a red test that has a lab the state of both ends is told."""
 
 import pytest
-from plane_lab import explain
+from both_ends import at_length, in_short
 
 from hagw.lab.lab import Lab
+from tests.diagnosis import AT_LENGTH, IN_SHORT
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> object:
     report: pytest.TestReport = yield
-    lab = getattr(item, "funcargs", {}).get("lab")
-    if report.when != "teardown" and report.failed and isinstance(lab, Lab) and lab.is_up():
-        report.sections.append(("both ends", explain(lab)))
+    labs = [each for each in getattr(item, "funcargs", {}).values() if isinstance(each, Lab)]
+    if report.when != "teardown" and report.failed and labs and labs[0].is_up():
+        item.stash[IN_SHORT] = in_short(labs[0])
+        item.stash[AT_LENGTH] = at_length(labs[0])
     return report

@@ -200,27 +200,6 @@ def unix_sockets(pid: int) -> set[str]:
     return {f"socket:[{line.split()[6]}]" for table in tables for line in table.splitlines()[1:]}
 
 
-def explain(lab: Lab) -> str:
-    """Return the state of both ends, for a test that failed."""
-    parts = []
-    commands = {
-        "cpe": (["nft", "list", "table", "inet", "hagw"], ["ip", "rule"], ["ip", "route", "show", "table", "all"]),
-        "hag": (),
-    }
-    for node, special in commands.items():
-        for argv in (*special, ["ss", "-Mani"], ["ss", "-tan"], ["nstat", "-as"]):
-            shown = lab.run(node, argv, capture_output=True, text=True)
-            lines = [line for line in shown.stdout.splitlines() if argv[0] != "nstat" or line.startswith("MPTcp")]
-            parts.append(f"--- {node}: {' '.join(argv)}\n" + "\n".join(lines[:60]))
-        shown = lab.run(node, ["hagw", "status"], capture_output=True, text=True)
-        parts.append(f"--- {node}: hagw status\n{shown.stdout}{shown.stderr}")
-        directory = gateway.node_directory(lab.directory, node)
-        for log in sorted([*directory.glob("*.log"), *directory.glob("run/*.log")]):
-            lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-            parts.append(f"--- {log}\n" + "\n".join(lines[-50:]))
-    return "\n".join(parts)
-
-
 # --- servers
 
 
