@@ -8,10 +8,12 @@ import json
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 MTU_BYTES = 1500
 UNLIMITED_QUEUE = 10_000  # packets
+CARDS_TIMEOUT_S = 30
 UNITS = {"": 1, "kbit": 1e3, "mbit": 1e6, "gbit": 1e9, "ms": 1e-3, "s": 1.0}
 
 
@@ -56,11 +58,31 @@ def lines(described):
             yield far, onward, shaped(link, "up")
 
 
+def beside(described, devices):
+    """Return the description with other names for interfaces that are called like a card of the machine's own.
+
+    Vagrant's card is `eth0`, and so are those of the lab's hosts. Network namespaces have names of their own.
+    """
+    if len(described["nodes"]) > 1:
+        return described
+    macs = {card["mac"] for card in described["cards"]}
+    names = {name: f"lab-{name}" for mac, name in devices.items() if mac not in macs}
+    ((own, node),) = described["nodes"].items()
+    interfaces = {names.get(name, name): interface for name, interface in node["interfaces"].items()}
+    routes = [
+        {**each, "dev": names.get(each["dev"], each["dev"])} if "dev" in each else each
+        for each in node.get("routes", [])
+    ]
+    cards = [{**card, "interface": names.get(card["interface"], card["interface"])} for card in described["cards"]]
+    return {**described, "nodes": {own: {**node, "interfaces": interfaces, "routes": routes}}, "cards": cards}
+
+
 def commands(described, devices):
     """Yield the commands that make the nodes; `devices` are the machine's interfaces by MAC address.
 
     A machine that is one node is that node itself; of several, each is a network namespace.
     """
+    described = beside(described, devices)
     nodes = described["nodes"]
     spaces = {name: name if len(nodes) > 1 else None for name in nodes}
     for space in filter(None, spaces.values()):
@@ -123,17 +145,27 @@ def devices():
     return {(path / "address").read_text().strip(): path.name for path in found}
 
 
+def all_devices(wanted):
+    """Return the interfaces by MAC address once all the wanted ones are there: those of a namespace come back later."""
+    until = time.monotonic() + CARDS_TIMEOUT_S
+    while not wanted <= (found := devices()).keys():
+        if time.monotonic() > until:
+            sys.exit(f"cards are missing: {', '.join(sorted(wanted - found.keys()))}")
+        time.sleep(0.1)
+    return found
+
+
 def main():
     """Make the nodes anew."""
     described = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     for name in described["nodes"] if len(described["nodes"]) > 1 else ():
-        subprocess.run(["ip", "netns", "delete", name], capture_output=True, check=False)  # cards come back
+        subprocess.run(["ip", "netns", "delete", name], capture_output=True, check=False)
     for name, node in described["nodes"].items():
         for interface, made in node["interfaces"].items():
             if "bridge" in made:
                 subprocess.run(["ip", "link", "delete", interface], capture_output=True, check=False)
         del name
-    for command in commands(described, devices()):
+    for command in commands(described, all_devices({card["mac"] for card in described["cards"]})):
         subprocess.run(command, check=True)
     for name, node in described["nodes"].items():
         if node.get("nft"):

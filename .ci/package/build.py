@@ -125,7 +125,7 @@ def _add_hagw(root: Path, wheel: Path) -> None:
         f"/{HOME}/bin/python",
         "-P",
         "-c",
-        "import hagw.daemon, hagw.worker, hagw.web.main, asyncpg",
+        "import hagw.daemon, hagw.worker.main, hagw.web.main, asyncpg",
     )
 
 

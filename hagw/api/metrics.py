@@ -1,5 +1,6 @@
 """The API's resources for monitoring: `/metrics` in Prometheus' text format, and `/alerts`."""
 
+import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -7,7 +8,7 @@ from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 
 from hagw.api.access_documents import AlertsDocument
-from hagw.metrics.text import MEDIA_TYPE, text
+from hagw.metrics.listener import import_text
 
 _TEXT: Final[dict[int | str, dict[str, Any]]] = {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
 
@@ -22,7 +23,8 @@ def metrics_resources(document: Callable[[], Mapping[str, Any]]) -> APIRouter:
         response_class=Response,
     )
     async def metrics() -> Response:
-        return Response(text(document()), headers={"Content-Type": MEDIA_TYPE})
+        media_type, text = await asyncio.to_thread(import_text)
+        return Response(text(document()), headers={"Content-Type": media_type})
 
     return router
 

@@ -8,8 +8,9 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
-import uvicorn
+from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.server import Server as UvicornServer
 
 from hagw.access.desk import Desk
 from hagw.api.app import Observed, build_app
@@ -30,7 +31,7 @@ WEB_SOCKET_MODE = 0o660
 WEB_DIRECTORY_MODE = 0o710  # the group passes through, and sees nothing else
 
 
-class Server(uvicorn.Server):
+class Server(UvicornServer):
     """uvicorn inside somebody else's loop: signals are the daemon's."""
 
     @contextlib.contextmanager
@@ -71,7 +72,7 @@ def follow(daemon: Observed, keeper: Keeper, hub: Hub) -> None:
 
 
 async def _serve(app: Guard, protocol: type[H11Protocol], sock: socket.socket) -> None:
-    config = uvicorn.Config(
+    config = Config(
         app,
         http=protocol,
         lifespan="off",

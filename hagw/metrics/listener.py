@@ -72,12 +72,12 @@ class MetricsListener:
             return _message("405 Method Not Allowed", "text/plain", b"")
         if request[1].partition(b"?")[0] != b"/metrics":
             return _message("404 Not Found", "text/plain", b"see /metrics\n")
-        media_type, text = await asyncio.to_thread(_import_text)
+        media_type, text = await asyncio.to_thread(import_text)
         body = text(self._document())
         return _message("200 OK", media_type, b"" if request[0] == b"HEAD" else body)
 
 
-def _import_text() -> tuple[str, Callable[[Document], bytes]]:
+def import_text() -> tuple[str, Callable[[Document], bytes]]:
     """Import what makes the text; the daemon does without until somebody asks."""
     from hagw.metrics.text import MEDIA_TYPE, text
 

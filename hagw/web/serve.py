@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any, Final
 
-import uvicorn
+from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
@@ -94,7 +94,7 @@ class Server:
         self._state = _State()
         self._app = app
         self._context = context
-        self._config = uvicorn.Config(
+        self._config = Config(
             app,
             http=Protocol,
             lifespan="off",

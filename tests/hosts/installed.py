@@ -100,15 +100,16 @@ def fetch(client: Host, file: str) -> float:
     return Download(client, file).finish()
 
 
-def memory_bytes(host: Host, pids: set[int]) -> int:
-    """Return the memory that processes hold resident, one added to the other: shared pages count for each."""
-    total = 0
-    for pid in pids:
+def memory_bytes(host: Host, pids: set[int]) -> tuple[int, int]:
+    """Return the memory that processes hold resident together: shared pages counted for each of them, and once."""
+    resident = proportional = 0
+    for pid in sorted(pids):
         lines = host.output("cat", f"/proc/{pid}/smaps_rollup").splitlines()
         shares = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines if line.endswith("kB")}
         print(host.output("cat", f"/proc/{pid}/comm"), {name: shares[name] // 1000 for name in ("Rss", "Pss")})
-        total += shares["Rss"]
-    return total
+        resident += shares["Rss"]
+        proportional += shares["Pss"]
+    return resident, proportional
 
 
 def since_online_s(host: Host) -> float:

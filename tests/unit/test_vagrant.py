@@ -140,9 +140,12 @@ def node_program() -> ModuleType:
 node = node_program()
 
 
+VAGRANTS_OWN = {"52:54:00:a9:b3:cd": "eth0"}
+
+
 def made_of(asked: dict[str, Any], machine: str) -> list[str]:
     described = descriptions(asked)[machine]
-    devices = {card["mac"]: f"ens{number}" for number, card in enumerate(described["cards"], start=4)}
+    devices = {card["mac"]: f"ens{number}" for number, card in enumerate(described["cards"], start=4)} | VAGRANTS_OWN
     return [" ".join(command) for command in node.commands(described, devices)]
 
 
@@ -161,3 +164,27 @@ def test_the_cpe_is_as_hagw_finds_any(asked: dict[str, Any]) -> None:
     assert "ip link set dev lan1 master lan0" in made
     assert "ip route replace default via 100.64.2.1 dev lte0 metric 300" in made
     assert "sysctl -q -w net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1" in made
+
+
+@pytest.mark.parametrize(("host", "address"), [("hag", "198.51.100.10/24"), ("lan1", "192.168.77.11/24")])
+def test_a_host_whose_card_is_called_like_vagrant_s_leaves_vagrant_s_alone(
+    asked: dict[str, Any], host: str, address: str
+) -> None:
+    made = made_of(asked, host)
+    assert "ip link set dev ens4 name lab-eth0" in made
+    assert f"ip address replace {address} dev lab-eth0" in made
+    assert not [command for command in made if "eth0" in command.split()]
+
+
+def test_cards_of_a_namespace_that_was_just_removed_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = iter([{}, {"a": "eth1"}, {"a": "eth1", "b": "eth2"}])
+    monkeypatch.setattr(node, "devices", lambda: next(seen))
+    monkeypatch.setattr(node.time, "sleep", lambda _: None)
+    assert node.all_devices({"a", "b"}) == {"a": "eth1", "b": "eth2"}
+
+
+def test_a_card_that_stays_away_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(node, "CARDS_TIMEOUT_S", 0)
+    monkeypatch.setattr(node, "devices", lambda: {"a": "eth1"})
+    with pytest.raises(SystemExit, match="cards are missing: b"):
+        node.all_devices({"a", "b"})

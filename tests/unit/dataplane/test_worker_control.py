@@ -12,7 +12,7 @@ import pytest
 from plane_rig import no_descriptors_left, turn_for, until
 
 from hagw.dataplane.loop import Loop
-from hagw.worker import LINE_MAX_BYTES, Control
+from hagw.worker.main import LINE_MAX_BYTES, Control
 
 
 class Plane:

@@ -1,4 +1,4 @@
-"""Composition root of a worker process: the data plane's loop, told what to do by the daemon over a Unix socket.
+"""A worker's life: the data plane's loop, told what to do by the daemon over a Unix socket.
 
 The control protocol is one JSON document a line (docs/adr/0004). A worker outlives the daemon: it goes on with its
 last snapshot, and the next daemon finds it by its socket.
@@ -386,7 +386,7 @@ def _memory_kb() -> int:
         return int(statm.read().split()[1]) * resource.getpagesize() // 1024
 
 
-def _command(words: Sequence[str]) -> int:
+def command(words: Sequence[str]) -> int:
     """Read our own command line: argparse would be a twentieth of what a worker is."""
     takes_over = "--take-over" in words
     words = [word for word in words if word != "--take-over"]
@@ -401,7 +401,3 @@ def _command(words: Sequence[str]) -> int:
         print(USAGE, file=sys.stderr)
         return 2
     return main(role, int(number), takes_over=takes_over)
-
-
-if __name__ == "__main__":
-    sys.exit(_command(sys.argv[1:]))

@@ -1,0 +1,37 @@
+"""Parts of other people's packages without the rest, where that is megabytes of a small machine's memory."""
+
+import sys
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec, module_from_spec
+from types import ModuleType
+from typing import Any
+
+
+def only_parts_of(package: str) -> None:
+    """Have modules of a package imported without its `__init__`, which runs once something that it defines is wanted.
+
+    Does nothing for a package that is imported already. Raise ModuleNotFoundError where there is none.
+    """
+    if package in sys.modules:
+        return
+    spec = find_spec(package)
+    if spec is None or spec.loader is None:
+        raise ModuleNotFoundError(f"No module named {package!r}", name=package)
+    module = module_from_spec(spec)
+    module.__class__ = _Unbegun
+    sys.modules[package] = module
+
+
+class _Unbegun(ModuleType):
+    """A package of which nothing ran yet."""
+
+    __spec__: ModuleSpec
+
+    def __getattr__(self, name: str) -> Any:
+        """Begin after all, unless it is a module of the package that is looked for: the import system finds that."""
+        if name.startswith("__") or find_spec(f"{self.__name__}.{name}") is not None:
+            raise AttributeError(name)
+        self.__class__ = ModuleType  # type: ignore[assignment]  # that is how modules change theirs
+        assert self.__spec__.loader is not None
+        self.__spec__.loader.exec_module(self)
+        return getattr(self, name)
