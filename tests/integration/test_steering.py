@@ -59,21 +59,21 @@ def test_a_rule_moves_a_living_download_and_bulk_overflows(lab: Lab) -> None:
     with Streams(lab) as streams:
         steer(lab, base, "active-standby")
         stream = streams.download("lan1", INET[4])
-        time.sleep(1.5)
+        until(lambda: rate(lab, "down")["dsl"] > 10.0, 10.0)
         before = carried(lab)
         time.sleep(2.0)
         kept = moved(before, carried(lab))
         assert kept["dsl"] > 2.0, kept
         assert kept["lte"] < 0.1, kept
         steer(lab, base, "priority-based")
-        time.sleep(3.0)
+        until(lambda: rate(lab, "down")["lte"] > 10.0, 5.0)
         before = carried(lab)
         time.sleep(2.0)
         filled = moved(before, carried(lab))
         steer(lab, base, "load-balancing, weights: [60, 40]")
         time.sleep(3.0)
         before = carried(lab)
-        time.sleep(2.5)
+        time.sleep(6.0)  # the shares are kept by opening and closing a line, about once in two seconds
         split = moved(before, carried(lab))
         stream.stop()
     assert 0.5 < split["dsl"] / (split["dsl"] + split["lte"]) < 0.7, split

@@ -25,13 +25,14 @@ ENTER: Final = 0.95  # of the capacity
 GROW: Final = 0.965
 FILL: Final = 0.955
 SHRINK: Final = 0.935
-GROWTH: Final = 1.15  # a tick
-GROWTH_LEAST: Final = 0.03  # of the capacity, a tick
+GROWTH: Final = 1.25  # a tick
+GROWTH_LEAST: Final = 0.05  # of the capacity, a tick
 GROWTH_SLOWEST: Final = 0.005  # likewise, for GROW_SLOWLY_S where it is known what was needed a moment ago
 GROW_SLOWLY_S: Final = 1.5
-GROWTH_SLOW: Final = 0.01  # after that, for GROW_AFTER_S in all
+GROWTH_SLOW: Final = 0.01  # after that, and twice as much with every GROW_TWICE_S
+GROW_TWICE_S: Final = 0.75
+FULL_MOST_S: Final = 6.0
 DRIFT: Final = 0.0005  # likewise, while they are about full: gaps between bursts look like room
-GROW_AFTER_S: Final = 6.0
 APPROACH: Final = 0.2
 FIRST: Final = 0.03
 NOTHING: Final = 0.02  # of the capacity
@@ -41,6 +42,10 @@ LIMITED_S: Final = 1.5  # what is opened and closed comes in bursts
 SETTLED_S: Final = 2.0  # a line that had next to nothing to carry needs a moment until it is full again
 STARVED: Final = 0.6  # of the capacity
 BRIEF: Final = 6  # ticks
+GAP: Final = 0.85  # of the capacity: all lines together carry less than the preferred ones could
+GAP_S: Final = 0.2
+GAP_MOST_S: Final = 0.5  # bbr pauses for 0.2 s; what lasts longer is a smaller demand
+PAUSE: Final = 0.1  # of the capacity: who sends so little for BURST_S pauses, however long
 PATIENCE: Final = 12  # ticks: bbr empties a line for 0.2 s in each ten to see its round trip
 LEAVE: Final = 0.75  # of the capacity, for LEAVE_S with nothing over
 LEAVE_S: Final = 5.0
@@ -53,6 +58,7 @@ LEVEL: Final = 0.985
 BURST_S: Final = 0.3
 BEYOND: Final = 1.5  # times the capacity: it was no capacity
 SLOWER: Final = 0.9  # of the capacity: full with less, they have become slower
+SLOWER_S: Final = 2.0  # seen for so long: the gap of a bbr's probe is among what is looked at for LIMITED_S and more
 HOLD_S: Final = 3.0  # how long nothing is taken away after it did no good; doubled each time
 HOLD_MAX_S: Final = 30.0
 HOLD_BELOW: Final = 0.85  # of the capacity: carrying less, they are no longer full
@@ -93,7 +99,10 @@ class Overflow:
         self._at = 0.0
         self._full_ticks = 0
         self._low_ticks = 0
-        self._full_since: float | None = None
+        self._full_s = 0.0  # full for longer than not, by so much
+        self._slower_since: float | None = None
+        self._gap_since: float | None = None
+        self._judged_from = 0.0  # what comes before is not looked at to tell whether they are full
         self._limited_at = 0.0
         self._is_need_seen = False  # since the preferred lines were last found to be slower, or flows began
         self._quiet_since: float | None = None
@@ -195,7 +204,8 @@ class Overflow:
         self._full_ticks = self._low_ticks = 0
         self._taking = None
         self._hold_until, self._hold_s = 0.0, HOLD_S
-        self._little_since = self._quiet_since = self._full_since = None
+        self._little_since = self._quiet_since = self._slower_since = self._gap_since = None
+        self._full_s, self._judged_from = 0.0, self._at
         self._is_need_seen = False
 
     def _allow(self, bps: float | None) -> None:
@@ -213,26 +223,31 @@ class Overflow:
         is_limited = bool(self.allowance.bps)
         preferred = self.rate_bps("preferred", LIMITED_S if is_limited else CONTROL_S)
         is_held = now < self._hold_until and preferred >= HOLD_BELOW * cap
+        alone = self._alone_bps(now)
+        self._look_whether_slower(now, alone, cap)
         if (burst := self.rate_bps("preferred", BURST_S)) > BEYOND * cap:
             cap = self.cap_bps = burst
         elif preferred > cap:
             cap = self.cap_bps = cap + 0.2 * (preferred - cap)
-        elif is_held or self._is_level(now, preferred):  # full with what they carry: a peak is no capacity
-            if preferred < SLOWER * cap:
+        elif is_held or self._is_level(alone, preferred):  # full with what they carry: a peak is no capacity
+            if preferred >= SLOWER * cap:
+                is_held = True
+                cap = self.cap_bps = cap + 0.02 * (preferred - cap)
+            elif is_held or self._is_slower(now):
+                is_held = True
                 self.cap_bps = cap = preferred
                 self._is_need_seen = False
-            is_held = True
-            cap = self.cap_bps = cap + 0.02 * (preferred - cap)
+        self._look_for_gap(now, cap)
         if preferred > GROW * cap or is_held:
             self._trials.saw_full(now)
             self._low_ticks = 0
             self._taking = None
-            self._grow(now, cap)
+            self._grow(cap)
         else:
-            self._full_since = None
-            self._low_ticks = self._low_ticks + 1 if self._is_low(cap) else 0
+            self._full_s = max(0.0, self._full_s - TICK_S)
+            self._low_ticks = self._low_ticks + 1 if self._is_low(now, cap) else 0
             if self._low_ticks > (0 if is_limited else BRIEF if preferred < STARVED * cap else PATIENCE):
-                self._shrink(now, preferred, cap)
+                self._shrink(now, preferred, alone, cap)
             elif is_limited and not self._low_ticks:
                 self.allowance.limit((self.allowance.bps or 0.0) + DRIFT * cap)
         if self.allowance.bps == 0.0:
@@ -242,33 +257,57 @@ class Overflow:
             self._look_at_little(now, preferred)
         self._leave(now, preferred, cap)
 
-    def _is_level(self, now: float, preferred: float) -> bool:
+    def _look_for_gap(self, now: float, cap: float) -> None:
+        """Have nothing judged by a moment in which a sender paused: it wants what it wanted before."""
+        if self.rate_bps("total", GAP_S) >= GAP * cap:
+            self._gap_since = None
+            return
+        self._gap_since = now if self._gap_since is None else self._gap_since
+        if now - self._gap_since < GAP_MOST_S or self.rate_bps("total", BURST_S) < PAUSE * cap:
+            self._judged_from = now
+
+    def _look_whether_slower(self, now: float, alone: float | None, cap: float) -> None:
+        """Note since when all that is seen of the preferred lines alone says that they have become slower."""
+        if alone is None:
+            return
+        is_slower = alone < SLOWER * cap and self._is_more(alone)
+        self._slower_since = (now if self._slower_since is None else self._slower_since) if is_slower else None
+
+    def _is_slower(self, now: float) -> bool:
+        return self._slower_since is not None and now - self._slower_since >= SLOWER_S
+
+    def _is_level(self, alone: float | None, preferred: float) -> bool:
         """Say whether the preferred lines carry no less while the next tier is open, and that carries more."""
-        alone = self._alone_bps(now)
         return alone is not None and preferred >= LEVEL * alone and self._is_more(alone)
 
-    def _is_low(self, cap: float) -> bool:
+    def _is_low(self, now: float, cap: float) -> bool:
         """Say whether the preferred lines carry less than they can, and not only for the moment of a bbr's probe."""
+        if now - self._judged_from < LIMITED_S:
+            return False  # before they were full, or while nothing was sent: it says nothing of what is needed now
         if not self.allowance.bps:
             return self.rate_bps("preferred", CONTROL_S) < SHRINK * cap
         halves = (self.rate_bps("preferred", LIMITED_S / 2, ago) for ago in (0.0, LIMITED_S / 2))
         return all(half < SHRINK * cap for half in halves)
 
-    def _grow(self, now: float, cap: float) -> None:
+    def _grow(self, cap: float) -> None:
         """Let more over, the faster the longer they are full: what was needed a moment ago is about right."""
         allowed = self.allowance.bps
         if allowed is None:
             return
-        self._full_since = self._full_since if self._full_since is not None else now
+        self._full_s = min(self._full_s + TICK_S, FULL_MOST_S)
         if self.allowance.holds_nothing_back:
             self.allowance.open_fully()
-        elif not self._is_need_seen or now - self._full_since >= GROW_AFTER_S:
-            self.allowance.limit(max(allowed * GROWTH, allowed + GROWTH_LEAST * cap))
+            return
+        most = max((GROWTH - 1.0) * allowed, GROWTH_LEAST * cap)
+        if not self._is_need_seen:
+            self.allowance.limit(allowed + most)
+        elif self._full_s < GROW_SLOWLY_S:
+            self.allowance.limit(allowed + GROWTH_SLOWEST * cap)
         else:
-            is_long = now - self._full_since >= GROW_SLOWLY_S
-            self.allowance.limit(allowed + (GROWTH_SLOW if is_long else GROWTH_SLOWEST) * cap)
+            step = GROWTH_SLOW * cap * 2 ** ((self._full_s - GROW_SLOWLY_S) / GROW_TWICE_S)
+            self.allowance.limit(allowed + min(step, most))
 
-    def _shrink(self, now: float, preferred: float, cap: float) -> None:
+    def _shrink(self, now: float, preferred: float, alone: float | None, cap: float) -> None:
         """Let over what the flows need, and look whether the preferred lines carry the rest instead.
 
         They are not full, so nothing waits: what all the lines carry is what the flows want.
@@ -279,10 +318,10 @@ class Overflow:
         if self._taking is not None and self._was_in_vain(now, preferred, self._taking):
             self._give_back(now, preferred, cap)
             return
-        alone = self._alone_bps(now)
-        if alone is not None and alone < SLOWER * cap and self._is_more(alone):
+        if alone is not None and self._is_slower(now):
             self.cap_bps = cap = alone
         self._is_need_seen = True
+        self._full_s = 0.0
         if allowed is None or not self.allowance.has_held_back:
             self._limited_at = now
             self.allowance.limit(self.rate_bps("total", AT_ONCE_S) - FILL * cap)

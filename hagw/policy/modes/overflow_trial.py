@@ -19,6 +19,7 @@ GAIN: Final = 1.15
 AGAIN_S: Final = 10.0  # doubled with every trial in vain
 AGAIN_MAX_S: Final = 160.0
 NEWCOMER_S: Final = 1.0
+MUCH_MORE: Final = 1.5  # times what was enough: that is another demand
 WORTH: Final = 0.7  # of the capacity: less is tried only when it lasts, or after a drop
 LASTS_S: Final = 30.0
 DOUBTFUL_S: Final = 60.0  # how long lines that were full are taken to carry the same
@@ -98,12 +99,18 @@ class Trials:
         elif self._steady_since is None:
             self._steady_since = now
         is_alone = self._readings.rate_bps("excess", 0.5) <= ALONE * carried  # what was under way is not to be compared
-        is_time = self._steady_since is not None and now >= self._next_at
+        is_time = self._steady_since is not None and now >= self._due_at(carried)
         if is_alone and is_time and self._may_be_full(now, carried, cap_bps):
             length = max(LENGTH_S, ROUND_TRIPS * (excess_rtt_ms or 0.0) / 1000)
             self._trial = _Trial(now, now + length, self._readings.rate_bps("total", 0.5))
         self.note_peak(carried)
         return self._trial is not None
+
+    def _due_at(self, carried: float) -> float:
+        """Return when the next trial may begin: soon, where much more is carried than what was enough."""
+        if self._enough_bps and carried >= MUCH_MORE * self._enough_bps:
+            return min(self._next_at, self._enough_at + NEWCOMER_S)
+        return self._next_at
 
     def end(self, now: float) -> tuple[Verdict, float]:
         """Return what has come of the trial that is under way, and what the lines carried before it."""

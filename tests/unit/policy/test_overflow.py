@@ -211,7 +211,7 @@ def test_a_pause_without_flows_leaves_nothing_behind_but_what_the_line_carries()
     assert dsl + lte > 45.0
 
 
-@pytest.mark.parametrize(("pause_s", "within_s"), [(0.8, 6.0), (1.0, 6.0), (1.5, 6.0), (3.0, 3.0)])
+@pytest.mark.parametrize(("pause_s", "within_s"), [(0.5, 1.0), (0.8, 1.0), (1.0, 1.0), (1.5, 1.0), (3.0, 3.0)])
 def test_flows_that_pause_for_a_moment_get_every_line_again_soon(pause_s: float, within_s: float) -> None:
     bench = Bench()
     bench.run(15.0)
@@ -223,6 +223,42 @@ def test_flows_that_pause_for_a_moment_get_every_line_again_soon(pause_s: float,
     bench.run(within_s)
     dsl, lte = bench.run(1.0)
     assert (dsl > 15.0, lte > 40.0) == (True, True)
+
+
+def test_a_gap_just_before_the_lines_are_full_does_not_slow_bulk_down() -> None:
+    sender = Sender(0.5, 1.0, Overflow(16e6))
+    sender.run(2.0)
+    sender.demand = 200.0
+    sender.run(0.7)
+    sender.rates = (2.0, 50.0)
+    sender.run(0.3)
+    sender.rates = (16.0, 50.0)
+    sender.run(4.5)
+    dsl, lte = sender.run(1.0)
+    assert dsl + lte > 0.85 * 66.0
+
+
+def test_more_is_tried_soon_where_a_trial_was_about_much_less() -> None:
+    bench = Bench(Lines(demand=2.0))
+    bench.run(3.0)
+    bench.lines.demand = INFINITE
+    bench.run(4.0)
+    dsl, lte = bench.run(1.0)
+    assert (dsl > 15.0, lte > 40.0) == (True, True)
+
+
+@pytest.mark.parametrize("alike", [1.0, 0.25], ids=["lte-slower", "dsl-slower"])
+def test_a_sender_that_pauses_on_its_lines_is_not_taken_for_slower_lines(alike: float) -> None:
+    """bbr empties a line for 0.2 s in each ten."""
+    sender = Sender(25.0, alike)
+    sender.run(8.0)
+    totals = [0.0, 0.0]
+    for _ in range(6):
+        for seconds, rates in ((9.0, (16.0, 50.0)), (0.25, (1.0, 1.0)), (0.4, (10.0, 50.0))):
+            sender.rates = rates
+            totals = [total + mean * seconds for total, mean in zip(totals, sender.run(seconds), strict=True)]
+        assert (sender.overflow.cap_bps or 0.0) > 15e6
+    assert totals[1] < 1.15 * (sum(totals) - 16.0 * 6 * 9.65 * 0.97)
 
 
 @pytest.mark.parametrize("flows", [1, 4])
