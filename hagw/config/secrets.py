@@ -10,7 +10,7 @@ import yaml
 _KEY: Final = re.compile(r"\b[0-9a-fA-F]{64}\b")
 # A webhook's path is as good as a password, and so is what stands behind `secret:`, however YAML lets one write it.
 _PLAIN_URL: Final = re.compile(r"([\"']?https?://[^/\s\"'\\]+/)[^\s\"'\\]+([\"']?)")
-_PASSWORD: Final = re.compile(r"(://[^\s:/@]*:)[^\s/]+(?=@)")
+_PASSWORD: Final = re.compile(r'(://[^\s:/@]*:)[^\s"]+(?=@)')
 _QUERIED: Final = re.compile(r"([?&]password=)[^\s&\"']+")
 # Somebody's webhook that is out of use for now, in a comment.
 _COMMENT: Final = re.compile(r"^[^\"'\n]*?(?:^|[ \t])#.*$", re.MULTILINE)

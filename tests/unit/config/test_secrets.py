@@ -86,7 +86,14 @@ def test_what_is_out_of_use_in_a_comment_is_hidden_too(comment: str, before: str
     assert yaml.safe_load(shown)["after"] == 1
 
 
-@pytest.mark.parametrize("url", ["postgresql+psycopg://db/hagw?user=u&password=horse", "postgresql://u:ho@rse@db/hagw"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql+psycopg://db/hagw?user=u&password=horse",
+        "postgresql://u:ho@rse@db/hagw",
+        "postgresql://u:ho/rse@db/hagw",
+    ],
+)
 def test_passwords_are_hidden_wherever_a_url_has_them(url: str) -> None:
     shown = masked(f"registry: {{url: {url!r}}}\n")
     assert "horse" not in shown
