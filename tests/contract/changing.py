@@ -52,7 +52,7 @@ SECTIONS = (
     "mptcp: {scheduler: default}",
     "firewall: {allow: [{name: ping, protocol: icmp}, {name: web, protocol: tcp, destination_port: ['8000-8100']}]}",
 )
-SETTLED_S = 3.0
+SETTLED_S = 20.0
 
 
 class Fuse:

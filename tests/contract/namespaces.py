@@ -33,7 +33,7 @@ class Namespace:
             input="\n".join(lines),
             capture_output=True,
             text=True,
-            timeout=20,
+            timeout=60,
             check=False,
         )
         if done.returncode:
@@ -41,7 +41,7 @@ class Namespace:
 
     def wait_for_link_local(self) -> None:
         """Wait until every interface has the address that the kernel gives it some time after it is up."""
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 20
         links = len(self.run("ip", "-o", "link").splitlines()) - 1  # all but lo
         while self.run("ip", "-6", "-o", "address", "show", "scope", "link").count("inet6") < links:
             assert time.monotonic() < deadline
@@ -69,7 +69,7 @@ class Namespace:
 
 def run(*command: str, check: bool = True) -> str:
     """Run a command and return what it printed; its error text is in the exception."""
-    done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     if check and done.returncode:
         raise RuntimeError(f"{' '.join(command)}: {done.stderr.strip()}")
     return done.stdout

@@ -9,10 +9,12 @@ from collections.abc import Callable, Iterator
 from namespaces import Namespace
 
 from hagw.model.ids import PORT_TPROXY
+from tests.attentive import watching
 
 IP_TRANSPARENT = 19
 IPV6_TRANSPARENT = 75
 WAIT_S = 2.0
+ANSWER_S = 20.0  # over a connection that stands
 LAST = b"."  # the server ends the connection
 
 
@@ -118,7 +120,19 @@ def connect(where: Namespace, address: str, port: int, source: tuple[str, int] |
     except OSError:
         sock.close()
         raise
+    sock.settimeout(ANSWER_S)
     return sock
+
+
+def is_answered(sock: socket.socket, within_s: float) -> bool:
+    """Send something and say whether anything comes back in time, stalls of the machine aside."""
+    sock.settimeout(0.05)
+    with watching() as passed_s, contextlib.suppress(OSError):
+        sock.send(b"?")
+        while passed_s() < within_s:
+            with contextlib.suppress(TimeoutError):
+                return bool(sock.recv(100))
+    return False
 
 
 def ask(sock: socket.socket) -> list[str]:

@@ -45,7 +45,7 @@ def running(box: Namespace, name: str, directory: Path) -> Iterator[None]:
     with box.entered():
         process = subprocess.Popen([str(program), "60"])
     try:
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 20
         while Path(f"/proc/{process.pid}/comm").read_text().strip() != name[:15]:
             assert time.monotonic() < deadline
             time.sleep(0.005)
