@@ -66,6 +66,11 @@ class SubflowCalls:
         remote, port = self._remotes[":" in local]
         self._control.sf_create(token, ip_address(local), loc_id, remote, port, ifindex, backup)
         self._used[slot] = _Used(local, loc_id)
+        # What was told of this id is not told again: it would be of the subflow that is new.
+        self._told = [
+            (at, replace(gone, is_repeated=gone.is_repeated or gone.loc_id == loc_id)) for at, gone in self._told
+        ]
+        self._untold = [gone for gone in self._untold if gone.loc_id != loc_id]
         return loc_id
 
     def end(

@@ -261,3 +261,23 @@ def test_lines_lost_long_after_each_other_are_told_of_once(paths: Paths, kernel:
     kernel.asked()
     assert paths.reconcile(table(replace(DSL, state="down"), replace(LTE, state="down"), WIFI), 3.0) is None
     assert kernel.asked() == [("remove", 0), ("destroy", "192.0.2.1", 41_000)]
+
+
+def test_what_was_told_of_an_id_is_not_told_again_once_another_subflow_has_it(paths: Paths, kernel: Kernel) -> None:
+    """A line that comes and goes: the gateway would end the subflow that stands over it now."""
+    over_three(paths, kernel)
+    without_lte = table(DSL, replace(LTE, state="down"), WIFI)
+    for lost_at in (1.0, 1.3):
+        again: float | None = lost_at
+        while again is not None:
+            again = paths.reconcile(without_lte, again)
+        kernel.subflows.pop("192.0.2.2", None)
+        paths.reconcile(ALL, lost_at + 0.2)
+        kernel.establish("192.0.2.2", 42_000)
+        paths.observe(lost_at + 0.25)
+    assert ("create", "192.0.2.2", address_id(2, False), 12, False) in kernel.asked()
+    again = 1.8
+    while again is not None:
+        again = paths.reconcile(table(replace(DSL, state="down"), LTE, WIFI), again)
+    assert ("remove", address_id(2, False)) not in kernel.asked()
+    assert 2 in paths.paths
