@@ -61,8 +61,14 @@ def test_a_slow_connection_is_left_to_the_kernel() -> None:
 
 
 def test_the_queue_never_becomes_smaller_than_its_floor() -> None:
-    (size,) = run({"192.0.2.1": 600_000}, ticks=10, srtt_ms=5)
+    (size,) = run({"192.0.2.1": 300_000}, ticks=10, srtt_ms=5)
     assert abs(size - MIN_BYTES) <= 2
+
+
+def test_a_share_of_8_mbit_s_queues_no_longer_than_all_of_the_lines() -> None:
+    """What a lost line held goes out again behind the queue of the share that is left."""
+    (size,) = run({"192.0.2.1": 1_000_000}, ticks=10)
+    assert size / 1_000_000 < 1.15 * SPAN_MIN_S
 
 
 def test_a_subflow_that_joins_with_a_history_is_no_burst() -> None:
