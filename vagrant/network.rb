@@ -40,10 +40,10 @@ class HagwLab
       config = @topology["nodes"][machine.nodes.first]["hagw"].reject { |key, _| %w[version role customers].include?(key) }
       gateways = config["gateways"]&.map { |gateway| gateway.reject { |key, _| %w[customer key].include?(key) } }
       config = config.merge("gateways" => gateways) if gateways
-      variables = { "#{machine.group}_config" => JSON.generate(config) }
+      variables = { "#{machine.group}_config" => quoted(config) }
       if gateways
         enrol = gateways.map { |gateway| { gateway: gateway["name"], at: gateway["name"] } }
-        variables["hagw_cpe_enrol"] = JSON.generate(enrol)
+        variables["hagw_cpe_enrol"] = quoted(enrol)
       end
       [machine.name, variables]
     end
@@ -84,6 +84,11 @@ class HagwLab
   end
 
   private
+
+  # As a word of the inventory that Vagrant writes: bare double quotes would be taken off there.
+  def quoted(value)
+    "'#{JSON.generate(value)}'"
+  end
 
   def links
     @topology["links"].to_h { |name, link| [name, (@preset[name] || {}).merge(link)] }

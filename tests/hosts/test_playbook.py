@@ -4,6 +4,7 @@ The tests go on from each other: first those that must change nothing on fresh h
 """
 
 import json
+import re
 import shutil
 import subprocess
 import threading
@@ -67,7 +68,8 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def site(made: list[Site]) -> Site:
-    site = Site("play", {"cpe": "trixie", "hag": "bookworm", "hag2": "bookworm", "inet": "bookworm"}, topology=POOL)
+    """A CPE on Debian 12 and HAGs on 13; in test_installed it is the other way round."""
+    site = Site("play", {"cpe": "bookworm", "hag": "trixie", "hag2": "trixie", "inet": "bookworm"}, topology=POOL)
     made.append(site)
     site.boot()
     return site
@@ -125,15 +127,16 @@ def assert_untouched(site: Site, played: Played, *words: str) -> None:
 def test_an_unsupported_distribution_stops_the_run(site: Site, operator: Operator, cpe: Host) -> None:
     release = cpe.root / "etc/os-release"
     before = (cpe.root / "usr/lib/os-release").read_text()
+    kept = (cpe.root / "etc/debian_version").read_text()
     release.unlink()
-    release.write_text(before.replace('VERSION_ID="13"', 'VERSION_ID="11"'))
+    release.write_text(re.sub('VERSION_ID="[0-9]+"', 'VERSION_ID="11"', before))
     (cpe.root / "etc/debian_version").write_text("11.9\n")
     try:
         played = operator.play()
     finally:
         release.unlink()
         release.symlink_to("../usr/lib/os-release")
-        (cpe.root / "etc/debian_version").write_text("13.0\n")
+        (cpe.root / "etc/debian_version").write_text(kept)
     assert_untouched(
         site, played, "Debian 11.9 is not supported; nothing was changed", "Install Debian 12 or 13 on cpe"
     )
@@ -169,7 +172,7 @@ def test_an_unreachable_hag_stops_the_run(site: Site, operator: Operator) -> Non
 def test_a_package_that_is_not_there_stops_the_run(site: Site, operator: Operator) -> None:
     played = operator.play(hagw_base_debs=["/nowhere/hagw_{suite}.deb"])
     assert_untouched(
-        site, played, "Not found on the machine that runs Ansible", "/nowhere/hagw_trixie.deb", "build.py trixie"
+        site, played, "Not found on the machine that runs Ansible", "/nowhere/hagw_bookworm.deb", "build.py bookworm"
     )
 
 
@@ -273,9 +276,9 @@ def test_a_run_that_cuts_itself_off_is_taken_back(site: Site, operator: Operator
 def test_a_pool_of_hags_is_upgraded_one_after_the_other_and_nobody_notices(
     site: Site, operator: Operator, packages: Path, quick_way: None
 ) -> None:
-    for old in packages.glob("*+bookworm_*"):
+    for old in packages.glob("*+trixie_*"):
         old.unlink()
-    shutil.copy(package("bookworm", NEWER), packages)
+    shutil.copy(package("trixie", NEWER), packages)
     ended = threading.Event()
     failures: list[str] = []
     client = threading.Thread(target=_download_until, args=(site, ended, failures))

@@ -1,8 +1,10 @@
 """The virtual machines: they are the lab's network, provisioned by the product's own playbook."""
 
+import ast
 import importlib.util
 import json
 import re
+import shlex
 import subprocess
 from collections import defaultdict
 from types import ModuleType
@@ -94,6 +96,7 @@ def test_cards_are_told_apart_by_addresses_nobody_else_has(asked: dict[str, Any]
 
 
 def test_the_product_s_playbook_is_what_provisions(asked: dict[str, Any]) -> None:
+    assert asked["no_parallel"]  # the last one's provisioner needs all of them
     *others, last = machines(asked).values()
     assert not [each for machine in others for each in machine["provision"] if each["words"] == ["ansible"]]
     (ansible,) = [each["inner"] for each in last["provision"] if each["words"] == ["ansible"]]
@@ -103,12 +106,25 @@ def test_the_product_s_playbook_is_what_provisions(asked: dict[str, Any]) -> Non
     assert groups == {"hagw_hag": ["hag"], "hagw_cpe": ["cpe"]}
 
 
+def in_inventory(value: str) -> Any:
+    """Return what Ansible reads of a variable in the inventory that Vagrant writes: words of a shell, then literals."""
+    (word,) = shlex.split(f"name={value}", comments=True)
+    return ast.literal_eval(word.removeprefix("name="))
+
+
+def test_the_cpe_enrols_at_the_lab_s_hag(asked: dict[str, Any]) -> None:
+    last = list(machines(asked).values())[-1]
+    (ansible,) = [each["inner"] for each in last["provision"] if each["words"] == ["ansible"]]
+    (variables,) = ansible["host_vars"][0]["words"]
+    assert in_inventory(variables["cpe"]["hagw_cpe_enrol"]) == [{"gateway": "hag", "at": "hag"}]
+
+
 @pytest.mark.parametrize(("host", "role"), [("cpe", "cpe"), ("hag", "hag")])
 def test_configurations_are_the_lab_s_and_accepted(asked: dict[str, Any], host: str, role: str) -> None:
     last = list(machines(asked).values())[-1]
     (ansible,) = [each["inner"] for each in last["provision"] if each["words"] == ["ansible"]]
     (variables,) = ansible["host_vars"][0]["words"]
-    config = json.loads(variables[host][f"hagw_{role}_config"])
+    config = in_inventory(variables[host][f"hagw_{role}_config"])
     assert "key" not in json.dumps(config)
     load(json.dumps({"version": 1, "role": role, **config}), host)
 

@@ -27,7 +27,7 @@ module Vagrant
   def self.configure(_version)
     config = Recorder.new
     yield config
-    puts JSON.generate(config.said)
+    puts JSON.generate(config.said.merge("no_parallel" => ENV["VAGRANT_NO_PARALLEL"]))
   end
 end
 
