@@ -64,7 +64,7 @@ def of_events(log: Sequence[str], now: float) -> Iterator[str]:
     for line in log[-EVENTS:]:
         if found := _STAMP.fullmatch(line):
             age_s = now - datetime.fromisoformat(found[1]).timestamp()
-            told.append(f"-{age_s:.1f}s {'' if found[2] == 'info' else f'{found[2]} '}{found[3]}")
+            told.append(f"{-age_s:+.1f}s {'' if found[2] == 'info' else f'{found[2]} '}{found[3]}")
         else:
             told.append(line.strip())
     latest = told[::-1]

@@ -3,12 +3,34 @@
 import asyncio
 import socket
 import time
-from itertools import pairwise
-from typing import Self
+from collections.abc import Callable, Coroutine
+from itertools import chain, islice, pairwise, repeat
+from typing import Any, Self
 
 from hagw.probe.bursts import Bursts, datagrams
 
 FIRST_S, LONGEST_S = 0.01, 0.08
+
+
+class Listening(asyncio.SelectorEventLoop):
+    """An event loop that keeps which pauses bursts ask it for: how long they take is the machine's affair."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pauses: list[float] = []
+
+    def call_later(self, delay: float, callback: Callable[..., object], *args: Any, **options: Any) -> Any:
+        if isinstance(getattr(callback, "__self__", None), Bursts):
+            self.pauses.append(delay)
+        return super().call_later(delay, callback, *args, **options)
+
+
+def pauses_of(scenario: Callable[[], Coroutine[Any, Any, None]]) -> list[float]:
+    """Run a scenario; return the pauses that its bursts asked for, in their order."""
+    loop = Listening()
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        runner.run(scenario())
+    return loop.pauses
 
 
 class Reader:
@@ -66,7 +88,7 @@ def test_a_burst_is_read_as_one_after_a_pause() -> None:
             await asyncio.sleep(4 * FIRST_S)
             assert len(reader.calls) == 4
 
-    asyncio.run(scenario())
+    assert pauses_of(scenario) == [FIRST_S] * 4
 
 
 def test_without_a_lead_the_first_event_is_read_at_once() -> None:
@@ -77,11 +99,14 @@ def test_without_a_lead_the_first_event_is_read_at_once() -> None:
             await asyncio.sleep(0)  # no timer was waited for
             assert reader.calls
 
-    asyncio.run(scenario())
+    assert pauses_of(scenario) == [FIRST_S]  # before the next look
 
 
 def test_an_endless_storm_is_read_ever_more_rarely_and_its_last_event_is_seen() -> None:
+    called = 0
+
     async def scenario() -> None:
+        nonlocal called
         with Reader(lead=True) as reader:
             reader.storm = True
             reader.send()
@@ -94,8 +119,11 @@ def test_an_endless_storm_is_read_ever_more_rarely_and_its_last_event_is_seen() 
             last = len(reader.calls)
             await reader.called(last + 2)
             assert reader.read[last:] == [True, False]
+            called = len(reader.calls)
 
-    asyncio.run(scenario())
+    asked = pauses_of(scenario)
+    assert called >= 10
+    assert asked == list(islice(chain((FIRST_S, FIRST_S, 0.02, 0.04), repeat(LONGEST_S)), called))
 
 
 def test_what_is_begun_from_outside_waits_like_an_event() -> None:
@@ -107,4 +135,4 @@ def test_what_is_begun_from_outside_waits_like_an_event() -> None:
             await asyncio.sleep(4 * FIRST_S)
             assert len(reader.calls) == 1
 
-    asyncio.run(scenario())
+    assert pauses_of(scenario) == [FIRST_S]
