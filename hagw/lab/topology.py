@@ -9,10 +9,8 @@ from ipaddress import IPv4Interface, IPv6Interface, ip_interface, ip_network
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
-
-from hagw.errors import ConfigError, ConfigIssue
 from hagw.lab.link import BadLinkParameter, LinkState, changed
+from hagw.lab.place import Place, mapping_of, read_yaml
 
 DATA: Final = Path(__file__).parent / "data"
 SERVICES: Final = ("web", "iperf3", "echo")
@@ -85,36 +83,22 @@ class Topology:
         return tuple(node for node in self.nodes.values() if not node.hidden)
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """Where in a file we are reading, so that a fault can be blamed on it."""
-
-    file: str
-    path: str = ""
-
-    def at(self, key: object) -> "_Place":
-        return _Place(self.file, f"{self.path}.{key}" if self.path else str(key))
-
-    def fault(self, message: str) -> ConfigError:
-        return ConfigError((ConfigIssue(self.file, None, self.path, message),))
-
-
 def load_topology(topology: Path | None = None, preset: str = "demo") -> Topology:
     """Read a topology (default: the built-in one) with a preset's line parameters. Raise ConfigError."""
     file = topology_file(topology, preset)
-    place = _Place(str(file))
-    document = _mapping(_read_whole(file), place, ("version", "nodes", "wires", "links"))
+    place = Place(str(file))
+    document = mapping_of(_read_whole(file), place, ("version", "nodes", "wires", "links"))
     if document.get("version") != 1:
         raise place.at("version").fault("must be 1")
     nodes = {
         str(name): _node(str(name), body, place.at("nodes").at(name))
-        for name, body in _mapping(document.get("nodes"), place.at("nodes")).items()
+        for name, body in mapping_of(document.get("nodes"), place.at("nodes")).items()
     }
     wires = tuple(_wire(pair, place.at("wires")) for pair in document.get("wires", ()))
     lines = load_preset(preset)
     links = {
         str(name): _link(str(name), body, lines.get(str(name), {}), place.at("links").at(name))
-        for name, body in _mapping(document.get("links"), place.at("links")).items()
+        for name, body in mapping_of(document.get("links"), place.at("links")).items()
     }
     found = Topology(nodes, wires, links)
     _check_ports(found, place)
@@ -131,11 +115,11 @@ def load_preset(preset: str) -> dict[str, dict[str, object]]:
     """Return the link settings of a preset, by link. Raise ConfigError if there is none of that name."""
     file = DATA / "presets" / f"{preset}.yaml"
     if preset not in preset_names():
-        raise _Place(preset).fault(f"no such preset; there are: {', '.join(preset_names())}")
-    place = _Place(str(file))
+        raise Place(preset).fault(f"no such preset; there are: {', '.join(preset_names())}")
+    place = Place(str(file))
     return {
-        str(link): dict(_mapping(settings, place.at(link)))
-        for link, settings in _mapping(_read_yaml(file), place).items()
+        str(link): dict(mapping_of(settings, place.at(link)))
+        for link, settings in mapping_of(read_yaml(file), place).items()
     }
 
 
@@ -146,12 +130,12 @@ def preset_names() -> tuple[str, ...]:
 
 def _read_whole(file: Path) -> Any:
     """Read a topology; with `base: NAME` it says only what it adds to the built-in one of that name."""
-    document = _read_yaml(file)
+    document = read_yaml(file)
     if not isinstance(document, dict) or "base" not in document:
         return document
     added = dict(document)
     base = DATA / "topologies" / f"{added.pop('base')}.yaml"
-    return _merged(_read_yaml(base), {**added, "wires": _read_yaml(base)["wires"] + added.get("wires", [])})
+    return _merged(read_yaml(base), {**added, "wires": read_yaml(base)["wires"] + added.get("wires", [])})
 
 
 def _merged(base: Any, added: Any) -> Any:
@@ -161,28 +145,9 @@ def _merged(base: Any, added: Any) -> Any:
     return {**base, **{key: _merged(base.get(key), value) for key, value in added.items()}}
 
 
-def _read_yaml(file: Path) -> Any:
-    try:
-        return yaml.safe_load(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise _Place(str(file)).fault(f"cannot be read: {error.strerror}") from error
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else None
-        raise ConfigError((ConfigIssue(str(file), line, "", f"not valid YAML: {error.problem}"),)) from error
-
-
-def _mapping(value: Any, place: _Place, allowed: tuple[str, ...] = ()) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise place.fault("must be a mapping")
-    for key in value:
-        if allowed and key not in allowed:
-            raise place.at(key).fault(f"unknown key; allowed are {', '.join(allowed)}")
-    return value
-
-
-def _node(name: str, body: Any, place: _Place) -> Node:
+def _node(name: str, body: Any, place: Place) -> Node:
     allowed = ("interfaces", "routes", "forward", "hidden", "sysctls", "nft", "services", "hagw")
-    fields = _mapping(body, place, allowed)
+    fields = mapping_of(body, place, allowed)
     if not name.replace("-", "").isalnum() or len(name) > _NODE_NAME_MAX:
         raise place.fault(f"a node's name is made of letters, digits and '-', {_NODE_NAME_MAX} at most")
     services = tuple(fields.get("services", ()))
@@ -193,7 +158,7 @@ def _node(name: str, body: Any, place: _Place) -> Node:
         name=name,
         interfaces=tuple(
             _interface(str(key), value, place.at("interfaces").at(key))
-            for key, value in _mapping(fields.get("interfaces", {}), place.at("interfaces")).items()
+            for key, value in mapping_of(fields.get("interfaces", {}), place.at("interfaces")).items()
         ),
         routes=tuple(_route(route, place.at("routes")) for route in fields.get("routes", ())),
         forward=bool(fields.get("forward", False)),
@@ -205,8 +170,8 @@ def _node(name: str, body: Any, place: _Place) -> Node:
     )
 
 
-def _interface(name: str, body: Any, place: _Place) -> Interface:
-    fields = _mapping(body, place, ("addresses", "bridge"))
+def _interface(name: str, body: Any, place: Place) -> Interface:
+    fields = mapping_of(body, place, ("addresses", "bridge"))
     if len(name) > _INTERFACE_NAME_MAX:
         raise place.fault(f"an interface's name has {_INTERFACE_NAME_MAX} letters at most")
     try:
@@ -216,8 +181,8 @@ def _interface(name: str, body: Any, place: _Place) -> Interface:
     return Interface(name, addresses, tuple(str(port) for port in fields.get("bridge", ())))
 
 
-def _route(body: Any, place: _Place) -> StaticRoute:
-    fields = _mapping(body, place, ("to", "via", "dev", "metric"))
+def _route(body: Any, place: Place) -> StaticRoute:
+    fields = mapping_of(body, place, ("to", "via", "dev", "metric"))
     try:
         if fields["to"] != "default":
             ip_network(fields["to"])
@@ -230,21 +195,21 @@ def _route(body: Any, place: _Place) -> StaticRoute:
     )
 
 
-def _port(text: Any, place: _Place) -> Port:
+def _port(text: Any, place: Place) -> Port:
     node, slash, interface = str(text).partition("/")
     if not slash:
         raise place.fault(f"{text!r} is not NODE/INTERFACE")
     return node, interface
 
 
-def _wire(pair: Any, place: _Place) -> tuple[Port, Port]:
+def _wire(pair: Any, place: Place) -> tuple[Port, Port]:
     if not isinstance(pair, list) or len(pair) != 2:
         raise place.fault("a wire is a list of two ports, NODE/INTERFACE")
     return _port(pair[0], place), _port(pair[1], place)
 
 
-def _link(name: str, body: Any, preset: Mapping[str, object], place: _Place) -> LinkEnds:
-    fields = dict(_mapping(body, place))
+def _link(name: str, body: Any, preset: Mapping[str, object], place: Place) -> LinkEnds:
+    fields = dict(mapping_of(body, place))
     try:
         near, far = _port(fields.pop("near"), place.at("near")), _port(fields.pop("far"), place.at("far"))
     except KeyError as missing:
@@ -256,7 +221,7 @@ def _link(name: str, body: Any, preset: Mapping[str, object], place: _Place) -> 
     return LinkEnds(name, near, far, state)
 
 
-def _check_ports(topology: Topology, place: _Place) -> None:
+def _check_ports(topology: Topology, place: Place) -> None:
     """Every port belongs to a node and hangs on one cable; every address belongs to an interface that exists."""
     ports = [port for wire in topology.wires for port in wire]
     ports += [port for link in topology.links.values() for port in (link.near, link.far)]

@@ -62,18 +62,27 @@ COMMANDS: Final = (
 
 def main() -> int:
     """Fetch, boot, judge; return the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    return judge(told_by_guest(str(__doc__)))
+
+
+def told_by_guest(
+    description: str,
+    packages: Sequence[str] = PACKAGES,
+    modules: Sequence[str] = MODULES,
+    commands: Sequence[str] = COMMANDS,
+) -> str:
+    """Run a guest as the command line says; print and return what it told."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--directory", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=30.0)
     chosen = parser.parse_args()
     place: Path = chosen.directory.resolve()
-    unpacked = fetch(place)
-    told = boot(place, unpacked, 60.0 * chosen.minutes)
+    told = boot(place, fetch(place, packages), 60.0 * chosen.minutes, modules, commands)
     print(told)
-    return judge(told)
+    return told
 
 
-def fetch(place: Path, wanted: Sequence[str] = PACKAGES) -> Path:
+def fetch(place: Path, wanted: Sequence[str]) -> Path:
     """Return the directory that the packages and what they need are unpacked in."""
     packages, unpacked = place / "packages", place / "unpacked"
     if unpacked.exists():
@@ -96,13 +105,7 @@ def fetch(place: Path, wanted: Sequence[str] = PACKAGES) -> Path:
     return unpacked
 
 
-def boot(
-    place: Path,
-    unpacked: Path,
-    seconds: float,
-    modules_wanted: Sequence[str] = MODULES,
-    commands: Sequence[str] = COMMANDS,
-) -> str:
+def boot(place: Path, unpacked: Path, seconds: float, modules_wanted: Sequence[str], commands: Sequence[str]) -> str:
     """Run the guest until it ends; return what it wrote to its second serial line."""
     kernel = next((unpacked / "boot").glob("vmlinuz-*"))
     release = kernel.name.removeprefix("vmlinuz-")

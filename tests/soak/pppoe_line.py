@@ -7,9 +7,7 @@ of `./lab test`; boots Debian's kernel as `old_kernel` does. In the guest (`pppo
 PPPoE in VLAN 7, pppd dials in from the CPE, and hagw bonds `ppp0` with the other lines. Exit code 1 if not all is well.
 """
 
-import argparse
 import sys
-from pathlib import Path
 from typing import Final
 
 from tests.soak import old_kernel
@@ -25,14 +23,7 @@ COMMANDS: Final = (
 
 def main() -> int:
     """Fetch, boot, judge; return the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--directory", type=Path, required=True)
-    parser.add_argument("--minutes", type=float, default=30.0)
-    chosen = parser.parse_args()
-    place: Path = chosen.directory.resolve()
-    unpacked = old_kernel.fetch(place, PACKAGES)
-    told = old_kernel.boot(place, unpacked, 60.0 * chosen.minutes, MODULES, COMMANDS)
-    print(told)
+    told = old_kernel.told_by_guest(str(__doc__), PACKAGES, MODULES, COMMANDS)
     return 0 if "all is well" in told else 1
 
 

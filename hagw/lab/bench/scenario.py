@@ -10,10 +10,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Final, Literal
 
-import yaml
-
-from hagw.errors import ConfigError, ConfigIssue
 from hagw.lab.link import BadLinkParameter, LinkState, changed
+from hagw.lab.place import Place, mapping_of, parse_yaml
 from hagw.lab.topology import DATA, preset_names
 
 DIRECTORY: Final = DATA / "bench"
@@ -116,18 +114,6 @@ class Scenario:
         return self.measures[0].activity
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
-    file: str
-    path: str = ""
-
-    def at(self, key: object) -> "_Place":
-        return _Place(self.file, f"{self.path}.{key}" if self.path else str(key))
-
-    def fault(self, message: str) -> ConfigError:
-        return ConfigError((ConfigIssue(self.file, None, self.path, message),))
-
-
 def scenario_names() -> tuple[str, ...]:
     """Return the names of the scenarios that ship with hagw."""
     return tuple(sorted(file.stem for file in DIRECTORY.glob("*.yaml")))
@@ -142,7 +128,7 @@ def chosen(wanted: Sequence[str]) -> tuple[Scenario, ...]:
         cases = tuple(case for case in scenario.cases if fnmatchcase(case.name, pattern or "*"))
         if not cases:
             known = ", ".join(case.name for case in scenario.cases)
-            raise _Place(text).fault(f"no such case; {name} has: {known}")
+            raise Place(text).fault(f"no such case; {name} has: {known}")
         before = found[scenario.name].cases if scenario.name in found else ()
         merged = before + tuple(case for case in cases if case not in before)
         found[scenario.name] = _with_cases(scenario, merged)
@@ -153,23 +139,19 @@ def load_scenario(name: str) -> Scenario:
     """Read a scenario by its name or file. Raise ConfigError."""
     file = Path(name) if name.endswith(".yaml") else DIRECTORY / f"{name}.yaml"
     if not name.endswith(".yaml") and name not in scenario_names():
-        raise _Place(name).fault(f"no such scenario; there are: {', '.join(scenario_names())}")
+        raise Place(name).fault(f"no such scenario; there are: {', '.join(scenario_names())}")
     try:
         return parse(file.read_text(encoding="utf-8"), str(file))
     except OSError as error:
-        raise _Place(str(file)).fault(f"cannot be read: {error.strerror}") from error
+        raise Place(str(file)).fault(f"cannot be read: {error.strerror}") from error
 
 
 def parse(text: str, file: str) -> Scenario:
     """Return the scenario that a YAML text describes. Raise ConfigError with the place of the first mistake."""
-    place = _Place(file)
-    try:
-        document = yaml.safe_load(text)
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else None
-        raise ConfigError((ConfigIssue(file, line, "", f"not valid YAML: {error.problem}"),)) from error
+    place = Place(file)
+    document = parse_yaml(text, file)
     allowed = ("version", "name", "title", "measure", "preset", "systems", "params", "each", "cases", "targets")
-    fields = _mapping(document, place, allowed)
+    fields = mapping_of(document, place, allowed)
     if fields.get("version") != 1:
         raise place.at("version").fault("must be 1")
     measures = _measures(fields.get("measure"), place.at("measure"))
@@ -180,7 +162,7 @@ def parse(text: str, file: str) -> Scenario:
     return Scenario(str(fields.get("name", Path(file).stem)), title, measures, preset, systems, cases)
 
 
-def _measures(value: Any, place: _Place) -> tuple[Measure, ...]:
+def _measures(value: Any, place: Place) -> tuple[Measure, ...]:
     names = value if isinstance(value, list) else [value]
     found = tuple(MEASURES[_choice(name, tuple(MEASURES), place)] for name in names)
     if len({measure.activity for measure in found}) != 1:
@@ -188,19 +170,19 @@ def _measures(value: Any, place: _Place) -> tuple[Measure, ...]:
     return found
 
 
-def _cases(fields: Mapping[str, Any], measures: tuple[Measure, ...], place: _Place) -> Iterator[Case]:
+def _cases(fields: Mapping[str, Any], measures: tuple[Measure, ...], place: Place) -> Iterator[Case]:
     """Yield each case once for every combination of the values of `each`."""
-    common = _mapping(fields.get("params", {}), place.at("params"))
+    common = mapping_of(fields.get("params", {}), place.at("params"))
     shared = _targets(fields.get("targets", []), measures, place.at("targets"))
-    each = _mapping(fields.get("each", {}), place.at("each"))
-    for name, body in _mapping(fields.get("cases", {"all": {}}), place.at("cases")).items():
+    each = mapping_of(fields.get("each", {}), place.at("each"))
+    for name, body in mapping_of(fields.get("cases", {"all": {}}), place.at("cases")).items():
         here = place.at("cases").at(name)
-        own = _mapping(body or {}, here, ("links", "events", "params", "targets"))
+        own = mapping_of(body or {}, here, ("links", "events", "params", "targets"))
         links = _links(own.get("links", {}), here.at("links"))
         events = tuple(_event(event, here.at("events")) for event in own.get("events", ()))
         targets = _targets(own["targets"], measures, here.at("targets")) if "targets" in own else shared
         for values in product(*each.values()):
-            params = {**common, **dict(zip(each, values, strict=True)), **_mapping(own.get("params", {}), here)}
+            params = {**common, **dict(zip(each, values, strict=True)), **mapping_of(own.get("params", {}), here)}
             words = "-".join([str(name), *(_word(key, value) for key, value in zip(each, values, strict=True))])
             yield Case(words, _params(params, measures[0].activity, here), links, events, targets)
 
@@ -210,7 +192,7 @@ def _word(key: str, value: object) -> str:
     return str(value) if isinstance(value, str) else f"{value}-{key}"
 
 
-def _params(given: Mapping[str, Any], activity: Activity, place: _Place) -> dict[str, Any]:
+def _params(given: Mapping[str, Any], activity: Activity, place: Place) -> dict[str, Any]:
     defaults = PARAMETERS[activity]
     for key, value in given.items():
         if key not in defaults:
@@ -222,20 +204,20 @@ def _params(given: Mapping[str, Any], activity: Activity, place: _Place) -> dict
     return {**defaults, **given}
 
 
-def _links(body: Any, place: _Place) -> dict[str, dict[str, object]]:
-    return {str(link): _settings(settings, place.at(link)) for link, settings in _mapping(body, place).items()}
+def _links(body: Any, place: Place) -> dict[str, dict[str, object]]:
+    return {str(link): _settings(settings, place.at(link)) for link, settings in mapping_of(body, place).items()}
 
 
-def _event(body: Any, place: _Place) -> Event:
-    fields = _mapping(body, place, ("at_s", "link", "set"))
+def _event(body: Any, place: Place) -> Event:
+    fields = mapping_of(body, place, ("at_s", "link", "set"))
     try:
         return Event(float(fields["at_s"]), str(fields["link"]), _settings(fields["set"], place.at("set")))
     except (KeyError, ValueError, TypeError) as error:
         raise place.fault(f"needs `at_s` (seconds), `link` and `set`: {error}") from error
 
 
-def _settings(body: Any, place: _Place) -> dict[str, object]:
-    settings = {str(key): value for key, value in _mapping(body, place).items()}
+def _settings(body: Any, place: Place) -> dict[str, object]:
+    settings = {str(key): value for key, value in mapping_of(body, place).items()}
     try:
         changed(LinkState(), settings)
     except BadLinkParameter as error:
@@ -243,12 +225,12 @@ def _settings(body: Any, place: _Place) -> dict[str, object]:
     return settings
 
 
-def _targets(body: Any, measures: tuple[Measure, ...], place: _Place) -> tuple[Target, ...]:
+def _targets(body: Any, measures: tuple[Measure, ...], place: Place) -> tuple[Target, ...]:
     return tuple(_target(entry, measures, place) for entry in body)
 
 
-def _target(body: Any, measures: tuple[Measure, ...], place: _Place) -> Target:
-    fields = _mapping(body, place, ("measure", "statistic", "at_least", "at_most", "of"))
+def _target(body: Any, measures: tuple[Measure, ...], place: Place) -> Target:
+    fields = mapping_of(body, place, ("measure", "statistic", "at_least", "at_most", "of"))
     relations = [key for key in ("at_least", "at_most") if key in fields]
     if len(relations) != 1 or not isinstance(fields[relations[0]], int | float):
         raise place.fault("needs either `at_least` or `at_most`, a number")
@@ -263,16 +245,7 @@ def _with_cases(scenario: Scenario, cases: tuple[Case, ...]) -> Scenario:
     return Scenario(scenario.name, scenario.title, scenario.measures, scenario.preset, scenario.systems, cases)
 
 
-def _choice(value: Any, allowed: tuple[str, ...], place: _Place) -> Any:
+def _choice(value: Any, allowed: tuple[str, ...], place: Place) -> Any:
     if value not in allowed:
         raise place.fault(f"{value!r} is not one of {', '.join(allowed)}")
-    return value
-
-
-def _mapping(value: Any, place: _Place, allowed: tuple[str, ...] = ()) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise place.fault("must be a mapping")
-    for key in value:
-        if allowed and key not in allowed:
-            raise place.at(key).fault(f"unknown key; allowed are {', '.join(allowed)}")
     return value
