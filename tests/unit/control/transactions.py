@@ -1,7 +1,7 @@
 """The whole control plane over a kernel in memory and a disk that may lose power, for tests of transactions."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
@@ -202,3 +202,29 @@ class Running:
             asked.cancel()
             self.serving.result()
         return await asked
+
+
+BEFORE = config("dsl", "lte", rules=3)
+AFTER = config("dsl", "wifi", rules=1, lte=", cost: 3")
+
+
+def play(box: Box, story: Callable[[Running], Awaitable[None]]) -> None:
+    async def run() -> None:
+        async with box.running() as running:
+            await story(running)
+
+    asyncio.run(run())
+
+
+def results(box: Box) -> list[str]:
+    return [generation.result for generation in box.archive().generations.all()]
+
+
+async def nothing(running: Running) -> None:
+    """Start and end."""
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20.0):
+        while not condition():
+            await asyncio.sleep(0.01)
