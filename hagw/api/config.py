@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from hagw.api.access import login_of
 from hagw.api.callers import CallerBody, caller_of
-from hagw.api.documents import (
+from hagw.api.config_documents import (
     CheckDocument,
     ConfigDocument,
     DiffDocument,

@@ -4,6 +4,7 @@ from typing import Any, Literal, NotRequired
 
 from typing_extensions import TypedDict
 
+from hagw.api.config_documents import Issue
 from hagw.control.status_documents import GatewayStatus, UplinkStatus
 from hagw.control.usage import DataCapStatus
 
@@ -14,15 +15,6 @@ class Fault(TypedDict):
     path: str
     message: str
     line: NotRequired[int | None]
-
-
-class Issue(TypedDict):
-    """One thing wrong in a configuration's text."""
-
-    file: str
-    line: int | None
-    path: str
-    message: str
 
 
 class Problem(TypedDict):
@@ -38,134 +30,6 @@ class Problem(TypedDict):
     must_change_password: NotRequired[bool]
     stale: NotRequired[bool]
     generation: NotRequired[int]
-
-
-class Carried(TypedDict):
-    """Bytes of payload by direction."""
-
-    down: int
-    up: int
-
-
-class Cost(TypedDict):
-    """What the configuration says of a line's costs."""
-
-    cost: int
-    metered: bool
-
-
-class Subflow(TypedDict):
-    """One subflow of a connection."""
-
-    uplink: str
-    state: str
-    backup: bool
-    rtt_ms: float | None
-
-
-class FlowEntry(TypedDict):
-    """One connection. Bytes are payload; `rule`, `mode` and lines are null or empty on a HAG."""
-
-    id: str
-    client: str
-    client_port: int
-    server: str | None
-    server_port: int | None
-    domain: str | None
-    domain_source: NotRequired[str]
-    path: str
-    gateway: str | None
-    rule: str | None
-    mode: str | None
-    why: str
-    state: str
-    bytes_down: int
-    bytes_up: int
-    by_uplink: dict[str, Carried]
-    costs: NotRequired[dict[str, Cost]]
-    kept_off: NotRequired[dict[str, int]]
-    subflows: list[Subflow]
-    started_s: float
-
-
-class FlowsPage(TypedDict):
-    """`total` fit the question, `flows` are those of the page; `incomplete` names workers that did not answer."""
-
-    schema: int
-    flows: list[FlowEntry]
-    total: int
-    incomplete: list[int]
-
-
-class FlowEvent(TypedDict):
-    """What happened to a subflow, in seconds since the flow began."""
-
-    at_s: float
-    uplink: str
-    event: str
-    reason: str
-
-
-class FlowTold(FlowEntry):
-    """A flow with its timeline."""
-
-    timeline: NotRequired[list[FlowEvent]]
-    domain_confidence: str | None
-    last_change: FlowEvent | None
-
-
-class FlowDocument(TypedDict):
-    """`hagw explain --flow --json`."""
-
-    schema: int
-    flow: FlowTold
-    text: list[str]
-
-
-class ExplainedRule(TypedDict):
-    """A rule, and whether it matches; `descriptor` is the first that did not."""
-
-    name: str
-    precedence: int | None
-    descriptor: str | None
-    wanted: str | None
-    result: str
-    found: Any
-
-
-class ExplainedUplink(TypedDict):
-    """A line, and whether it is used."""
-
-    name: str
-    state: str
-    use: str
-    reason: str
-    cost: int
-    metered: bool
-
-
-class ExplainedGateway(TypedDict):
-    """A gateway, and why it is chosen or not."""
-
-    name: str
-    reason: str
-
-
-class ExplainDocument(TypedDict):
-    """`hagw explain --json`."""
-
-    schema: int
-    flow: dict[str, Any]
-    path: str
-    rule: str
-    mode: str
-    why: str
-    gateway: str | None
-    rules: list[ExplainedRule]
-    uplinks: list[ExplainedUplink]
-    gateways: list[ExplainedGateway]
-    notes: list[str]
-    text: list[str]
 
 
 class HealthDocument(TypedDict):
@@ -222,105 +86,6 @@ class SchemaDocument(TypedDict):
     schema: int
     role: str
     json_schema: dict[str, Any]
-
-
-class ConfigStanding(TypedDict):
-    """How the configuration stands."""
-
-    schema: int
-    generation: int
-    pending_confirm_s: float | None
-    file_differs: bool
-    notice: str
-
-
-class ConfigDocument(ConfigStanding):
-    """The text in force; keys are masked for who is no admin."""
-
-    text: str
-
-
-class CheckDocument(TypedDict):
-    """`hagw check --json`."""
-
-    schema: int
-    ok: bool
-    issues: list[Issue]
-
-
-class EditDocument(TypedDict):
-    """A text with edits made: what it says as a tree (null: it is not YAML), and every mistake in it."""
-
-    schema: int
-    text: str
-    tree: dict[str, Any] | None
-    issues: list[Issue]
-
-
-class PlanDocument(TypedDict):
-    """`hagw plan --json`."""
-
-    schema: int
-    changes: list[str]
-    steps: list[str]
-    obstacles: list[str]
-
-
-class OutcomeDocument(TypedDict):
-    """What became of a change: `unchanged`, `in force`, `pending` or `rolled back`."""
-
-    schema: int
-    result: str
-    generation: int
-    changes: list[str]
-    steps: int
-    pending_confirm_s: float | None
-    notice: str
-
-
-class ThreeGppDocument(TypedDict):
-    """Rules in the words of TS 29.512 (`pccRules`, `traffContDecs`), and which line is which access."""
-
-    schema: int
-    three_gpp: str
-    non_three_gpp: str
-    document: dict[str, Any]
-
-
-class SetDocument(OutcomeDocument):
-    """`lines` went (`- `) from the text and came (`+ `) into it."""
-
-    lines: list[str]
-
-
-class GenerationEntry(TypedDict):
-    """One generation of the configuration."""
-
-    number: int
-    created: str
-    by: str
-    note: str
-    sha256: str
-    slots: dict[str, int]
-    result: str
-    reason: str
-    decided: str
-
-
-class GenerationsDocument(ConfigStanding):
-    """`hagw history --json`."""
-
-    generations: list[GenerationEntry]
-
-
-class DiffDocument(TypedDict):
-    """`hagw diff --json`."""
-
-    schema: int
-    a: str
-    b: str
-    equal: bool
-    diff: str
 
 
 class UsageDocument(TypedDict):

@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from hagw.api.config import PATH_MAX, SCHEMA, TEXT_MAX, plain
-from hagw.api.documents import EditDocument
+from hagw.api.config_documents import EditDocument
 from hagw.api.operators import shown, whole
 from hagw.config.load import load
 from hagw.config.share import NotYours

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from hagw.api.callers import CallerBody, caller_of
 from hagw.api.config import By, Changed, Confirm, Note, author, outcome_document
-from hagw.api.documents import OutcomeDocument, ThreeGppDocument
+from hagw.api.config_documents import OutcomeDocument, ThreeGppDocument
 from hagw.config.exchange import exported, with_imported
 from hagw.control.transaction import Wish
 

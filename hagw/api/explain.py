@@ -8,7 +8,7 @@ from fastapi import APIRouter, HTTPException, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, IPvAnyAddress
 
-from hagw.api.documents import ExplainDocument, FlowDocument
+from hagw.api.flow_documents import ExplainDocument, FlowDocument
 from hagw.api.flows import without_name
 from hagw.api.operators import InForce, whole
 from hagw.config.load import load

@@ -9,7 +9,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import to_json
 
-from hagw.api.documents import FlowsPage
+from hagw.api.flow_documents import FlowsPage
 from hagw.control.status_documents import FlowsDocument
 from hagw.model.intent import Intent
 
