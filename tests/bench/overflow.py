@@ -15,7 +15,8 @@ from typing import Any, Final
 
 sys.path.append(str(Path(__file__).parents[2]))
 sys.path.append(str(Path(__file__).parents[1] / "integration"))
-from plane_lab import INET, Ends, Server, connect, own_lab, read_line
+from ends import Ends
+from plane_lab import INET, Server, connect, own_lab, read_line
 
 from hagw.lab.lab import Lab
 from hagw.lab.link import tcp_payload_share

@@ -8,7 +8,8 @@ from ipaddress import ip_address
 
 import pytest
 import yaml
-from plane_lab import HAG, INET, Ends, Server, Store, connect, own_lab, pattern, read_exactly, read_to_end, until
+from ends import Ends
+from plane_lab import HAG, INET, Server, Store, connect, own_lab, pattern, read_exactly, read_to_end, until
 
 from hagw.convert import cookie
 from hagw.convert.errors import ErrorCode

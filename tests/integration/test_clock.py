@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from plane_lab import INET, Attempts, Counting, Ends, Server, own_lab, until
+from ends import Ends
+from plane_lab import INET, Attempts, Counting, Server, own_lab, until
 
 from hagw.lab.lab import Lab
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from plane_lab import INET, Echo, Ends, own_lab, pattern, read_exactly, until
+from ends import Ends
+from plane_lab import INET, Echo, own_lab, pattern, read_exactly, until
 
 from hagw.lab.lab import Lab
 

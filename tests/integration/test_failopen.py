@@ -8,12 +8,12 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
+from ends import Ends
 from plane_lab import (
     INET,
     Attempt,
     Attempts,
     Counting,
-    Ends,
     Server,
     Store,
     connect,

@@ -5,7 +5,8 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from plane_lab import INET, Ends, figures, own_lab, until
+from ends import Ends
+from plane_lab import INET, figures, own_lab, until
 
 from hagw.lab.lab import Lab
 from hagw.lab.traffic import Stream, Streams

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from plane_lab import HAG, INET, Ends, curl, figures, own_lab, until
+from ends import Ends
+from plane_lab import HAG, INET, curl, figures, own_lab, until
 
 from hagw.lab.lab import Lab
 from hagw.lab.traffic import Streams

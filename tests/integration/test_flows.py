@@ -10,10 +10,10 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from ends import Ends
 from plane_lab import (
     INET,
     INET_OTHER,
-    Ends,
     Server,
     Store,
     connect,

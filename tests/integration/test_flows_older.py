@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from plane_lab import INET, Ends, Server, connect, own_lab, pattern, read_exactly, read_line, until
+from ends import Ends
+from plane_lab import INET, Server, connect, own_lab, pattern, read_exactly, read_line, until
 
 from hagw.lab import netns
 from hagw.lab.lab import Lab

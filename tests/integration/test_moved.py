@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from plane_lab import INET, Ends, figures, own_lab, until
+from ends import Ends
+from plane_lab import INET, figures, own_lab, until
 
 from hagw.lab.lab import Lab
 from hagw.lab.traffic import Stream, Streams

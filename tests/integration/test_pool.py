@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from ends import Ends
 from plane_lab import (
     INET,
     Attempts,
     Counting,
     Echo,
-    Ends,
     Server,
     Store,
     connect,

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from typing import Self
 
 import pytest
-from plane_lab import INET, Echo, Ends, Server, Store, connect, figures, own_lab, pattern, read_exactly, until
+from ends import Ends
+from plane_lab import INET, Echo, Server, Store, connect, figures, own_lab, pattern, read_exactly, until
 
 from hagw.lab.lab import Lab
 from hagw.lab.traffic import Meter, Streams

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from plane_lab import Echo, Ends, connect, own_lab, until
+from ends import Ends
+from plane_lab import Echo, connect, own_lab, until
 
 from hagw.convert import cookie
 from hagw.convert.errors import ErrorCode

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from plane_lab import INET, Ends, Server, connect, own_lab, read_line, until
+from ends import Ends
+from plane_lab import INET, Server, connect, own_lab, read_line, until
 
 from hagw.lab.lab import Lab
 from hagw.lab.traffic import Streams
