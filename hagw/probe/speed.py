@@ -24,9 +24,12 @@ class NotMoved(HagwError):
 
 async def move(uplink: UplinkView, url: str, direction: Direction, limit_bytes: int, moved: Moved) -> None:
     """Move up to `limit_bytes`, telling each piece. Raise OSError or NotMoved."""
-    parts = urlsplit(url)
-    async with asyncio.timeout(CONNECT_S):
-        reader, writer = await _connected(uplink, parts)
+    try:
+        parts = urlsplit(url)
+        async with asyncio.timeout(CONNECT_S):
+            reader, writer = await _connected(uplink, parts)
+    except ValueError as why:  # a port beyond 65535, a name with a part of more than 63 letters
+        raise NotMoved(f"{url} cannot be asked: {why}.") from why
     try:
         if direction == "down":
             await _download(reader, writer, parts, limit_bytes, moved)

@@ -29,6 +29,7 @@ class World:
     intent: Any = TESTABLE
     told: list[dict[str, Any]] = field(default_factory=list)
     failure: Exception | None = None
+    moved: int = 0
 
     def tests(self) -> Speedtests:
         snapshot = CpeSnapshot(1, (DSL, LTE, DEAD), (), (), CPE.pool, CPE.limits, "cubic")
@@ -43,6 +44,7 @@ class World:
         while left > 0:
             await asyncio.sleep(0.01)
             moved(min(left, self.pace))
+            self.moved += min(left, self.pace)
             left -= self.pace
 
 
@@ -100,12 +102,12 @@ def test_one_at_a_time_and_cancelled_at_once() -> None:
         begun = tests.start("dsl", "down")
         with pytest.raises(Refused, match="running already"):
             tests.start("lte", "down")
-        await asyncio.sleep(0.05)
+        while not world.moved:
+            await asyncio.sleep(0.01)
         cancelled = tests.cancel(begun["id"])
         assert cancelled is not None
         assert cancelled["state"] == "cancelled"
         assert tests.cancel("s9") is None
-        await asyncio.sleep(0.05)
         again = tests.start("lte", "down", 100_000)
         assert (await ended(tests, again["id"]))["state"] == "done"
         found = tests.get(begun["id"])
@@ -171,6 +173,9 @@ def test_bytes_are_moved_over_a_real_connection_and_no_more_than_allowed() -> No
             here.status = b"404 Not Found"
             with pytest.raises(NotMoved, match="404"):
                 await move(DSL, url, "down", 1_000_000, pieces.append)
+            for odd in ("http://127.0.0.1:99999/", "http://[::1/", f"http://{'a' * 70}.example/"):
+                with pytest.raises(NotMoved, match="cannot be asked"):
+                    await move(DSL, odd, "down", 1_000_000, pieces.append)
             with pytest.raises(NotMoved, match="no address"):
                 await move(replace(DSL, address4=None), url, "down", 1_000_000, pieces.append)
 
