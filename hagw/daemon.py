@@ -270,7 +270,7 @@ async def _serve_api(
 
 
 def _import_server() -> Any:
-    only_parts_of("uvicorn")  # its command line and its supervisors are 2 MB
+    only_parts_of("uvicorn", Config="uvicorn.config")  # its command line and its supervisors are 2 MB
     from hagw.api import server
 
     return server

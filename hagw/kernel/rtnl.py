@@ -65,6 +65,7 @@ class Rtnl:
 
 def _open() -> "IPRoute":
     """Import late and only what is needed: all of it would be 8 to 12 MB, and often nothing is to be changed."""
+    only_parts_of("unittest")  # whose mock it wants, not its command line
     only_parts_of("pyroute2")
     from pyroute2.iproute.linux import IPRoute
 

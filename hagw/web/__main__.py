@@ -5,7 +5,7 @@ from hagw.parts import only_parts_of
 
 if __name__ == "__main__":
     set_up()
-    only_parts_of("uvicorn")  # its command line and its supervisors are another 2 MB
+    only_parts_of("uvicorn", Config="uvicorn.config")  # its command line and its supervisors are another 2 MB
     from hagw.web.main import run
 
     run()

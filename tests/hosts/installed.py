@@ -45,6 +45,17 @@ def wait_bonded(host: Host) -> None:
     host.wait_for(lambda: status(host).get("state") == "bonded", "is bonded", BONDED_TIMEOUT_S)
 
 
+def wait_carried(cpe: Host, size_bytes: int) -> None:
+    """Wait until connections that live now have brought a LAN client so much together."""
+
+    def is_so() -> bool:
+        done = cpe.run("hagw", "flows", "--json", check=False)
+        flows = json.loads(done.stdout)["flows"] if done.returncode == 0 else []
+        return sum(int(flow["bytes_down"]) for flow in flows if flow["state"] != "closed") >= size_bytes
+
+    cpe.wait_for(is_so, f"has carried {size_bytes} bytes", pause_s=0.02)
+
+
 def wait_workers(host: Host, version: str) -> None:
     """Wait until all workers listen and run a version."""
 

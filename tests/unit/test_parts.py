@@ -1,5 +1,6 @@
 """What processes that stay do not import: the most of other people's packages."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -49,6 +50,12 @@ def test_a_package_begins_once_somebody_wants_what_its_beginning_defines(package
         _ = whole.nothing
 
 
+def test_a_name_that_parts_want_is_found_where_it_is_defined(package: str) -> None:
+    only_parts_of(package, VALUE="laden.other")
+    assert part("laden").VALUE == 2
+    assert "laden.heavy" not in sys.modules
+
+
 def test_a_package_that_has_begun_stays_as_it_is(package: str) -> None:
     whole = part(package)
     only_parts_of(package)
@@ -66,22 +73,25 @@ def test_a_package_that_is_not_there_is_told_at_once() -> None:
     [
         (
             "from hagw.kernel.rtnl import _open; _open().close()",
-            ("pyroute2.ndb", "pyroute2.ethtool", "pyroute2.ipdb", "pyroute2.plan9", "sqlite3"),
+            ("pyroute2.ndb", "pyroute2.ethtool", "pyroute2.ipdb", "pyroute2.plan9", "sqlite3", "unittest.main"),
         ),
         (
-            "import hagw.cli.quick, hagw.daemon; hagw.daemon._import_server()",
+            "import hagw.cli.quick, hagw.daemon; hagw.daemon._import_server(); import uvicorn.lifespan.off",
             ("uvicorn.main", "uvicorn.supervisors", "click", "prometheus_client", "pyroute2", "sqlalchemy", "rich"),
         ),
         (
-            "from hagw.parts import only_parts_of; only_parts_of('uvicorn'); import hagw.web.main",
+            "import asyncio, runpy; asyncio.run = lambda serving: serving.close();"
+            "runpy.run_module('hagw.web', run_name='__main__'); import uvicorn.lifespan.off",
             ("uvicorn.main", "click", "fastapi", "httpx"),
         ),
     ],
     ids=["netlink", "daemon", "web"],
 )
-def test_a_process_that_stays_imports_nothing_it_never_uses(code: str, unwanted: tuple[str, ...]) -> None:
+def test_a_process_that_stays_imports_nothing_it_never_uses(
+    code: str, unwanted: tuple[str, ...], tmp_path: Path
+) -> None:
     done = subprocess.run(
         [sys.executable, "-c", f"import sys; {code}; {LOADED.format(unwanted)}"],
-        capture_output=True, text=True, timeout=60,
+        capture_output=True, text=True, timeout=60, env={**os.environ, "HAGW_WEB_STATE_DIR": str(tmp_path / "web")},
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "[]\n")
