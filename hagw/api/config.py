@@ -29,7 +29,7 @@ from hagw.config.tree import Plain, parse
 from hagw.config.write import remove_value, set_value
 from hagw.control.generations import Generation
 from hagw.control.standing import Standing
-from hagw.control.transaction import Outcome, Planned, Wish
+from hagw.control.wish import Outcome, Planned, Wish
 from hagw.errors import ConfigError, Refused
 from hagw.plan.caller import Caller
 

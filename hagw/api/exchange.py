@@ -10,7 +10,7 @@ from hagw.api.callers import CallerBody, caller_of
 from hagw.api.config import By, Changed, Confirm, Note, author, outcome_document
 from hagw.api.config_documents import OutcomeDocument, ThreeGppDocument
 from hagw.config.exchange import exported, with_imported
-from hagw.control.transaction import Wish
+from hagw.control.wish import Wish
 
 SCHEMA = 1
 LineName = Annotated[str | None, Query(max_length=32)]

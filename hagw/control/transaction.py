@@ -22,6 +22,7 @@ from hagw.control.inforce import Archive, InForce, utc_now
 from hagw.control.journal import Entry
 from hagw.control.ports import Preview
 from hagw.control.standing import Standing
+from hagw.control.wish import Outcome, Planned, Wish
 from hagw.errors import HagwError, Refused, StaleEdit
 from hagw.log import log_of
 from hagw.model.intent import Intent
@@ -49,43 +50,6 @@ class Live(Protocol):
     async def switch(self, intent: Intent) -> int: ...
 
     async def condition(self, caller: Caller | None, *, with_trial: bool) -> Condition: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """A configuration somebody wants in force. `filename` is for messages; `write_file`: it came from elsewhere."""
-
-    text: str
-    filename: str
-    by: str = ""
-    note: str = ""
-    confirm_within_s: float | None = None
-    write_file: bool = False
-    caller: Caller | None = None
-    base_generation: int | None = None  # what it was made of; None = whatever is in force
-
-
-@dataclass(frozen=True, slots=True)
-class Planned:
-    """What a wish would do."""
-
-    intent: Intent
-    preview: Preview
-    changes: tuple[str, ...]
-    steps: tuple[str, ...]
-    obstacles: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of a request. `steps` were taken in the kernel."""
-
-    result: str  # unchanged, in force, pending, rolled back
-    generation: int
-    changes: tuple[str, ...] = ()
-    steps: int = 0
-    pending_confirm_s: float | None = None
-    notice: str = ""
 
 
 @dataclass(frozen=True, slots=True)

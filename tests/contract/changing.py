@@ -27,7 +27,8 @@ from hagw.control.gateway import Gateway
 from hagw.control.inforce import Archive, InForce, take_up
 from hagw.control.reconcile import Reconciler
 from hagw.control.store import Store, namespace_identity
-from hagw.control.transaction import Transactions, Wish
+from hagw.control.transaction import Transactions
+from hagw.control.wish import Wish
 from hagw.kernel.machine import Machine
 from hagw.log import set_up
 from hagw.model.health import UplinkHealth

@@ -7,6 +7,7 @@ import pytest
 
 from hagw.control import transaction
 from hagw.control.inforce import Archive
+from hagw.control.wish import Wish
 from hagw.errors import ConfigError, HagwError, Refused
 from hagw.model.health import GatewayHealth
 from hagw.model.intent import CpeIntent
@@ -30,7 +31,7 @@ def test_an_impossible_plan_is_refused_before_anything_is_touched(box: Box, text
         before = box.writes()
         with pytest.raises(Refused, match=f"Nothing was changed: .*{reason}"):
             await running.apply(text)
-        assert (await running.transactions.plan(transaction.Wish(text, "x"))).obstacles
+        assert (await running.transactions.plan(Wish(text, "x"))).obstacles
         assert box.writes() == before
 
     play(box, story)

@@ -12,7 +12,8 @@ from hagw.control.durable import Disk
 from hagw.control.gateway import Gateway
 from hagw.control.inforce import Archive, take_up
 from hagw.control.reconcile import Reconciler
-from hagw.control.transaction import Outcome, Transactions, Wish
+from hagw.control.transaction import Transactions
+from hagw.control.wish import Outcome, Wish
 from hagw.kernel.fake import FakeMachine, MemoryInMemory, World
 from hagw.model.facts import Facts, UplinkFacts
 from hagw.model.health import GatewayHealth, UplinkHealth
