@@ -238,7 +238,8 @@ class Overflow:
                 self.cap_bps = cap = preferred
                 self._is_need_seen = False
         self._look_for_gap(now, cap)
-        if preferred > GROW * cap or is_held:
+        # While the need is not known, a line that falters once in 1.5 s must not hold up who wants everything.
+        if preferred > (GROW if self._is_need_seen else SHRINK) * cap or is_held:
             self._trials.saw_full(now)
             self._low_ticks = 0
             self._taking = None

@@ -238,6 +238,19 @@ def test_a_gap_just_before_the_lines_are_full_does_not_slow_bulk_down() -> None:
     assert dsl + lte > 0.85 * 66.0
 
 
+def test_a_line_that_falters_while_more_is_let_over_does_not_hold_that_up() -> None:
+    sender = Sender(0.5, 1.0, Overflow(16e6))
+    sender.run(2.0)
+    sender.demand = 200.0
+    totals = []
+    for _ in range(7):
+        sender.rates = (12.0, 50.0)
+        short = sum(sender.run(0.2))
+        sender.rates = (16.0, 50.0)
+        totals.append(0.2 * short + 0.8 * sum(sender.run(0.8)))
+    assert max(totals[:5]) > 0.8 * 66.0, totals
+
+
 def test_more_is_tried_soon_where_a_trial_was_about_much_less() -> None:
     bench = Bench(Lines(demand=2.0))
     bench.run(3.0)
