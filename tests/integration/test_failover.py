@@ -50,28 +50,49 @@ def outage(lab: Lab, stream: Stream, line: str, direction: str, **fault: str) ->
     return 1000 * gap_s, 1000 * back_s
 
 
-def is_carried_by_all(lab: Lab, direction: str) -> bool:
-    """Say whether every line carries a good part of what it can."""
+def shares(lab: Lab, direction: str) -> dict[str, float]:
+    """Return what each line carries, as a part of what it can."""
     before = {line: lab.link(line) for line in LINES}
     time.sleep(0.3)
     after = {line: lab.link(line) for line in LINES}
-    rates = {line: 8 * (after[line][f"bytes_{direction}"] - before[line][f"bytes_{direction}"]) / 0.3 for line in LINES}
-    return all(rates[line] > 0.3 * after[line][f"rate_{direction}_bps"] for line in LINES)
+    key = f"bytes_{direction}"
+    return {
+        line: round(8 * (after[line][key] - before[line][key]) / 0.3 / after[line][f"rate_{direction}_bps"], 2)
+        for line in LINES
+    }
+
+
+def await_carried_by_all(lab: Lab, direction: str) -> None:
+    """Wait until every line carries a good part of what it can."""
+    seen: list[dict[str, float]] = []
+
+    def carried_by_all() -> bool:
+        seen.append(shares(lab, direction))
+        return all(share > 0.3 for share in seen[-1].values())
+
+    try:
+        until(carried_by_all, 10.0)
+    except AssertionError:
+        whys = [flow["why"] for flow in Ends(lab).flows()]
+        raise AssertionError(f"not carried by all: {seen}, {whys}") from None
 
 
 def repeated(
     lab: Lab, streams: Streams, direction: str, line: str, runs: int, **fault: str
 ) -> tuple[list[float], list[float]]:
     """Break a line several times during one transfer; return gaps and returns, in ms."""
-    stream = begin(streams, direction)
     gaps, returns = [], []
-    for _ in range(runs):
-        time.sleep(WARM_UP_S)
-        until(lambda: is_carried_by_all(lab, direction), 10.0)
-        gap_ms, back_ms = outage(lab, stream, line, direction, **fault)
-        gaps.append(gap_ms)
-        returns.append(back_ms)
-    stream.stop()
+    stream = begin(streams, direction)
+    try:
+        for _ in range(runs):
+            time.sleep(WARM_UP_S)
+            await_carried_by_all(lab, direction)
+            gap_ms, back_ms = outage(lab, stream, line, direction, **fault)
+            gaps.append(gap_ms)
+            returns.append(back_ms)
+    finally:
+        stream.stop()
+        lab.link(line, blackhole="none", carrier="on")
     what = ", ".join(f"{key} {value}" for key, value in fault.items())
     figures(f"{direction}load, {line}, {what}: gap", "ms", gaps)
     figures(f"{direction}load, {line}, {what}: line carries again after", "ms", returns)

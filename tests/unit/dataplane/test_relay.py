@@ -247,7 +247,8 @@ def test_a_hang_up_while_paused_does_not_spin(rig: Rig) -> None:
     until(rig.loop, lambda: rig.server.saw("eof"))
     rig.server.send_all(rig.loop, PATTERN[:800_000])
     rig.server.sock.close()
-    turn_for(rig.loop, 0.05)
+    until(rig.loop, lambda: rig.relay.near.pending is not None)
+    turn_for(rig.loop, 0.05)  # until the hang-up is known
     assert rig.relay.near.pending is not None
     assert turn_for(rig.loop, 0.3) < 10
     until(rig.loop, lambda: rig.client.saw("eof"))
