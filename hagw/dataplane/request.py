@@ -23,6 +23,8 @@ ACK_WAIT_S: Final = 0.35
 ACK_WAIT_MAX_S: Final = 3.0
 CROSSED_SHARE: Final = 0.8  # of the shortest round trip seen; the rest is for shorter ones not seen yet
 HEARD_LATELY_S: Final = 0.5  # two echoes of a gateway in use
+STALLED_S: Final = 0.05  # a timer so late tells of this machine: it stood still, and can blame nobody for that time
+STALLED_MAX_S: Final = 2.0  # of one request's time, so that a client is not kept waiting by a machine that is just slow
 
 
 class Asker(Protocol):
@@ -44,7 +46,18 @@ class Asker(Protocol):
 class Request:
     """One Connect over a connection that a flow has taken."""
 
-    __slots__ = ("_asked_at", "_asker", "_connection", "_early_sent", "_key", "_passed", "_timer", "_worker", "unsent")
+    __slots__ = (
+        "_asked_at",
+        "_asker",
+        "_connection",
+        "_early_sent",
+        "_key",
+        "_passed",
+        "_stalled_s",
+        "_timer",
+        "_worker",
+        "unsent",
+    )
 
     def __init__(self, worker: "CpeWorker", connection: GatewayConnection, key: FlowKey, asker: Asker) -> None:
         self._worker = worker
@@ -55,6 +68,7 @@ class Request:
         self._early_sent = False  # the gateway may pass on what the client said
         self._passed = 0  # bytes of it that our kernel took
         self._timer: Timer | None = None
+        self._stalled_s = 0.0
         self.unsent = b""
 
     def send(self, early: bytes) -> bool:
@@ -107,15 +121,22 @@ class Request:
     def _look_in(self, delay_s: float) -> None:
         self._timer = self._worker.loop.call_in(delay_s, self._check_acknowledged)
 
+    def _waited_s(self, now: float) -> float:
+        """Return for how long the gateway had time to acknowledge; called by the timer, which says how late it is."""
+        if self._timer is not None and (late_s := now - self._timer.when) >= STALLED_S:
+            self._stalled_s = min(STALLED_MAX_S, self._stalled_s + late_s)
+        return now - self._asked_at - self._stalled_s
+
     def _await_acknowledgement(self) -> None:
         """The gateway was silent for a while: let the client's data go once it has acknowledged the Connect."""
         connection = self._connection
         now = self._worker.loop.now
+        waited = self._waited_s(now)
         if connection.unacknowledged() == 0:
             self._worker.gateways.heard(connection.gateway.name, now)
             self._look_in(ACK_WAIT_S)
             self._asker.acknowledged()
-        elif now - self._asked_at < ACK_WAIT_S:
+        elif waited < ACK_WAIT_S:
             self._timer = self._worker.loop.call_in(ACK_POLL_S, self._await_acknowledgement)
         else:
             self._blame()
@@ -124,7 +145,7 @@ class Request:
         """Some time after the request: is the gateway there at all? Then the server may take its time."""
         connection = self._connection
         now = self._worker.loop.now
-        waited = now - self._asked_at
+        waited = self._waited_s(now)
         lately = max(self._asked_at, now - HEARD_LATELY_S)
         if 0 <= connection.unacknowledged() <= self._passed:  # the request is; what followed may be under way
             if waited > self._worker.limits.connect_s + 2.0:
