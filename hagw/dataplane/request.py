@@ -155,7 +155,7 @@ class Request:
         elif waited < ACK_WAIT_MAX_S and self._worker.gateways.heard_since(connection.gateway.name, lately):
             # The gateway lives, the line does not: its subflow is being withdrawn, the kernel repeats elsewhere.
             self._look_in(ACK_WAIT_S)
-        elif waited < ACK_WAIT_S * 1.6 and self._early_sent:
+        elif waited < ACK_WAIT_S * 1.6 and (self._early_sent or self._stalled_s):
             self._look_in(ACK_WAIT_S / 2)
         else:
             self._blame()
