@@ -75,6 +75,7 @@ class Streams:
         with lab.in_namespace(node):
             self._server = socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=64)
         self._uploads: dict[str, Meter] = {}
+        self._begun: list[Stream] = []
         self._arrived = threading.Condition()
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -84,8 +85,14 @@ class Streams:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
+    def stop(self) -> None:
+        """End the transfers that nobody has ended."""
+        while self._begun:
+            self._begun.pop().stop()
+
     def close(self) -> None:
-        """Stop accepting; conversations end with their clients."""
+        """Stop accepting, and whatever still runs."""
+        self.stop()
         with contextlib.suppress(OSError):
             self._server.shutdown(socket.SHUT_RDWR)
         self._server.close()
@@ -94,7 +101,7 @@ class Streams:
         """Start receiving in `node` from this server at `address`, if need be over one `device` of the node."""
         client = self._connect(node, address, device, b"send\n")
         meter = Meter(time.monotonic())
-        return Stream(client, meter, threading.Thread(target=_receive, args=(client, meter), daemon=True))
+        return self._begin(Stream(client, meter, threading.Thread(target=_receive, args=(client, meter), daemon=True)))
 
     def upload(self, node: str, address: str, device: str | None = None) -> "Stream":
         """Start sending from `node` to this server at `address`; the meter is the server's."""
@@ -104,7 +111,11 @@ class Streams:
             if not self._arrived.wait_for(lambda: token in self._uploads, _TIMEOUT_S):
                 raise LabError("the upload did not reach its server")
             meter = self._uploads[token]
-        return Stream(client, meter, threading.Thread(target=_send, args=(client,), daemon=True))
+        return self._begin(Stream(client, meter, threading.Thread(target=_send, args=(client,), daemon=True)))
+
+    def _begin(self, stream: "Stream") -> "Stream":
+        self._begun = [*(each for each in self._begun if not each.is_stopped()), stream]
+        return stream
 
     def _connect(self, node: str, address: str, device: str | None, order: bytes) -> socket.socket:
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
@@ -165,6 +176,10 @@ class Stream:
     def is_alive(self) -> bool:
         """Say whether the connection has not failed."""
         return self._thread.is_alive()
+
+    def is_stopped(self) -> bool:
+        """Say whether `stop` was called."""
+        return self._client.fileno() == -1
 
     def stop(self) -> None:
         """End the transfer at the client, by a reset: what it has not sent yet burdens nothing that comes after."""

@@ -215,17 +215,17 @@ def test_the_lans_way_is_gone_without_a_lan_host(lab: Lab) -> None:
         assert all(go())
     finally:
         lab.run("hag", ["nft", "delete table inet cut"], check=True)
-    until(lambda: go() == ["", ""], 5.0)
+    until(lambda: go() == ["", ""], 20.0)
 
 
 def test_nobody_confirms(lab: Lab, write: Callable[..., Path]) -> None:
     before = status(lab)["config_generation"]
-    code, said = hagw(lab, "apply", "--confirm-within", "2", write(uplinks=without("lte")))
+    code, said = hagw(lab, "apply", "--confirm-within", "5", write(uplinks=without("lte")))
     assert code == 0, said
     assert len(status(lab)["uplinks"]) == 2
-    until(lambda: status(lab)["config_generation"] == before, 6.0)
+    until(lambda: status(lab)["config_generation"] == before, 30.0)
     assert len(status(lab)["uplinks"]) == 3
-    assert "not confirmed within 2 s" in hagw(lab, "history")[1]
+    assert "not confirmed within 5 s" in hagw(lab, "history")[1]
 
 
 def test_a_daemon_killed_while_pending_comes_back_with_the_checkpoint(lab: Lab, write: Callable[..., Path]) -> None:
@@ -247,7 +247,7 @@ def test_a_gateway_that_does_not_know_us_is_taken_back(lab: Lab, write: Callable
     assert f"Rolled back to generation {before}" in said
     assert "no gateway answers any more" in said
     assert "a connection through the data plane failed" in said
-    until(lambda: status(lab)["state"] == "bonded", 5.0)
+    until(lambda: status(lab)["state"] == "bonded", 20.0)
 
 
 def test_impossible_plans_are_refused_with_their_reason(lab: Lab, write: Callable[..., Path]) -> None:

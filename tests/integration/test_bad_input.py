@@ -18,6 +18,7 @@ from hagw.convert.tlv import Connect, Cookie, Error, ExtendedTcpHeader, Info, Su
 from hagw.dataplane.mptcp_socket import IPPROTO_MPTCP
 from hagw.lab import gateway
 from hagw.lab.lab import Lab
+from tests.attentive import watching
 
 pytestmark = [pytest.mark.netns, pytest.mark.beside]
 
@@ -183,7 +184,7 @@ def test_answers_to_nonsense_are_rate_limited(lab: Lab, ends: Ends) -> None:
 @pytest.mark.slow
 def test_slow_and_idle_strangers_are_gone_after_five_seconds(lab: Lab, customer: Cookie) -> None:
     with contextlib.ExitStack() as stack:
-        began = time.monotonic()
+        began, passed_s = time.monotonic(), stack.enter_context(watching())
         idle = [stack.enter_context(stranger(lab, node="hag")) for _ in range(50)]
         begun = [stack.enter_context(stranger(lab, node="hag")) for _ in range(50)]
         for sock in begun:
@@ -199,9 +200,10 @@ def test_slow_and_idle_strangers_are_gone_after_five_seconds(lab: Lab, customer:
             time.sleep(0.05)
         else:
             pytest.fail("it may trickle for ten seconds")
-        assert MESSAGE_S - 0.5 < time.monotonic() - began < MESSAGE_S + 1.5
+        assert time.monotonic() - began > MESSAGE_S - 0.5
+        assert passed_s() < MESSAGE_S + 1.5
         assert {answer(sock) for sock in (*idle, *begun)} == {"reset"}
-        assert time.monotonic() - began < MESSAGE_S + 2.0
+        assert passed_s() < MESSAGE_S + 2.0
         warm.sendall(Connect(80, SERVER).encode() + b"GET /1k.bin HTTP/1.0\r\n\r\n")
         reply = read_exactly(warm, HEADER_SIZE)
         rest = read_exactly(warm, 4 * reply[1] - HEADER_SIZE)
@@ -213,17 +215,18 @@ def test_slow_and_idle_strangers_are_gone_after_five_seconds(lab: Lab, customer:
 def test_many_half_open_connections_do_not_keep_customers_out(lab: Lab, ends: Ends) -> None:
     """More strangers than the HAG takes notice of, all silent; a LAN host does not see any of it."""
     with contextlib.ExitStack() as stack:
+        passed_s = stack.enter_context(watching())
         for _ in range(4_500):
             stack.enter_context(stranger(lab, node="hag"))
         for _ in range(40):  # more than are warm
-            began = time.monotonic()
+            began_s = passed_s()
             with connect(lab, INET[4], 5310) as client:
                 client.sendall(b"down 1000 3\n")
                 assert read_to_end(client)[0] == 1000
                 port = client.getsockname()[1]
-            assert time.monotonic() - began < 1.0
+            assert passed_s() - began_s < 1.0
             assert ends.flow_of(port)["path"] == "converted"
-    until(lambda: ends.total("hag", "accept_errors") > 0, 1.0)
+    until(lambda: ends.total("hag", "accept_errors") > 0, 10.0)
 
 
 @pytest.mark.slow

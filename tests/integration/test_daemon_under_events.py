@@ -88,7 +88,7 @@ def test_memory_and_descriptors_do_not_grow_with_events(lab: Lab, events: int) -
     share = (daemon.cpu_s() - cpu_s) / (time.monotonic() - began)
     print(f"memory after each 1000 events: {memory_kb} kB, {share:.1%} of a processor meanwhile")
     assert memory_kb[-1] - memory_kb[0] < 2048
-    assert daemon.descriptors() == descriptors
+    until(lambda: daemon.descriptors() == descriptors, 10.0)  # one of a look that is under way is none too many
 
 
 @pytest.mark.slow
@@ -140,7 +140,7 @@ def test_own_writes_do_not_keep_it_busy(lab: Lab) -> None:
     daemon = Daemon(lab)
     for _ in range(5):
         lab.run("cpe", ["ip", "rule", "flush"], check=True)
-        until(lambda: "5181:" in lab.run("cpe", ["ip", "rule"], capture_output=True, text=True).stdout, 1.0)
+        until(lambda: "5181:" in lab.run("cpe", ["ip", "rule"], capture_output=True, text=True).stdout, 10.0)
     time.sleep(0.7)
     cpu_s, began = daemon.cpu_s(), time.monotonic()
     time.sleep(2.0)

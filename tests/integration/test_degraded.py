@@ -42,9 +42,15 @@ def lab() -> Iterator[Lab]:
 
 
 @pytest.fixture(scope="module")
-def streams(lab: Lab) -> Iterator[Streams]:
-    with Streams(lab) as served:
-        yield served
+def served(lab: Lab) -> Iterator[Streams]:
+    with Streams(lab) as found:
+        yield found
+
+
+@pytest.fixture
+def streams(served: Streams) -> Iterator[Streams]:
+    yield served
+    served.stop()  # what a test that failed has left would load the lines of the next one
 
 
 def begin(streams: Streams, direction: str) -> Stream:

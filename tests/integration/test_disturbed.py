@@ -29,9 +29,15 @@ def lab() -> Iterator[Lab]:
 
 
 @pytest.fixture(scope="module")
-def streams(lab: Lab) -> Iterator[Streams]:
-    with Streams(lab) as served:
-        yield served
+def served(lab: Lab) -> Iterator[Streams]:
+    with Streams(lab) as found:
+        yield found
+
+
+@pytest.fixture
+def streams(served: Streams) -> Iterator[Streams]:
+    yield served
+    served.stop()  # what a test that failed has left would load the lines of the next one
 
 
 class TableEvents:
@@ -130,7 +136,7 @@ def test_what_others_change_is_put_right_within_a_second_and_connections_live_on
     begun_s = down.elapsed_s(), up.elapsed_s()
     for _ in range(3):
         lab.run("cpe", ["sh", "-c", tamper], check=True)
-        took_ms.append(1000 * until(lambda: shown() == before, 2.0, every_s=0.005))
+        took_ms.append(1000 * until(lambda: shown() == before, 10.0, every_s=0.005))
         time.sleep(0.3)
     gaps = [
         stream.meter.longest_gap_s(begin_s, stream.elapsed_s())
@@ -143,7 +149,7 @@ def test_what_others_change_is_put_right_within_a_second_and_connections_live_on
     down.stop(), up.stop()
     assert max(took_ms) < 1000
     assert max(gaps) < 1.0
-    assert drift(lab)["repairs"] >= counted + 3
+    until(lambda: drift(lab)["repairs"] >= counted + 3, 10.0)
 
 
 UNANNOUNCED = {
@@ -181,8 +187,8 @@ def test_a_flushed_ruleset_is_back_within_20_ms_and_converted_connections_live_o
         for _ in range(TRIALS):
             events.forget()
             lab.run("cpe", ["nft", "flush", "ruleset"], check=True)
-            gone = events.wait(DELTABLE, 1.0)
-            took_ms.append(1000 * (events.wait(NEWTABLE, 1.0) - gone))
+            gone = events.wait(DELTABLE, 10.0)
+            took_ms.append(1000 * (events.wait(NEWTABLE, 10.0) - gone))
             time.sleep(0.25)
     figures(f"IPv{family}: nft flush ruleset: table back after", "ms", took_ms)
     end_s = down.elapsed_s()
@@ -192,6 +198,7 @@ def test_a_flushed_ruleset_is_back_within_20_ms_and_converted_connections_live_o
     down.stop(), up.stop()
     assert sorted(took_ms)[-3] < 20  # but for two in which the machine did something else
     assert max(took_ms) < 200
+    until(lambda: drift(lab)["repairs"] >= before["repairs"] + TRIALS, 10.0)  # the last one is told of a moment later
     after = drift(lab)
     assert after["lost"]["table"] == before["lost"]["table"] + TRIALS
     assert after["repairs"] == before["repairs"] + TRIALS
@@ -261,7 +268,7 @@ def test_default_routes_that_somebody_deletes_are_not_missed(lab: Lab, streams: 
             for table in tables
         ]
         new = streams.download("lan2", INET[4])
-        until(lambda: new.meter.rate_bps(0.0, new.elapsed_s()) > 0, 2.0)
+        until(lambda: new.meter.rate_bps(0.0, new.elapsed_s()) > 0, 10.0)
         gaps = [
             stream.meter.longest_gap_s(begin_s, stream.elapsed_s())
             for stream, begin_s in zip((down, up), begun_s, strict=True)

@@ -59,6 +59,7 @@ def is_bonded(lab: Lab) -> bool:
 
 def heal(lab: Lab, ends: Ends) -> None:
     """Bring everything back, and wait until flows are converted again."""
+    unsilence_hag(lab)
     for node in ("hag", "cpe"):
         for pid in lab.pids(node, "worker"):
             os.kill(pid, signal.SIGCONT)
@@ -83,7 +84,8 @@ def silence_hag(lab: Lab) -> None:
 
 
 def unsilence_hag(lab: Lab) -> None:
-    netns.nft(lab.namespace("hag"), "delete table inet silence")
+    """Let it speak again, if it was silenced."""
+    netns.nft(lab.namespace("hag"), "table inet silence { }; delete table inet silence")
 
 
 Fault = Callable[[Lab], object]

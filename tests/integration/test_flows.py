@@ -227,12 +227,15 @@ def test_64_at_once(lab: Lab, ends: Ends, store: Store) -> None:
 @pytest.mark.alone
 def test_half_closed_connections_outlive_a_line_that_is_suspected(lab: Lab, ends: Ends) -> None:
     """Begun on demand and half closed at once they have one subflow, and the HAG's kernel lets no other join."""
+    asked: list[int] = []
     answers: list[bytes] = []
+    may_answer = threading.Event()
 
     def serve(sock: socket.socket) -> None:
-        asked = read_to_end(sock)
-        time.sleep(1.0)
-        sock.sendall(b"%d" % asked[0])
+        size, _ = read_to_end(sock)
+        asked.append(size)
+        assert may_answer.wait(30.0)
+        sock.sendall(b"%d" % size)
 
     def ask(number: int) -> None:
         with connect(lab, INET[4], 5313) as client:
@@ -245,9 +248,11 @@ def test_half_closed_connections_outlive_a_line_that_is_suspected(lab: Lab, ends
         threads = [threading.Thread(target=ask, args=(number,)) for number in range(1, 33)]
         for thread in threads:
             thread.start()
-        time.sleep(0.4)
+        until(lambda: len(asked) == 32, 20.0)
         lab.link("wifi", blackhole="both")  # the line with the shortest round trip begins them
-        until(lambda: state_of(lab, "wifi") == "suspect", 5.0)
+        time.sleep(0.5)
+        may_answer.set()
+        until(lambda: state_of(lab, "wifi") == "suspect", 10.0)
         lab.link("wifi", blackhole="none")
         for thread in threads:
             thread.join()
@@ -285,9 +290,15 @@ def test_a_refused_port_is_refused_and_the_second_time_by_the_server_itself(lab:
     port = 81 + family
     with connect(lab, INET[family], port) as client, pytest.raises(ConnectionResetError):
         client.recv(1)
-    time.sleep(0.3)
-    with pytest.raises(ConnectionRefusedError):
-        connect(lab, INET[family], port)
+
+    def is_refused() -> bool:
+        try:
+            connect(lab, INET[family], port).close()
+        except ConnectionRefusedError:
+            return True
+        return False
+
+    until(is_refused, 10.0, every_s=0.3)
     with connect(lab, INET_OTHER[family], port) as client, pytest.raises(ConnectionResetError):
         client.recv(1)  # another server: known to nobody yet
 

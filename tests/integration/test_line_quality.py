@@ -75,23 +75,25 @@ def test_loss_in_one_direction_only_is_told_as_such(lab: Lab) -> None:
 def test_a_captive_portal_is_found_and_its_address_shown(lab: Lab) -> None:
     lab.spawn("isp-wifi", "portal", [sys.executable, "-c", PORTAL])
     nft(lab, "isp-wifi", GUEST)
-    lab.link("wifi", carrier="off")
-    time.sleep(0.5)
-    lab.link("wifi", carrier="on")
-    took_s = until(lambda: line(lab, "wifi")["reason"] == f"captive portal at {LOGIN}", 15.0, every_s=0.2)
-    assert line(lab, "wifi")["state"] == "down"
-    assert took_s < 8.0
-    lab.run("isp-wifi", ["nft", "delete", "table", "inet", "portal"], check=True)
-    until(lambda: line(lab, "wifi")["state"] == "up", 5.0, every_s=0.2)
+    try:
+        lab.link("wifi", carrier="off")
+        time.sleep(0.5)
+        lab.link("wifi", carrier="on")
+        took_s = until(lambda: line(lab, "wifi")["reason"] == f"captive portal at {LOGIN}", 15.0, every_s=0.2)
+        assert line(lab, "wifi")["state"] == "down"
+        assert took_s < 8.0
+    finally:
+        lab.run("isp-wifi", ["nft", "delete", "table", "inet", "portal"], check=True)
+    until(lambda: line(lab, "wifi")["state"] == "up", 20.0, every_s=0.2)
 
 
 def test_a_line_that_only_swallows_everything_is_no_portal(lab: Lab) -> None:
-    lab.link("wifi", carrier="off", blackhole="both")
-    time.sleep(0.5)
-    lab.link("wifi", carrier="on")
-    time.sleep(8.0)
-    wifi = line(lab, "wifi")
-    lab.link("wifi", blackhole="none")
+    with lab.links_restored():
+        lab.link("wifi", carrier="off", blackhole="both")
+        time.sleep(0.5)
+        lab.link("wifi", carrier="on")
+        time.sleep(8.0)
+        wifi = line(lab, "wifi")
     assert wifi["state"] in ("suspect", "down")
     assert "portal" not in wifi["reason"]
-    until(lambda: line(lab, "wifi")["state"] == "up", 5.0, every_s=0.2)
+    until(lambda: line(lab, "wifi")["state"] == "up", 20.0, every_s=0.2)

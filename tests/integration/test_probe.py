@@ -17,6 +17,7 @@ from hagw.model.health import GatewayHealth, UplinkHealth
 from hagw.pmf.responder import EchoCustomer, Responder
 from hagw.probe.monitor import LinkSeen, Monitor, NeighbourSeen
 from hagw.probe.prober import Prober
+from tests.attentive import attentive
 
 pytestmark = [pytest.mark.netns, pytest.mark.slow]
 
@@ -74,16 +75,20 @@ class Cpe:
         assert self._ready.wait(5)
 
     async def _main(self) -> None:
+        async with attentive() as self.now_s:  # a machine that stands still finds nothing out, and need not
+            await self._run()
+
+    async def _run(self) -> None:
         self.loop = asyncio.get_running_loop()
         self.prober = Prober(self._uplink, self._gateway, lambda _, at: self.heard.append(at))
         self.prober.update(uplinks(), self.net.facts(), self._gateways)
-        monitor = Monitor(self._link, lambda: self.changes.append(time.monotonic()), lambda: None, self._neighbour)
+        monitor = Monitor(self._link, lambda: self.changes.append(self.now_s()), lambda: None, self._neighbour)
         self._tasks = [self.loop.create_task(self.prober.run()), self.loop.create_task(monitor.run())]
         self._ready.set()
         await asyncio.wait(self._tasks, return_when=asyncio.FIRST_EXCEPTION)
         for task in self._tasks:
             if not task.cancelled() and task.exception() is not None:
-                self.news.append((time.monotonic(), "crash", repr(task.exception()), ""))
+                self.news.append((self.now_s(), "crash", repr(task.exception()), ""))
 
     def stop(self) -> None:
         for task in self._tasks:
@@ -95,21 +100,21 @@ class Cpe:
         self.loop.call_soon_threadsafe(call)
 
     def _uplink(self, name: str, health: UplinkHealth) -> None:
-        self.news.append((time.monotonic(), name, health.state, health.reason))
+        self.news.append((self.now_s(), name, health.state, health.reason))
 
     def _gateway(self, name: str, health: GatewayHealth) -> None:
-        self.news.append((time.monotonic(), name, health.reach, health.reason))
+        self.news.append((self.now_s(), name, health.reach, health.reason))
 
     def _link(self, seen: LinkSeen) -> None:
-        self.links.append((time.monotonic(), seen))
+        self.links.append((self.now_s(), seen))
         self.prober.link_seen(seen)
 
     def _neighbour(self, seen: NeighbourSeen) -> None:
         self.neighbours.append(seen)
         self.prober.neighbour_seen(seen)
 
-    def until(self, name: str, state: str, limit_s: float = 3.0) -> float:
-        """Wait until that was told last about `name`; return when it was told (monotonic)."""
+    def until(self, name: str, state: str, limit_s: float = 15.0) -> float:
+        """Wait until that was told last about `name`; return when it was told (by `now_s`)."""
         end = time.monotonic() + limit_s
         while time.monotonic() < end:
             told = [entry for entry in list(self.news) if entry[1] == name]
@@ -173,7 +178,7 @@ def load(net: ProbeNet, cpe: Cpe) -> Iterator[Load]:
             ends = ["-c", HAG4, "-B", f"10.97.{number + 1}.2", "-p", str(5201 + number)]
             children.append(net.start(net.cpe, "iperf3", *ends, "-b", "4M", "-l", "1400", "-t", "20", *reverse))
         heard = len(cpe.heard)
-        deadline = time.monotonic() + 3.0
+        deadline = time.monotonic() + 10.0
         while len(cpe.heard) < heard + 9 and time.monotonic() < deadline:
             time.sleep(0.01)
 
@@ -198,11 +203,11 @@ def test_a_silent_blackhole_under_load_is_found_and_its_end_too(
     net: ProbeNet, cpe: Cpe, load: Load, direction: str, up: bool, down: bool, limit_s: float
 ) -> None:
     load(direction)
-    broken_at = time.monotonic()
+    broken_at = cpe.now_s()
     net.blackhole("lte", up=up, down=down)  # takes 20-40 ms itself
     assert cpe.until("lte", "suspect") - broken_at < limit_s
     net.heal()
-    healed_at = time.monotonic()
+    healed_at = cpe.now_s()
     assert cpe.until("lte", "up") - healed_at < 1.3
     assert {entry[1] for entry in cpe.suspicions()} == {"lte"}
 
@@ -222,10 +227,10 @@ def test_carrier_loss_is_told_at_once_and_return_is_verified(net: ProbeNet, cpe:
 def test_a_dead_gateway_is_known_and_lines_stay_up(net: ProbeNet, hag: Hag, cpe: Cpe, load: Load) -> None:
     load("down")
     net.blackhole("core")
-    broken_at = time.monotonic()
+    broken_at = cpe.now_s()
     assert cpe.until("hag", "down") - broken_at < 0.7
     net.heal()
-    healed_at = time.monotonic()
+    healed_at = cpe.now_s()
     assert cpe.until("hag", "up") - healed_at < 1.3
     assert not [entry for entry in cpe.suspicions() if entry[1] != "hag"]
 
@@ -235,7 +240,7 @@ def test_a_gateway_whose_process_ended_refuses_and_no_line_is_blamed(
 ) -> None:
     load("down")
     hag.stop()
-    stopped_at = time.monotonic()
+    stopped_at = cpe.now_s()
     assert cpe.until("hag", "down") - stopped_at < 0.7
     hag.start()
     cpe.until("hag", "up")
@@ -279,7 +284,7 @@ def test_an_address_that_changes_keeps_state_and_makes_new_sockets(net: ProbeNet
 def test_addresses_routes_and_rules_are_told_as_one_change(net: ProbeNet, cpe: Cpe) -> None:
     before = len(cpe.changes)
     net.run(net.cpe, "sh", "-c", "ip addr add 10.98.0.1/32 dev lo; ip rule add from 10.98.0.1 lookup 99")
-    deadline = time.monotonic() + 1.0
+    deadline = time.monotonic() + 10.0
     while len(cpe.changes) == before and time.monotonic() < deadline:
         time.sleep(0.005)
     assert 1 <= len(cpe.changes) - before <= 2
@@ -298,15 +303,15 @@ def test_an_idle_line_whose_router_falls_silent_is_asked_at_once_and_again_when_
     net.run(net.cpe, "sysctl", "-qw", "net.ipv4.neigh.wifi.retrans_time_ms=50")
     net.run(net.isp, "ip", "link", "set", "wifi", "arp", "off")
     net.run(net.cpe, "ip", "neighbour", "replace", str(router), "dev", "wifi", "nud", "failed")
-    began = time.monotonic()
-    took_ms = 1000 * (cpe.until("wifi", "suspect", 2.0) - began)
+    began = cpe.now_s()
+    took_ms = 1000 * (cpe.until("wifi", "suspect") - began)
     assert any(not seen.answers for seen in cpe.neighbours if seen.address == router)
     print(f"router silent: suspect {took_ms:.0f} ms later")
     time.sleep(1.0)
     net.run(net.isp, "ip", "link", "set", "wifi", "arp", "on")
     net.run(net.isp, "ip", "neighbour", "flush", "dev", "wifi")
     net.run(net.isp, "ping", "-c", "1", "-W", "1", "10.97.3.2")
-    cpe.until("wifi", "up", 2.0)
+    cpe.until("wifi", "up")
     assert any(seen.answers for seen in cpe.neighbours if seen.address == router)
 
 
@@ -318,7 +323,7 @@ def test_an_overrun_event_queue_is_survived(net: ProbeNet, cpe: Cpe) -> None:
         subprocess.run(["ip", "-batch", "-"], input="\n".join(lines).encode(), check=True, capture_output=True)
     before = len(cpe.changes)
     blocked.set()
-    deadline = time.monotonic() + 2.0
+    deadline = time.monotonic() + 10.0
     while len(cpe.changes) == before and time.monotonic() < deadline:
         time.sleep(0.01)
     assert len(cpe.changes) > before

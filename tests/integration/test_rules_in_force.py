@@ -70,10 +70,15 @@ class Flows:
                 assert read_exactly(client, 1) == b"x"
                 self.begun[client.getsockname()[1]] = began
 
-    def end(self) -> dict[str, list[float]]:
-        """Stop; return by rule when its connections were begun."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self._stop.set()
-        self._thread.join(10.0)
+        self._thread.join(40.0)
+
+    def by_rule(self) -> dict[str, list[float]]:
+        """Return by rule when its connections were begun."""
         found: dict[str, list[float]] = {}
         for flow in Ends(self._lab).flows():
             began = self.begun.get(flow["client_port"])
@@ -90,12 +95,12 @@ def test_a_changed_rule_holds_for_new_connections_at_once(lab: Lab, base: str) -
     with Echo(lab) as echo:
         steer(lab, base, "before", "load-balancing", "[dsl]")
         for name, line, _ in CHANGES:
-            flows = Flows(lab, echo.port)
-            until(lambda: len(flows.begun) >= 5, 5.0)  # noqa: B023
-            steer(lab, base, name, "load-balancing", f"[{line}]")
-            ended, count = time.monotonic(), len(flows.begun)
-            until(lambda: len(flows.begun) >= count + 12, 5.0)  # noqa: B023
-            begun = flows.end()
+            with Flows(lab, echo.port) as flows:
+                until(lambda: len(flows.begun) >= 5, 20.0)
+                steer(lab, base, name, "load-balancing", f"[{line}]")
+                ended, count = time.monotonic(), len(flows.begun)
+                until(lambda: len(flows.begun) >= count + 12, 20.0)  # noqa: B023
+            begun = flows.by_rule()
             late_ms.append(1000 * (max(max(times) for rule, times in begun.items() if rule != name) - ended))
             assert name in begun
     figures("the last connection by the old rule, after `hagw apply` ended", "ms", late_ms)
@@ -215,10 +220,10 @@ def test_quic_is_refused_where_tcp_is_bonded_and_follows_its_rule_elsewhere(lab:
         refused_ms = 1000 * (time.monotonic() - began)
         with connect(lab, INET[4], 443) as tcp:
             port = tcp.getsockname()[1]
-            until(lambda: (port, "converted") in [(f["client_port"], f["path"]) for f in Ends(lab).flows()], 5.0)
+            until(lambda: (port, "converted") in [(f["client_port"], f["path"]) for f in Ends(lab).flows()], 20.0)
         steer(lab, base, "pinned", "direct", "[lte, dsl]")
         with quic(lab, 0.1) as sock:
-            until(lambda: seen_from(sock), 5.0)
+            until(lambda: seen_from(sock), 20.0)
             sock.settimeout(2.0)  # from here on every answer counts, however late
             (first,) = {seen_from(sock) for _ in range(10)}
             line, other = sorted(ADDRESS, key=lambda name: ADDRESS[name] != first)

@@ -74,7 +74,7 @@ def calling(lab: Lab) -> Iterator[Calls]:
         thread.join()
 
 
-def until(condition: Callable[[], object], timeout_s: float = 15.0) -> None:
+def until(condition: Callable[[], object], timeout_s: float = 30.0) -> None:
     """Wait for the condition."""
     deadline = time.monotonic() + timeout_s
     while not condition():

@@ -136,7 +136,7 @@ def test_a_refused_destination_shows_the_real_refusal_the_second_time(lab: Lab) 
                 return True
             return False
 
-        until(is_refused, 2.0)
+        until(is_refused, 10.0)
         assert fetch() == 1000
 
 

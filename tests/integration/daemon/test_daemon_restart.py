@@ -18,6 +18,7 @@ from hagw.cli.client import get
 from hagw.control.instance import only_instance
 from hagw.control.workers import stop_all
 from hagw.errors import DaemonUnreachable, Refused
+from tests.attentive import watching
 
 pytestmark = pytest.mark.beside
 
@@ -47,7 +48,7 @@ def daemon(runtime_dir: Path) -> Iterator["subprocess.Popen[bytes]"]:
 
 def ready_status(runtime_dir: Path) -> dict[str, Any]:
     """Return the status once the daemon is there and its workers listen."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while True:
         try:
             status = get(runtime_dir / "hagw.sock", "/status")
@@ -67,10 +68,10 @@ def worker_pids(status: dict[str, Any]) -> list[int]:
 def test_a_new_daemon_adopts_the_workers_of_the_old_one(runtime_dir: Path, end: signal.Signals) -> None:
     with daemon(runtime_dir) as first:
         before = ready_status(runtime_dir)
-        began = time.monotonic()
-        first.send_signal(end)
-        assert first.wait(5) == (-end if end == signal.SIGKILL else 0)
-        assert time.monotonic() - began < 1.0
+        with watching() as passed_s:
+            first.send_signal(end)
+            assert first.wait(30) == (-end if end == signal.SIGKILL else 0)
+            assert passed_s() < 1.0
     for pid in worker_pids(before):
         os.kill(pid, 0)
     with daemon(runtime_dir):
@@ -87,7 +88,7 @@ def test_there_is_one_daemon_a_runtime_directory(runtime_dir: Path) -> None:
         with pytest.raises(Refused, match="Another hagw daemon"), only_instance(runtime_dir):
             pass
         first.send_signal(signal.SIGKILL)
-        first.wait(5)
+        first.wait(30)
     with only_instance(runtime_dir):
         pass
 
@@ -95,7 +96,7 @@ def test_there_is_one_daemon_a_runtime_directory(runtime_dir: Path) -> None:
 def test_readiness_is_told_to_systemd(runtime_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(str(runtime_dir / "notify"))
-        systemd.settimeout(10)
+        systemd.settimeout(60)
         monkeypatch.setenv("NOTIFY_SOCKET", str(runtime_dir / "notify"))
         monkeypatch.setenv("WATCHDOG_USEC", "200000")
         with daemon(runtime_dir) as process:
@@ -103,4 +104,4 @@ def test_readiness_is_told_to_systemd(runtime_dir: Path, monkeypatch: pytest.Mon
             while not told >= {b"READY=1", b"WATCHDOG=1"}:
                 told.add(systemd.recv(100))
             process.terminate()
-            process.wait(5)
+            process.wait(30)

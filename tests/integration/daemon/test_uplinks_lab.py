@@ -55,13 +55,13 @@ def test_lines_are_found_configured_repaired_and_followed(matched: Lab) -> None:
     assert "mtu 1400" in shown
     assert "2001:db8:2::2/64" in shown
     matched.run("cpe", ["ip", "address", "del", "100.64.2.2/24", "dev", "lte0"], check=True)
-    until(lambda: "100.64.2.2" in matched.run("cpe", ["ip", "address"], capture_output=True, text=True).stdout, 2.0)
+    until(lambda: "100.64.2.2" in matched.run("cpe", ["ip", "address"], capture_output=True, text=True).stdout, 10.0)
     rename = "ip link set {0} down; ip link set {0} name {1}; ip link set {1} up"
     addresses = "ip address replace 198.18.1.2/24 dev {1}; ip route replace default via 198.18.1.1 dev {1} metric 100"
     for old, new in (("dsl0", "dsl7"), ("dsl7", "dsl0")):
         matched.run("cpe", ["sh", "-c", f"{rename}; {addresses}".format(old, new)], check=True)
-        until(lambda new=new: uplink(matched, "dsl")["interface"] == new, 5.0)
-        until(lambda: uplink(matched, "dsl")["state"] == "up", 5.0)
+        until(lambda new=new: uplink(matched, "dsl")["interface"] == new, 20.0)
+        until(lambda: uplink(matched, "dsl")["state"] == "up", 20.0)
     with matched.in_namespace("lan1"):
         assert fetch() == BODY_BYTES
     matched.hagw_stop("cpe")

@@ -11,9 +11,11 @@ from hagw.lab.lab import Lab
 @pytest.fixture(scope="module")
 def network() -> Iterator[Lab]:
     lab = Lab(f"test-{os.getpid()}")
-    lab.up(hagw=False)
-    yield lab
-    lab.down()
+    try:
+        lab.up(hagw=False)
+        yield lab
+    finally:
+        lab.down()
 
 
 @pytest.fixture
