@@ -115,9 +115,9 @@ def test_a_killed_gateway_resets_its_flows_and_new_ones_go_through_the_other(lab
         for client in clients:
             client.sendall(b"hello")
         assert all(client.recv(5) == b"hello" for client in clients)
-        gateways = {flow["client_port"]: flow["gateway"] for flow in ends.flows()}
-        via = Counter(gateways[client.getsockname()[1]] for client in clients)
-        assert len(via) == 1  # one client and one server
+        flows = {flow["client_port"]: flow for flow in ends.flows()}
+        via = Counter(flows[client.getsockname()[1]]["gateway"] for client in clients)
+        assert len(via) == 1, Counter(flow["why"] for flow in flows.values())  # one client and one server
         victim = next(iter(via))
         other = HAGS[victim == HAGS[0]]
         began = time.monotonic()
