@@ -52,6 +52,7 @@ SETTLED_TIMEOUT_S = 3.0
 COUNT_SOON_S = 0.5
 COUNT_S = 2.0  # how long intercepted connections may be swallowed unnoticed; reading the counts takes 2 ms
 REFUSED_S = 30.0
+DRAIN_LOOK_S = 4.0  # how long a busy worker may take to tell what flows it has
 FOLLOW_UPS_MAX = 3
 REFUSED_QUEUE_MAX = 1024
 
@@ -346,7 +347,7 @@ class Gateway:
             self._publisher.drain_mark.put(wanted)
             self._publish()
             log.info("draining" if wanted else "taking new flows again")
-        await self.workers.look()
+        await self.workers.look(DRAIN_LOOK_S)  # what a busy worker said before is not what it has
         workers = (*self.workers.reports(), *self.workers.retired())
         flows = sum(int(w.stats.get("flows_active", 0)) for w in workers)
         return {"schema": 1, "draining": self._publisher.drain_mark.is_set(), "flows_active": flows}

@@ -39,7 +39,7 @@ EARLY_MAX_BYTES: Final = 64 * 1024
 BULK_BYTES: Final = 16 * 1024  # in one look; less is no bulk
 LINGER_S: Final = 2.0
 RETRY_S: Final = 1
-DRAIN_RETRY_S: Final = 30  # for as long a customer leaves us alone, then asks again
+DRAIN_RETRY_S: Final = 10  # for as long a customer leaves us alone, then asks again
 KEEPALIVE: Final = ((socket.TCP_KEEPIDLE, 300), (socket.TCP_KEEPINTVL, 30), (socket.TCP_KEEPCNT, 4))
 ICMP_NET_UNREACHABLE: Final = 0
 ICMP_HOST_UNREACHABLE: Final = 1
@@ -166,9 +166,18 @@ class ConverterSession:
             self.dismiss("draining")
 
     def dismiss(self, why: str) -> None:
-        """Tell a customer without a flow that nothing more is taken; flows go on."""
-        if self.state == "reading" and self.customer is not None and self._machine is not None:
-            self._refuse(self._machine, ErrorCode.RESOURCE_EXCEEDED, error_value.retry(DRAIN_RETRY_S), why)
+        """Tell a customer without a flow that nothing more is taken; flows go on.
+
+        All of them, however many come from one address: a reset could meet a request that is just under way.
+        """
+        if self.state != "reading" or self.customer is None or self._machine is None:
+            return
+        self._worker.counts["refused"] += 1
+        if self._worker.may_linger():
+            retry = error_value.retry(DRAIN_RETRY_S)
+            self._answer_and_linger(self._machine.reject(ErrorCode.RESOURCE_EXCEEDED, retry), why)
+        else:
+            self.give_up(why)
 
     def _failed(self, event: Failed) -> None:
         self._worker.counts["malformed"] += 1

@@ -227,7 +227,11 @@ class HagWorker:
         source = source_of(source)
         count = self._errors.get(source, 0) + 1
         self._errors[source] = count
-        return count <= ERRORS_A_SECOND and self.lingering < LINGERING_MAX
+        return count <= ERRORS_A_SECOND and self.may_linger()
+
+    def may_linger(self) -> bool:
+        """Whether one more may be told why it is refused, and kept until it closes."""
+        return self.lingering < LINGERING_MAX
 
     def turned_away(self, source: str, kind: BadPeer, reason: str) -> None:
         """Have the log tell, sooner or later, of a peer that broke the protocol, has no right, or is too many."""

@@ -381,8 +381,10 @@ class Fleet:
     def _is_spared(self, ask: Ask, at: float) -> bool:
         """Say whether a metered line is asked too often for a gateway that has been away for long."""
         line, gateway = self._lines[ask.line], self._gateways[ask.gateway]
-        away = gateway.reach == "down" and at - gateway.down_at >= _AWAY_FOR_LONG_S and not gateway.is_hurried
-        return line.metered and away and at - line.liveness.evidence.asked_at < METERED_RETRY_S
+        is_down = gateway.reach == "down" and at - gateway.down_at >= _AWAY_FOR_LONG_S and not gateway.is_hurried
+        drains = gateway.reach == "up" and gateway.draining and at - gateway.drains_since >= _AWAY_FOR_LONG_S
+        is_away = is_down or (drains and not line.liveness.is_active(at))
+        return line.metered and is_away and at - line.liveness.evidence.asked_at < METERED_RETRY_S
 
     def _pardon(self, gateway: GatewayWatch, at: float) -> None:
         """Lines that were suspected after the gateway was heard for the last time were suspected in its place."""

@@ -48,6 +48,7 @@ class GatewayWatch:
         self.down_at = now  # when it was last found down
         self.ipv6: bool | None = None
         self.draining = False
+        self.drains_since = now
         self.overloaded = False
         self.clock_offset_s: float | None = None
         self.round_trip = RoundTrip()
@@ -83,6 +84,8 @@ class GatewayWatch:
         """Take an authentic answer; the clock's offset in it is wrong by half a round trip at most."""
         self.heard_at = now
         self.ipv6 = told.ipv6
+        if told.draining and not self.draining:
+            self.drains_since = now
         self.draining = told.draining
         if told.overloaded:
             self.overloaded, self._overloaded_at = True, now
@@ -126,19 +129,22 @@ class GatewayWatch:
         if self._overloaded_at is not None and now - self._overloaded_at > _OVERLOAD_S:
             self.overloaded, self._overloaded_at = False, None
         if self.reach == "down":
-            gap_s = min(_RETRY_MAX_S, max(_RETRY_S, (now - self.down_at) / _RETRY_GROWS_S))
-            return self._ask_soon or now - self._asked_at >= gap_s
+            return self._ask_soon or self._is_due(self.down_at, now)
         if self.heard_at is None:
             return False
         allowed = max(SILENT_BUSY_S if receiving else SILENT_S, 1.5 * slowest_s)
         open_up = [self._open[line] for line in up_lines or self._open.keys() if line in self._open]
         if len(open_up) < len(up_lines) or sum(count for _, count in open_up) < _QUESTIONS_MIN:
-            return False
+            return self.draining and self._is_due(self.drains_since, now)  # nothing of ours goes there to tell its end
         silent_s = now - max(since for since, _ in open_up)
         if silent_s < allowed:
             return False
         self._down(f"no echo for {silent_s * 1000:.0f} ms over {len(open_up)} lines", now)
         return True
+
+    def _is_due(self, since: float, now: float) -> bool:
+        """Whether to ask again one that cannot be used since then: the longer it lasts, the less often."""
+        return now - self._asked_at >= min(_RETRY_MAX_S, max(_RETRY_S, (now - since) / _RETRY_GROWS_S))
 
     def _alive(self, now: float) -> None:
         self._open.clear()

@@ -183,6 +183,15 @@ def test_a_customers_warm_connections_are_limited_and_nobody_elses(rig: Rig) -> 
     assert not third.received
 
 
+def test_all_warm_connections_hear_that_the_gateway_drains(rig: Rig) -> None:
+    """Also more of one address than errors are answered in a second: a reset could meet a request under way."""
+    rig.limit(warm_per_customer=ERRORS_A_SECOND + 10)
+    kept = [rig.ask(encode_header(HEADER_SIZE + 32 + 20) + mint().encode()) for _ in range(ERRORS_A_SECOND + 5)]
+    until(rig.loop, lambda: rig.worker.stats()["warm"] == len(kept))
+    rig.worker.apply(replace(rig.worker.snapshot or SNAPSHOT, draining=True))
+    assert {rig.error(client).code for client in kept} == {ErrorCode.RESOURCE_EXCEEDED}
+
+
 def test_one_customer_does_not_take_the_whole_gateway(rig: Rig) -> None:
     rig.limit(flows_max=6)
     server = rig.server()

@@ -36,6 +36,29 @@ def test_silence_on_all_lines_is_down_and_two_answers_are_up() -> None:
     assert (watch.reach, watch.reason) == ("up", "")
 
 
+def asked_when_idle(watch: GatewayWatch, begin: float, seconds: float) -> list[float]:
+    """Let time pass in which nothing but what it wants itself is asked, and each question is answered; return when."""
+    asked = []
+    for i in range(round(seconds * 10)):
+        now = begin + i / 10
+        if watch.turn(now, LINES, False, 0.05):
+            watch.asked("dsl", now)
+            watch.answered(0.02, Told(True, 3.0, draining=watch.draining), now + 0.02)
+            asked.append(now)
+    return asked
+
+
+def test_one_that_drains_is_asked_whether_it_still_does_also_while_nothing_else_is() -> None:
+    watch = GatewayWatch(0.0)
+    heard(watch, 1.0)
+    assert asked_when_idle(watch, 1.1, 60.0) == []
+    watch.answered(0.02, Told(True, 3.0, draining=True), 70.0)
+    assert 40 <= len(asked_when_idle(watch, 70.1, 60.0)) <= 60  # the longer it drains, the less often
+    assert 10 <= len(asked_when_idle(watch, 400.0, 60.0)) <= 13
+    watch.answered(0.02, Told(True, 3.0), 470.0)
+    assert asked_when_idle(watch, 470.1, 60.0) == []
+
+
 def test_it_takes_longer_while_something_is_received() -> None:
     quiet, busy = GatewayWatch(0.0), GatewayWatch(0.0)
     heard(quiet, 1.0)
