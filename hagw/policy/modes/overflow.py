@@ -260,8 +260,8 @@ class Overflow:
 
     def _look_for_gap(self, now: float, cap: float) -> None:
         """Have nothing judged by a moment in which a sender paused: it wants what it wanted before."""
-        if self.rate_bps("total", GAP_S) >= GAP * cap:
-            self._gap_since = None
+        if self._taking is not None or self.rate_bps("total", GAP_S) >= GAP * cap:
+            self._gap_since = None  # while it is looked what becomes of what was taken away, little is the answer
             return
         self._gap_since = now if self._gap_since is None else self._gap_since
         if now - self._gap_since < GAP_MOST_S or self.rate_bps("total", BURST_S) < PAUSE * cap:

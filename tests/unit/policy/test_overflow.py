@@ -238,6 +238,15 @@ def test_a_gap_just_before_the_lines_are_full_does_not_slow_bulk_down() -> None:
     assert dsl + lte > 0.85 * 66.0
 
 
+@pytest.mark.parametrize("alike", [1.0, 0.25], ids=["lte-slower", "dsl-slower"])
+def test_a_sender_of_bulk_whose_first_line_became_slower_is_followed(alike: float) -> None:
+    sender = Sender(25.0, alike)
+    sender.run(9.0)
+    sender.demand, sender.rates = 60.0, (6.0, 50.0)
+    sender.run(10.0)
+    assert (sender.overflow.cap_bps or 0.0) == pytest.approx(6e6, rel=0.1)
+
+
 def test_a_line_that_falters_while_more_is_let_over_does_not_hold_that_up() -> None:
     sender = Sender(0.5, 1.0, Overflow(16e6))
     sender.run(2.0)
