@@ -83,6 +83,7 @@ def test_a_blackhole_is_silent_and_has_a_direction(lab: Lab, blackhole: str, arr
     lab.link("wifi", blackhole=blackhole)
     with datagrams(lab, "wifi0") as (sender, receiver):
         sender.sendto(b"x", (HAG[4], 9999))
+        receiver.settimeout(10.0 if arrives else 1.0)
         assert heard(receiver) is arrives
     answers, _ = ping(lab, "cpe", HAG[4], "-I", "wifi0", "-c", "2", "-i", "0.05", "-W", "0.3")
     assert answers == (1 if blackhole == "none" else 0)
@@ -90,13 +91,15 @@ def test_a_blackhole_is_silent_and_has_a_direction(lab: Lab, blackhole: str, arr
 
 
 def test_a_blackhole_swallows_what_is_under_way(lab: Lab) -> None:
-    lab.link("lte", delay="300ms")
+    lab.link("lte", delay="1900ms")  # the time there is to swallow it in
     with datagrams(lab, "lte0") as (sender, receiver):
         sender.sendto(b"x", (HAG[4], 9999))
+        receiver.settimeout(10.0)
         assert heard(receiver)
         sender.sendto(b"x", (HAG[4], 9999))
         time.sleep(0.1)
         lab.link("lte", blackhole="up")
+        receiver.settimeout(2.5)
         assert not heard(receiver)
 
 
