@@ -67,7 +67,7 @@ class ConverterSession:
         self.customer: Customer | None = None
         self.customer_flow = False
         self._is_warm = False
-        self._machine: ConverterMachine | None = ConverterMachine(requires_cookie=True)
+        self._machine: ConverterMachine | None = ConverterMachine(worker.convertible, requires_cookie=True)
         self._dials: list[socket.socket] = []
         self._early = bytearray()
         self._eof = False

@@ -15,7 +15,14 @@ from hagw.dataplane.customers import RETRY_S, Customer, Customers, Hindrance, Re
 from hagw.dataplane.flows import ClosedFlows
 from hagw.dataplane.journal import Log
 from hagw.dataplane.loop import ACCEPT_PAUSE_S, EPOLLIN, Loop
-from hagw.dataplane.mptcp_socket import IPPROTO_MPTCP, SubflowReader, hold_receive_buffer, tune, tuned_maximum
+from hagw.dataplane.mptcp_socket import (
+    IPPROTO_MPTCP,
+    SubflowReader,
+    convertible,
+    hold_receive_buffer,
+    tune,
+    tuned_maximum,
+)
 from hagw.dataplane.notices import Notices
 from hagw.dataplane.proven import ProvenAddresses
 from hagw.dataplane.relay import BUFFER_BYTES, abort
@@ -51,6 +58,7 @@ class HagWorker:
         self.loop = loop
         self.report = report
         self.reader = SubflowReader()
+        self.convertible = convertible()
         self.view = memoryview(bytearray(BUFFER_BYTES))
         self.snapshot: HagSnapshot | None = None
         self.customers = Customers(loop)
@@ -373,6 +381,7 @@ class HagWorker:
 
     def _sweep(self) -> None:
         self.loop.call_in(SWEEP_S, self._sweep)
+        self.convertible = convertible()
         now = time.monotonic()
         for session in list(self.flowing.values()):
             session.sweep(now)

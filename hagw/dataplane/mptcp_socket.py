@@ -12,6 +12,8 @@ import struct
 from dataclasses import dataclass
 from typing import Final
 
+from hagw.convert.machine import CONVERTIBLE, KIND_SACK_PERMITTED, KIND_TIMESTAMP
+
 IPPROTO_MPTCP: Final = 262
 SOL_MPTCP: Final = 284
 MPTCP_INFO: Final = 1
@@ -34,6 +36,7 @@ _INFO_HEAD = struct.Struct("@8x2I")  # flags, token
 # rtt, snd_cwnd, unacked; then bytes_acked, bytes_received, notsent, min_rtt, delivery_rate (offsets in tcp_info)
 _RTT_AT, _BYTES_AT, _NOTSENT_AT, _MIN_RTT_AT, _RATE_AT, _UNACKED_AT, _MSS_AT = 68, 120, 144, 148, 160, 24, 16
 _SEGMENTS_AT = 136
+_SWITCHES: Final = {KIND_SACK_PERMITTED: "tcp_sack", KIND_TIMESTAMP: "tcp_timestamps"}  # in net.ipv4
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.getsockopt.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p]
@@ -98,6 +101,19 @@ def tuned_maximum() -> int:
     """Return the receive buffer that the kernel's tuning would come to, in bytes."""
     with open("/proc/sys/net/ipv4/tcp_rmem", encoding="ascii") as limits:
         return int(limits.read().split()[2])
+
+
+def convertible() -> tuple[int, ...]:
+    """Return the kinds of TCP options that a server can be asked for from here: the kernel can be told to leave some.
+
+    For the Supported TCP Extensions and Connect TLVs (RFC 8803, sections 6.2.4 and 6.2.5).
+    """
+    return tuple(kind for kind in CONVERTIBLE if kind not in _SWITCHES or _is_on(_SWITCHES[kind]))
+
+
+def _is_on(switch: str) -> bool:
+    with open(f"/proc/sys/net/ipv4/{switch}", encoding="ascii") as setting:
+        return setting.read().strip() != "0"
 
 
 def token_of(sock: socket.socket) -> int | None:

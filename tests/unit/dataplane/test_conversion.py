@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import ip_address
+from pathlib import Path
 
 import pytest
 from conversion_rig import DATA, PORT, SNAPSHOT, Rig, connect_to, fill_backlog, make_room, message, mint
@@ -223,6 +224,26 @@ def test_what_is_not_convert_is_reset(rig: Rig, data: bytes) -> None:
 def test_an_option_that_cannot_be_converted_is_named(rig: Rig) -> None:
     wanted = Connect(80, ip_address(SERVER), (TcpOption(34),))
     assert rig.error(rig.ask(message(mint(), wanted))) == Error(ErrorCode.UNSUPPORTED_TCP_OPTION, bytes((34,)))
+
+
+@pytest.mark.parametrize(("switch", "kind", "left"), [("tcp_sack", 4, (30, 8)), ("tcp_timestamps", 8, (30, 4))])
+def test_an_option_that_the_kernel_is_told_to_leave_is_neither_offered_nor_accepted(
+    network: str, switch: str, kind: int, left: tuple[int, ...]
+) -> None:
+    setting = Path("/proc/sys/net/ipv4", switch)
+    before = setting.read_text(encoding="ascii")
+    setting.write_text("0", encoding="ascii")
+    try:
+        rig = Rig(network)
+    finally:
+        setting.write_text(before, encoding="ascii")
+    try:
+        offered, _ = rig.reply(rig.ask(message(mint(), Info())))
+        assert offered.find(SupportedTcpExtensions) == SupportedTcpExtensions(left)
+        wanted = Connect(80, ip_address(SERVER), (TcpOption(30), TcpOption(kind)))
+        assert rig.error(rig.ask(message(mint(), wanted))) == Error(ErrorCode.UNSUPPORTED_TCP_OPTION, bytes((kind,)))
+    finally:
+        rig.close()
 
 
 @pytest.mark.parametrize("kinds", [(), (4,), (8,), (30,), (30, 4, 8), (2, 3, 5, 30)])
