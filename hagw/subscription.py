@@ -126,10 +126,13 @@ class HagSide:
             await self.account()
 
     async def account(self) -> None:
-        """Do so once."""
+        """Do so once. A disk that takes nothing more is no reason not to have the registry add up what is there."""
+        for keep in (self._read_usage, self._keep_said):
+            try:
+                await keep()
+            except (HagwError, OSError) as why:
+                log.warning("usage not kept on disk", reason=str(why))
         try:
-            await self._gateway.workers.read_usage(self._keep_reading)
-            await self._keep_said()
             registry = await self.watch.registry()
             if registry is not None:
                 while await self._spool.flush(registry):
@@ -141,6 +144,10 @@ class HagSide:
             pass  # the registry is away: the watch says so, and what was read waits on the disk
         except OSError as why:
             log.warning("usage not kept on disk", reason=str(why))
+
+    async def _read_usage(self) -> None:
+        """Have what workers counted on the disk."""
+        await self._gateway.workers.read_usage(self._keep_reading)
 
     async def _keep_reading(self, batch: str, day: str, used: list[list[Any]]) -> None:
         """Have a reading on the disk before its worker forgets it; of configured customers nobody wants to know."""

@@ -1,6 +1,7 @@
 """A gateway's registry, workers and accounts together: real worker seats and database, scripted workers."""
 
 import asyncio
+import errno
 import json
 import socket
 import sys
@@ -150,6 +151,34 @@ def test_nothing_is_lost_while_the_database_is_away(scene: Scene) -> None:
         reached = scene.readings()
         async with asyncio.timeout(20):
             while await scene.counted() < (reached - 2) * 1000:
+                await asyncio.sleep(0.1)
+
+    scene.play(play)
+
+
+def test_what_waits_on_a_disk_that_takes_no_more_is_added_up_all_the_same(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database, away = scene.state / "customers.db", scene.state / "away.db"
+    keep, is_full = Disk.replace, []
+
+    def bounded(disk: Disk, path: Path, text: str, mode: int = 0o600) -> None:
+        if is_full and path.suffix == ".json" and path.parent.name == "usage":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        keep(disk, path, text, mode)
+
+    monkeypatch.setattr(Disk, "replace", bounded)
+
+    async def play() -> None:
+        await scene.until(lambda: scene.readings() > 4)
+        before = await scene.counted()
+        database.rename(away)
+        await scene.until(lambda: scene.waiting() > 4000)
+        is_full.append(True)
+        waiting = scene.waiting()
+        away.rename(database)
+        async with asyncio.timeout(20):
+            while await scene.counted() < before + waiting:
                 await asyncio.sleep(0.1)
 
     scene.play(play)
