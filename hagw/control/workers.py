@@ -281,7 +281,8 @@ async def retire_surplus(runtime_dir: Path, count: int) -> tuple[int, ...]:
 
 async def stop_all(runtime_dir: Path, drain_s: float = DRAIN_S) -> int:
     """Have all workers drain and end; kill those that do not. Return how many there were."""
-    paths = [*_sockets(runtime_dir, 0), *retired_sockets(runtime_dir)]
+    # Those that retire first: one whose successor goes before it listened takes its place, and its name, again.
+    paths = [*retired_sockets(runtime_dir), *_sockets(runtime_dir, 0)]
     found = [process for path in paths if (process := await _dismiss(path, drain_s)) is not None]
     deadline = asyncio.get_running_loop().time() + drain_s + END_TIMEOUT_S
     for process in found:
