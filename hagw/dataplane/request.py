@@ -224,7 +224,8 @@ class Request:
         acknowledgement.
         """
         connection = self._connection
-        waited_s = time.monotonic() - self._asked_at
+        # It was there when this turn began. A gateway that dies ends a thousand connections, and they have their turn.
+        waited_s = self._worker.loop.now - self._asked_at
         if has_crossed(waited_s, connection.paths.shortest_s()) and connection.unacknowledged() > self._passed:
             self._early_sent = False
         self._lose(reason)
