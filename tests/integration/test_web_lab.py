@@ -7,7 +7,7 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,8 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from hagw.cli.client import get
+from hagw.cli.quick import INTERRUPTED
 from hagw.lab.lab import Lab
 
 SOURCE = Path(__file__).parents[2]
@@ -169,6 +171,43 @@ def metrics(lab: Lab, node: str) -> dict[tuple[str, tuple[tuple[str, str], ...]]
         text = client.get("/api/v1/metrics").text
     families = text_string_to_metric_families(text)
     return {(each.name, tuple(each.labels.items())): each.value for family in families for each in family.samples}
+
+
+def test_a_speed_test_goes_over_its_line_alone_and_ends_when_it_is_interrupted(
+    shown: tuple[Lab, dict[str, Any]], tmp_path: Path
+) -> None:
+    lab, _ = shown
+    file = tmp_path / "cpe.yaml"
+    file.write_text(f"{lab.config('cpe')}\nspeedtest: {{down: 'http://203.0.113.10/10M.bin'}}\n")
+    lab.apply("cpe", file)
+    before = lab.status()["links"]
+    asked = ["hagw", "speedtest", "dsl", "--json", "--max", "2 MB"]
+    done = lab.run("cpe", asked, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert (found["state"], found["bytes"], found["progress"]) == ("done", 2_000_000, 1.0)
+    after = lab.status()["links"]
+    carried = {name: after[name]["bytes_down"] - before[name]["bytes_down"] for name in ("dsl", "lte", "wifi")}
+    assert carried["dsl"] > 2_000_000
+    assert carried["lte"] + carried["wifi"] < 1_000_000, carried
+    door = Path(lab.node_env("cpe")["HAGW_RUNTIME_DIR"]) / "hagw.sock"
+    with lab.popen("cpe", ["hagw", "speedtest", "dsl"], stdout=subprocess.PIPE) as going:
+        test = _latest(door, lambda test: test["state"] == "running" and 0 < test["progress"] < 1)
+        going.send_signal(signal.SIGINT)
+    assert going.returncode == INTERRUPTED
+    ended = _latest(door, lambda test: test["state"] != "running")
+    assert (ended["id"], ended["state"]) == (test["id"], "cancelled")
+
+
+def _latest(door: Path, until: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    """Return the latest speed test once it is as wanted."""
+    deadline = time.monotonic() + 20
+    while not until(
+        found := {"state": "none", "progress": 0, **next(iter(get(door, "/speedtests")["speedtests"]), {})}
+    ):
+        assert time.monotonic() < deadline, found
+        time.sleep(0.1)
+    return found
 
 
 def test_the_page_goes_on_while_the_daemon_is_away(shown: tuple[Lab, dict[str, Any]]) -> None:
