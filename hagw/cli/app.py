@@ -20,6 +20,7 @@ from hagw.cli.flows import flows
 from hagw.cli.logs import logs
 from hagw.cli.plan import diff, history, plan
 from hagw.cli.quick import ended
+from hagw.cli.records import alerts, audit, series
 from hagw.cli.reload import reload_workers
 from hagw.cli.report import report
 from hagw.cli.rules import rules
@@ -40,7 +41,10 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="Hybrid-access gateway: a LAN's plain TCP over DSL, LTE and WiFi at once.",
 )
-LOOKING = (status, flows, top, usage, events, logs, explain, doctor, report, speedtest, history, diff, get)
+LOOKING = (
+    *(status, flows, top, usage, events, alerts, audit, series, logs),
+    *(explain, doctor, report, speedtest, history, diff, get),
+)
 CHANGING = (check, plan, apply, confirm, rollback, drain, reload_workers, enrol, clear)
 for verb in (daemon, web, *LOOKING, *CHANGING, lab.lab, version):
     app.command()(verb)

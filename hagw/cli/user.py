@@ -81,6 +81,26 @@ def remove(name: Name) -> None:
     delete(api_socket(), f"/users/{_path(name)}")
 
 
+@user.command()
+def sessions(as_json: AsJson = False) -> None:
+    """List who is logged in, from where and since when."""
+    document = get(api_socket(), "/sessions")
+    if as_json:
+        print_document(document)
+        return
+    rows = [
+        (each["id"], each["user"], each["address"], when(each["created_unix_s"]), when(each["seen_unix_s"]))
+        for each in document["sessions"]
+    ]
+    print_table(("ID", "USER", "FROM", "SINCE", "SEEN"), rows)
+
+
+@user.command("log-out")
+def log_out(session: Annotated[str, typer.Argument(metavar="ID", help="The session's id, of `sessions`.")]) -> None:
+    """End a session, at once."""
+    delete(api_socket(), f"/sessions/{_path(session)}")
+
+
 def web_password(as_json: AsJson = False) -> None:
     """Print the user and password of the first login; once it was changed, nobody knows it any more."""
     from hagw.access.store import first_password

@@ -75,6 +75,24 @@ def test_an_owner_lets_somebody_in_and_out(
     play(tmp_path, monkeypatch, capsys, story)
 
 
+def test_who_is_logged_in_is_listed_and_logged_out_and_what_was_done_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def story(rig: Rig, ask: Ask) -> None:
+        await ask("user", "passwd", "admin", "--password-stdin", stdin=f"{PASSWORD}\n")
+        opened = await rig.desk.log_in("admin", PASSWORD, HOME, "")
+        (session,) = json.loads(await ask("user", "sessions", "--json"))["sessions"]
+        assert f"{session['id']}  admin  {HOME}" in await ask("user", "sessions")
+        await ask("user", "log-out", session["id"])
+        assert rig.desk.who(opened.secret, HOME) is None
+        assert "There is no session" in await ask("user", "log-out", session["id"], code=1)
+        (newest, before, *_) = json.loads(await ask("audit", "--last", "2", "--json"))["audit"]
+        assert (newest["status"], before["status"], before["detail"]) == (404, 200, f"session {session['id']} of admin")
+        assert len((await ask("audit", "--last", "1")).splitlines()) == 2
+
+    play(tmp_path, monkeypatch, capsys, story)
+
+
 def test_a_token_is_printed_once_and_revoked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -36,6 +36,23 @@ def test_what_users_type(tmp_path: Path) -> None:
         assert completed.stdout.split() == ["speedtest"]
 
 
+def test_what_is_wrong_and_what_was_recorded(tmp_path: Path) -> None:
+    with pretended(tmp_path) as box:
+        box.wait("/status", lambda found: found["state"] == "bonded")
+        box.wait("/history?series=uplink.dsl.down_bps", lambda found: any(found["series"]["uplink.dsl.down_bps"]))
+        assert "uplink.dsl.down_bps" in hagw(box, "series").stdout.splitlines()
+        head, *rows = hagw(box, "series", "uplink.dsl.*_bps").stdout.splitlines()
+        assert head.split() == ["WHEN", "uplink.dsl.down_bps", "uplink.dsl.up_bps"]
+        assert float(rows[-1].split()[2]) > 0
+        told = json.loads(hagw(box, "series", "uplink.dsl.down_bps", "--range", "24h", "--json").stdout)
+        assert (told["range"], list(told["series"])) == ("24h", ["uplink.dsl.down_bps"])
+        document = json.loads(hagw(box, "alerts", "--json").stdout)
+        said = hagw(box, "alerts").stdout
+        assert ("Nothing is wrong." in said) == (not document["alerts"])
+        assert all(each["text"] in said for each in document["alerts"])
+        assert hagw(box, "series", "--range", "2h").returncode == 2
+
+
 def _events(box: Pretended) -> None:
     found = json.loads(hagw(box, "events", "--json", "--kind", "uplink").stdout)
     assert {event["kind"] for event in found["events"]} == {"uplink"}
