@@ -141,9 +141,15 @@ def test_own_writes_do_not_keep_it_busy(lab: Lab) -> None:
     for _ in range(5):
         lab.run("cpe", ["ip", "rule", "flush"], check=True)
         until(lambda: "5181:" in lab.run("cpe", ["ip", "rule"], capture_output=True, text=True).stdout, 10.0)
+    shares: list[float] = []
+
+    def has_ended() -> bool:
+        """Look at two seconds; lines that lost their rules for a moment are looked into for some."""
+        cpu_s, began = daemon.cpu_s(), time.monotonic()
+        time.sleep(2.0)
+        shares.append((daemon.cpu_s() - cpu_s) / (time.monotonic() - began))
+        return shares[-1] < 0.05
+
     time.sleep(0.7)
-    cpu_s, began = daemon.cpu_s(), time.monotonic()
-    time.sleep(2.0)
-    share = (daemon.cpu_s() - cpu_s) / (time.monotonic() - began)
-    print(f"after five repairs: {share:.2%} of a processor")
-    assert share < 0.05
+    until(has_ended, 10.0)
+    print("after five repairs, of a processor: " + ", ".join(f"{share:.2%}" for share in shares))
