@@ -43,6 +43,7 @@ from hagw.customers import CustomerDesk
 from hagw.doctor.apart import examine_apart
 from hagw.doctor.check_rivals import interferences
 from hagw.doctor.look_rivals import RivalLooker
+from hagw.enrolments import CpeSide
 from hagw.errors import HagwError
 from hagw.history.keeper import Keeper, Tap
 from hagw.history.series import TOTAL, Sample
@@ -61,7 +62,7 @@ from hagw.probe.monitor import Monitor
 from hagw.probe.prober import Prober
 from hagw.probe.speed import move
 from hagw.probe.volumes import Volumes
-from hagw.subscription import CpeSide, HagSide
+from hagw.subscription import HagSide
 
 API_SOCKET = "hagw.sock"
 

@@ -30,6 +30,7 @@ from hagw.control.worker_seat import SeatPlan
 from hagw.control.workers import WORKERS_MIN, stop_all
 from hagw.customers import CustomerDesk
 from hagw.daemon import API_SOCKET, run_to_its_end, serve
+from hagw.enrolments import CpeSide
 from hagw.errors import ConfigError, ConfigIssue
 from hagw.history.keeper import Keeper, Tap
 from hagw.log import log_of, set_up
@@ -39,7 +40,7 @@ from hagw.model.intent import CpeIntent, Intent
 from hagw.pretend.machine import PretendMachine
 from hagw.pretend.moving import move
 from hagw.pretend.observer import Observer, Volumes
-from hagw.subscription import CpeSide, HagSide
+from hagw.subscription import HagSide
 
 FLOWS: Final = 60
 OLDER: Final = "0.0.1"
