@@ -54,7 +54,7 @@ from hagw.metrics.listener import MetricsListener
 from hagw.model.health import UplinkHealth
 from hagw.model.intent import CpeIntent, Intent
 from hagw.model.web import WEB_SOCKET
-from hagw.parts import only_parts_of
+from hagw.parts import uvicorns_server_only
 from hagw.probe.advertisement import Advertiser
 from hagw.probe.dns_tap import DnsTap
 from hagw.probe.mib import mptcp_counters
@@ -271,7 +271,7 @@ async def _serve_api(
 
 
 def _import_server() -> Any:
-    only_parts_of("uvicorn", Config="uvicorn.config")  # its command line and its supervisors are 2 MB
+    uvicorns_server_only()
     from hagw.api import server
 
     return server

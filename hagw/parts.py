@@ -25,6 +25,11 @@ def only_parts_of(package: str, **found_in: str) -> None:
     sys.modules[package] = module
 
 
+def uvicorns_server_only() -> None:
+    """Have uvicorn serve without its command line and its supervisors, which are 2 MB."""
+    only_parts_of("uvicorn", Config="uvicorn.config")
+
+
 class _Unbegun(ModuleType):
     """A package of which nothing ran yet."""
 

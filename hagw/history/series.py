@@ -238,7 +238,9 @@ def _mean(known: Sequence[float]) -> float:
     return sum(known) / len(known)
 
 
-_FOLDS: Final[tuple[Callable[[Sequence[float]], float], ...]] = (_mean, _mean, _mean, _mean, max, sum)  # as FIELDS
+_Fold = Callable[[Sequence[float]], float]
+_OTHER_FOLDS: Final[dict[str, _Fold]] = {"state": max, "kept_off_bytes": sum}
+_FOLDS: Final = tuple(_OTHER_FOLDS.get(field, _mean) for field in FIELDS)
 
 
 def _stepped(records: Mapping[int, Values], begin: int, end: int, step_s: int, source_s: int) -> list[Values | None]:
