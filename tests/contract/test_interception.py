@@ -3,72 +3,25 @@
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
 from namespaces import Namespace
-from routers import SERVER4, SERVER6, Topology, build, machine, settle
-from services import LAST, Server, ask, bound, connect, fetch, transparent_listeners
+from routers import SERVER4, SERVER6
+from services import LAST, Server, ask, bound, connect, fetch
+from sites import BOTH, HOST, LINE_A, LINE_B, OUTPUT, PORT, SO_MARK, Site, served
 
 from hagw.control.clear import restore
-from hagw.kernel.machine import Machine
 from hagw.model.ids import MARK_INTERCEPT, PORT_TRIAL, TRIAL_WAYS
 
 pytestmark = pytest.mark.netns
 
-PORT = 80
-SO_MARK = 36
-OUTPUT = "add chain inet foreign o { type filter hook output priority -300; }"
-BOTH = pytest.mark.parametrize("address", [SERVER4, SERVER6])
-LINE_A = {SERVER4: "10.1.0.2", SERVER6: "2001:db8:1::2"}
-LINE_B = {SERVER4: "10.2.0.2", SERVER6: "2001:db8:2::2"}
-HOST = {SERVER4: "192.168.77.2", SERVER6: "fd77::2"}
-
-
-@dataclass
-class Site:
-    """The topology with its server running."""
-
-    topology: Topology
-    port: Machine
-    server: Server
-    stack: ExitStack
-
-    @property
-    def host(self) -> Namespace:
-        """The LAN host."""
-        return self.topology.host
-
-    def settle(self, *, down: tuple[str, ...] = (), intercept: bool = True) -> None:
-        """Bring the CPE to the desired state."""
-        settle(self.topology, self.port, down=down, intercept=intercept)
-
-    def worker(self) -> ExitStack:
-        """Run a transparent listener until the returned stack is closed."""
-        listener = Server("worker")
-        for sock in transparent_listeners(self.topology.cpe):
-            listener.listen(sock)
-        stack = ExitStack()
-        stack.enter_context(listener.running())
-        self.stack.push(stack)
-        return stack
-
 
 @pytest.fixture
 def site(namespace: Callable[[str], Namespace], tmp_path: Path) -> Iterator[Site]:
-    topology = build(namespace)
-    port = machine(topology, tmp_path)
-    server = Server("server")
-    for address in (SERVER4, SERVER6):
-        server.listen(bound(topology.server, socket.SOCK_STREAM, address, PORT))
-        server.listen(bound(topology.server, socket.SOCK_DGRAM, address, PORT))
-    with ExitStack() as stack:
-        stack.enter_context(server.running())
-        yield Site(topology, port, server, stack)
-    port.close()
+    with served(namespace, tmp_path) as made:
+        yield made
 
 
 @BOTH
@@ -287,132 +240,6 @@ def test_a_refused_port_shows_the_real_refusal(site: Site) -> None:
     _eventually(lambda: fetch(site.host, SERVER4, 81)[0] == "worker")
 
 
-@BOTH
-def test_unconverted_flows_keep_their_line_while_it_works_and_move_when_it_fails(site: Site, address: str) -> None:
-    site.settle(intercept=False)
-    with site.host.entered():
-        sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
-    with sock:
-        sock.settimeout(2)
-        sock.connect((address, PORT))
-        assert ask(sock) == ["server", LINE_A[address]]
-        site.settle(intercept=False, down=("a",))
-        assert ask(sock) == ["server", LINE_A[address]], "a flow stays until it is let go"
-        with site.topology.cpe.entered():
-            assert site.port.forget_flows(1) == 1
-        assert ask(sock) == ["server", LINE_B[address]]
-        site.settle(intercept=False)
-        assert ask(sock) == ["server", LINE_B[address]], "a better line does not move a flow"
-
-
-def test_letting_flows_go_spares_answered_tcp_connections_and_other_lines(site: Site) -> None:
-    site.settle(intercept=False)
-    with connect(site.host, SERVER4, PORT) as sock:
-        assert ask(sock)[:2] == ["server", LINE_A[SERVER4]]
-        with site.topology.cpe.entered():
-            assert site.port.forget_flows(1) == 0
-            assert site.port.forget_flows(2) == 0
-        assert ask(sock)[:2] == ["server", LINE_A[SERVER4]]
-
-
-def test_a_connection_being_opened_over_a_dead_line_is_let_go(site: Site) -> None:
-    site.settle(intercept=False)
-    site.topology.isps["a"].run(
-        "nft", "add table inet t; add chain inet t f { type filter hook forward priority 0; policy drop; }"
-    )
-    with site.host.entered():
-        sock = socket.socket()
-    with sock:
-        sock.settimeout(0.2)
-        with pytest.raises(TimeoutError):
-            sock.connect((SERVER4, PORT))
-        site.settle(intercept=False, down=("a",))
-        with site.topology.cpe.entered():
-            assert site.port.forget_flows(1) == 1
-        sock.settimeout(4)
-        sock.sendall(b"?")
-        assert sock.recv(100).decode().split()[:2] == ["server", LINE_B[SERVER4]]
-
-
-@BOTH
-def test_the_gateways_own_traffic_follows_the_best_line(site: Site, address: str) -> None:
-    site.settle()
-    assert fetch(site.topology.cpe, address, PORT)[:2] == ["server", LINE_A[address]]
-    site.settle(down=("a",))
-    assert fetch(site.topology.cpe, address, PORT)[:2] == ["server", LINE_B[address]]
-
-
-@BOTH
-def test_a_socket_bound_to_a_line_uses_it_even_when_it_is_not_the_best(site: Site, address: str) -> None:
-    site.settle()
-    with connect(site.topology.cpe, address, PORT, (LINE_B[address], 0)) as sock:
-        assert ask(sock)[:2] == ["server", LINE_B[address]]
-
-
-@BOTH
-def test_the_gateways_own_queries_leave_a_line_that_fails_whatever_socket_they_use(site: Site, address: str) -> None:
-    """Bound to a working line's address they stay there; bound to a dead one's they go on over another."""
-    for name in (SERVER4, SERVER6):
-        server = Server("dns")
-        server.listen(bound(site.topology.server, socket.SOCK_DGRAM, name, 53))
-        site.stack.enter_context(server.running())
-    site.settle()
-    with (
-        bound(site.topology.cpe, socket.SOCK_DGRAM, LINE_A[address], 0) as over_a,
-        bound(site.topology.cpe, socket.SOCK_DGRAM, LINE_B[address], 0) as over_b,
-    ):
-        for sock in (over_a, over_b):
-            sock.settimeout(2)
-            sock.connect((address, 53))
-        assert ask(over_a) == ["dns", LINE_A[address]]
-        assert ask(over_b) == ["dns", LINE_B[address]]
-        site.settle(down=("a",))
-        with site.topology.cpe.entered():
-            assert site.port.forget_doubtful_flows(1) >= 1
-        assert ask(over_a) == ["dns", LINE_B[address]]
-        site.settle(down=("b",))
-        with site.topology.cpe.entered():
-            assert site.port.forget_doubtful_flows(2) >= 1
-        assert ask(over_a) == ask(over_b) == ["dns", LINE_A[address]]
-
-
-def test_a_suspected_line_keeps_calls_and_lets_queries_go(site: Site) -> None:
-    server = Server("dns")
-    server.listen(bound(site.topology.server, socket.SOCK_DGRAM, SERVER4, 53))
-    site.stack.enter_context(server.running())
-    site.settle(intercept=False)
-    with site.host.entered():
-        query, call = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
-    with query, call:
-        for sock, port in ((query, 53), (call, PORT)):
-            sock.settimeout(2)
-            sock.connect((SERVER4, port))
-            assert ask(sock)[1] == LINE_A[SERVER4]
-        site.settle(intercept=False, down=("a",))
-        with site.topology.cpe.entered():
-            assert site.port.forget_doubtful_flows(1) == 1
-        assert ask(query) == ["dns", LINE_B[SERVER4]]
-        assert ask(call) == ["server", LINE_A[SERVER4]]
-
-
-def test_the_gateway_answers_a_lan_host_from_a_lines_address(site: Site) -> None:
-    site.settle()
-    own = Server("cpe")
-    own.listen(bound(site.topology.cpe, socket.SOCK_STREAM, "0.0.0.0", 8022))
-    with own.running():
-        for address in ("192.168.77.1", "10.1.0.2", "10.2.0.2"):
-            assert fetch(site.host, address, 8022) == ["cpe", "192.168.77.2", address]
-
-
-def test_a_modem_behind_a_line_is_reached_directly(site: Site) -> None:
-    site.settle()
-    site.worker()
-    modem = Server("modem")
-    modem.listen(bound(site.topology.isps["b"], socket.SOCK_STREAM, "10.2.0.1", PORT))
-    with modem.running():
-        assert fetch(site.host, "10.2.0.1", PORT)[:2] == ["modem", "10.2.0.2"]
-
-
 @pytest.mark.parametrize("address", ["192.168.77.1", "fd77::1"])
 def test_the_transparent_listener_cannot_be_spoken_to(site: Site, address: str) -> None:
     site.settle()
@@ -420,26 +247,6 @@ def test_the_transparent_listener_cannot_be_spoken_to(site: Site, address: str) 
     own.listen(bound(site.topology.cpe, socket.SOCK_STREAM, "::" if ":" in address else "0.0.0.0", 5128))
     with own.running(), pytest.raises(TimeoutError):
         connect(site.host, address, 5128)
-
-
-def test_pings_fail_over(site: Site) -> None:
-    site.settle()
-    ping = ("ping", "-n", "-c", "1", "-W", "2")
-    site.host.run(*ping, SERVER4)
-    site.host.run(*ping, SERVER6)
-    site.settle(down=("a",))
-    site.topology.isps["a"].run("ip", "link", "set", "net", "down")
-    site.host.run(*ping, SERVER4)
-    site.host.run(*ping, SERVER6)
-
-
-def test_segment_sizes_are_clamped_to_the_line(site: Site) -> None:
-    site.topology.cpe.run("ip", "link", "set", "a0", "mtu", "1400")
-    site.settle(intercept=False)
-    for address, headers in ((SERVER4, 40), (SERVER6, 60)):
-        with connect(site.host, address, PORT) as sock:
-            ask(sock)
-            assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG) <= 1400 - headers
 
 
 def test_counters_tell_what_happened(site: Site) -> None:

@@ -41,18 +41,6 @@ def lab() -> Iterator[Lab]:
         yield made
 
 
-@pytest.fixture(scope="module")
-def served(lab: Lab) -> Iterator[Streams]:
-    with Streams(lab) as found:
-        yield found
-
-
-@pytest.fixture
-def streams(served: Streams) -> Iterator[Streams]:
-    yield served
-    served.stop()  # what a test that failed has left would load the lines of the next one
-
-
 def begin(streams: Streams, direction: str) -> Stream:
     start = streams.download if direction == "down" else streams.upload
     return start("lan1", INET[4])

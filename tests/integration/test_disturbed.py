@@ -28,18 +28,6 @@ def lab() -> Iterator[Lab]:
         yield made
 
 
-@pytest.fixture(scope="module")
-def served(lab: Lab) -> Iterator[Streams]:
-    with Streams(lab) as found:
-        yield found
-
-
-@pytest.fixture
-def streams(served: Streams) -> Iterator[Streams]:
-    yield served
-    served.stop()  # what a test that failed has left would load the lines of the next one
-
-
 class TableEvents:
     """What the kernel tells everybody about table `inet hagw` of a node, and when it arrived here."""
 

@@ -51,18 +51,6 @@ def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
         yield made
 
 
-@pytest.fixture(scope="module")
-def served(lab: Lab) -> Iterator[Streams]:
-    with Streams(lab) as found:
-        yield found
-
-
-@pytest.fixture
-def streams(served: Streams) -> Iterator[Streams]:
-    yield served
-    served.stop()  # what a test that failed has left would load the lines of the next one
-
-
 @pytest.fixture
 def home(lab: Lab) -> Iterator[None]:
     """Whatever a test did to the line, the next one finds it as it was."""

@@ -230,7 +230,7 @@ def test_quic_is_refused_where_tcp_is_bonded_and_follows_its_rule_elsewhere(lab:
             assert ADDRESS[line] == first
             lab.link(line, blackhole="both")
             sock.settimeout(0.1)
-            took_ms = 1000 * until(lambda: seen_from(sock) == ADDRESS[other], 20.0, every_s=0.01)
+            took_ms = 1000 * until(lambda: seen_from(sock) == ADDRESS[other], 10.0, every_s=0.01)
             sock.settimeout(2.0)
             assert {seen_from(sock) for _ in range(10)} == {ADDRESS[other]}
     figures("QUIC where TCP is bonded: refused after", "ms", [refused_ms])

@@ -1,5 +1,6 @@
 """Transactions that a loss of power or a restart cuts short, and a state that was damaged meanwhile."""
 
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -12,23 +13,29 @@ from tests.unit.control.transactions import AFTER, BEFORE, Box, PowerLost, Runni
 STEPS_MAX = 200
 
 
+def lasts(box: Box, story: Callable[[Running], Awaitable[None]]) -> bool:
+    """Play a story and have the power back after it; say whether it lasted."""
+    try:
+        play(box, story)
+    except PowerLost:
+        return False
+    finally:
+        box.power.left = None
+    return True
+
+
 def cut_short(directory: Path, steps: int, confirm_within_s: float | None) -> bool:
     """Apply AFTER with power for so many steps, start anew, and judge; say whether the power lasted."""
     directory.mkdir()
     box = Box(directory)
     box.file.write_text(BEFORE)
     play(box, nothing)
-    lasted = True
 
     async def story(running: Running) -> None:
         box.power.left = steps
         await running.apply(AFTER, confirm_within_s=confirm_within_s, write_file=True)
 
-    try:
-        play(box, story)
-    except PowerLost:
-        lasted = False
-    box.power.left = None
+    lasted = lasts(box, story)
 
     async def later(running: Running) -> None:
         text = running.transactions.text(None)
@@ -62,7 +69,6 @@ def taken_back(directory: Path, steps: int, verb: str) -> bool:
     directory.mkdir()
     box = Box(directory)
     box.file.write_text(BEFORE)
-    lasted = True
 
     async def story(running: Running) -> None:
         await running.apply(AFTER, confirm_within_s=None if verb == "rollback of what is kept" else 30.0)
@@ -70,11 +76,7 @@ def taken_back(directory: Path, steps: int, verb: str) -> bool:
         verbs = running.transactions
         await running.powered(verbs.confirm() if verb == "confirm" else verbs.rollback(None, "tester", None))
 
-    try:
-        play(box, story)
-    except PowerLost:
-        lasted = False
-    box.power.left = None
+    lasted = lasts(box, story)
 
     async def later(running: Running) -> None:
         text = running.transactions.text(None)
