@@ -73,8 +73,8 @@ def await_carried_by_all(lab: Lab, direction: str) -> None:
     try:
         until(carried_by_all, 10.0)
     except AssertionError:
-        whys = [flow["why"] for flow in Ends(lab).flows()]
-        raise AssertionError(f"not carried by all: {seen}, {whys}") from None
+        whys = [(flow["why"], flow["by_uplink"]) for flow in Ends(lab).flows()]
+        raise AssertionError(f"not carried by all: {whys}, {seen[-3:]}") from None
 
 
 def repeated(
