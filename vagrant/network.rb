@@ -50,7 +50,7 @@ class HagwLab
   end
 
   def extra_vars
-    { hagw_base_debs: [File.join(@root, "dist", "hagw_*+{suite}_{arch}.deb")], hagw_base_confirm_within: 120 }
+    { hagw_base_debs: [File.join(@root, "dist", "hagw_*+{suite}_{arch}.deb")], hagw_base_confirm_within: 300 }
   end
 
   # A shell script that makes a machine the nodes it is, now and at every boot.

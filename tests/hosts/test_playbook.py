@@ -260,7 +260,7 @@ def test_a_run_that_cuts_itself_off_is_taken_back(site: Site, operator: Operator
     try:
         assert cut.stdout is not None
         assert cut.stdout.readline() == "watching\n"
-        played = operator.play(*CPE_ALONE, **changed("bypass", ["198.18.77.0/24"]))
+        played = operator.play("--timeout=10", *CPE_ALONE, **changed("bypass", ["198.18.77.0/24"]))
         assert played.code != 0, played.text
         assert "Come in anew" in played.text
         cpe.wait_for(lambda: status(cpe)["pending_confirm_s"] is None, "is taken back", CONFIRM_S + 5)

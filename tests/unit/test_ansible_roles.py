@@ -100,6 +100,21 @@ def _with_secrets(document: dict[str, Any]) -> str:
     return json.dumps(document).replace("{{ vault_hagw_shop_key }}", secrets.token_hex(32))
 
 
+def test_the_seconds_to_confirm_a_first_start_count_from_when_it_is_over() -> None:
+    tasks = yaml.safe_load((ANSIBLE / "roles/hagw_base/tasks/first_start.yml").read_text(encoding="utf-8"))
+    (run,) = [
+        argv
+        for each in tasks
+        if (argv := each.get("ansible.builtin.command", {}).get("argv", [""]))[0] == "systemd-run"
+    ]
+    assert "--property=ExecStartPre=-/usr/bin/systemctl restart hagw.service" in run  # what follows waits for its end
+    assert "--property=TimeoutStartSec=infinity" in run  # the service's own bound holds
+    assert not any(word.startswith("--on-active") for word in run)
+    script = run[-1]
+    assert script.startswith("sleep {{ hagw_base_confirm_within }};")
+    assert script.index("disable --now hagw.service") < script.index("hagw clear") < script.index("mv /etc/hagw")
+
+
 # -- the probe
 
 

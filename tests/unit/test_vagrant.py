@@ -106,6 +106,17 @@ def test_the_product_s_playbook_is_what_provisions(asked: dict[str, Any]) -> Non
     assert groups == {"hagw_hag": ["hag"], "hagw_cpe": ["cpe"]}
 
 
+def test_machines_without_kvm_have_time(asked: dict[str, Any]) -> None:
+    ((boot_timeout_s,),) = [each["words"] for each in asked["boot_timeout"]]
+    assert boot_timeout_s >= 1500
+    last = list(machines(asked).values())[-1]
+    (ansible,) = [each["inner"] for each in last["provision"] if each["words"] == ["ansible"]]
+    ((arguments,),) = [each["words"] for each in ansible["raw_arguments"]]
+    assert "--timeout=120" in arguments
+    ((variables,),) = [each["words"] for each in ansible["extra_vars"]]
+    assert variables["hagw_base_confirm_within"] >= 300
+
+
 def in_inventory(value: str) -> Any:
     """Return what Ansible reads of a variable in the inventory that Vagrant writes: words of a shell, then literals."""
     (word,) = shlex.split(f"name={value}", comments=True)

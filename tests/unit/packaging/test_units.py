@@ -34,6 +34,13 @@ def test_units_hold_few_capabilities(unit: str) -> None:
     assert held <= {"CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_NET_BIND_SERVICE"}
 
 
+def test_a_slow_machine_has_time_to_start_and_to_put_the_kernel_back() -> None:
+    control = _settings("hagw.service")
+    assert int(control["TimeoutStartSec"]) >= 300
+    assert int(control["TimeoutStopSec"]) >= 120
+    assert int(control["WatchdogSec"]) >= 30
+
+
 def test_a_worker_that_was_replaced_is_not_killed_with_its_successor() -> None:
     worker = _settings("hagw-worker@.service")
     assert worker["KillMode"] == "process"

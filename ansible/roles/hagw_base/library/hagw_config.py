@@ -69,6 +69,7 @@ changes:
 """
 
 MODE = 0o600
+RUN_TIMEOUT_S = 600  # bounds what hangs; a small router may need a minute for what takes a second elsewhere
 REFUSALS = {
     2: "The configuration is wrong; nothing was changed.",
     3: "The hagw daemon does not answer: see `journalctl -u hagw`.",
@@ -106,7 +107,8 @@ class Hagw:
 
     def run(self, *words):
         """Return the exit code and both outputs."""
-        done = subprocess.run([self.command, *words], capture_output=True, text=True, check=False, timeout=120)
+        command = [self.command, *words]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=RUN_TIMEOUT_S)
         return done.returncode, done.stdout, done.stderr
 
     def must(self, *words):

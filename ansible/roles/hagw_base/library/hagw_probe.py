@@ -130,7 +130,7 @@ def tproxy_works():
     if nft is None:
         return None
     command = ["unshare", "--net", nft, "-f", "-"]
-    done = subprocess.run(command, input=TRIAL, capture_output=True, text=True, check=False, timeout=20)
+    done = subprocess.run(command, input=TRIAL, capture_output=True, text=True, check=False, timeout=120)
     return done.returncode == 0
 
 
