@@ -235,12 +235,15 @@ class NoHarmGuard:
         """Return the lines that were given more than they take in a while, and are much slower than the others: why.
 
         By the second window the others stand still, waiting for these, and shares of the rate say nothing any more.
+        A line that others send over too shows this connection its share only: what it is known to carry counts.
         """
         found = {}
         for sample in samples:
             if sample.uplink in self._withheld or not _is_jammed(sample):
                 continue
-            bps, others_bps = sample.delivery_rate_bps or 0.0, self._others_bps(sample.uplink, "up", now)
+            known_bps = self._book.capacity_bps(sample.uplink, "up", now) or 0.0
+            bps = max(sample.delivery_rate_bps or 0.0, known_bps)
+            others_bps = self._others_bps(sample.uplink, "up", now)
             if bps < WITHHOLD_BELOW * others_bps:
                 found[sample.uplink] = _too_slow(bps, others_bps, "up")
                 self._book.jammed(sample.uplink, "up", bps, now)

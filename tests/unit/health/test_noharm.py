@@ -300,6 +300,17 @@ def test_a_line_that_was_given_more_than_it_takes_in_half_a_second_is_withheld_b
     assert {held.uplink for held in known_to_harm(script.book, ("wifi", "dsl", "lte"), script.now)} == {"dsl"}
 
 
+def test_a_line_that_others_send_over_too_is_no_jam_if_it_is_known_to_carry_enough() -> None:
+    """As measured while another upload still emptied its queues: a line of 5 Mbit/s was made anew, and all waited."""
+    first = Script()
+    first.run(2.0, wifi=Line(up=20), lte=Line(up=20), dsl=Line(up=5))
+    script = Script(first.book, first.now)
+    share = Queued(up=1.5, min_rtt_ms=25, srtt_ms=94, waiting=150_000, leaves=1.5)
+    others = {"wifi": Queued(up=8, waiting=80_000, leaves=10), "lte": Queued(up=8, waiting=80_000, leaves=10)}
+    for _ in range(3):
+        assert not script.tick(dsl=share, **others)
+
+
 @pytest.mark.parametrize(
     "other",
     [
