@@ -10,6 +10,10 @@ ALONE: Final = 0.05  # what the next tier carries beside them, at most
 ALONE_S: Final = 0.3
 ALONE_WITHIN_S: Final = 1.5
 PAUSE_S: Final = 1.0
+LEVEL_S: Final = 2.0
+LEVEL: Final = 0.05  # what moments may differ by
+MOMENT_TICKS: Final = 2
+SWING: Final = 0.5  # of the level: by so much the next tier's moments must differ, from its low to its high quarter
 STEADY: Final = 0.08  # change from one half second to the next that counts as none
 STEADY_BPS: Final = 400_000.0  # likewise: half seconds differ by a burst of one segment of 64 KB
 LEAST_BPS: Final = 500_000.0  # a line that carries less is not full with anything worth steering
@@ -77,6 +81,25 @@ class Readings:
             if excess <= ALONE * preferred:
                 found.append(preferred)
         return max(found, default=None)
+
+    def level_bps(self) -> float | None:
+        """Return what the preferred lines carry moment by moment while the next tier's share swings, None = it varies.
+
+        Senders fill a line that has room in bursts, at what the line can, and the more the less the next tier takes.
+        """
+        latest = list(self._readings)
+        if latest[-1].at - latest[0].at < LEVEL_S:
+            return None
+        moments = [
+            (end.preferred - begin.preferred, end.excess - begin.excess, end.at - begin.at)
+            for begin, end in zip(latest, latest[MOMENT_TICKS:], strict=False)
+            if latest[-1].at - begin.at <= LEVEL_S and end.at > begin.at
+        ]
+        preferred = sorted(moved * 8 / span for moved, _, span in moments)
+        excess = sorted(moved * 8 / span for _, moved, span in moments)
+        quarter, level = len(moments) // 4, preferred[len(moments) // 2]
+        is_level = preferred[quarter] >= (1 - LEVEL) * level and preferred[-1] <= (1 + LEVEL) * level
+        return level if is_level and level and excess[-1 - quarter] - excess[quarter] >= SWING * level else None
 
     def is_steady(self) -> bool:
         """Say whether the preferred lines carry something, and as much as half a second ago."""

@@ -7,7 +7,7 @@ from sender import Sender
 
 from hagw.policy.modes.overflow import TICK_S, Overflow
 from hagw.policy.modes.overflow_allowance import Allowance
-from hagw.policy.modes.overflow_readings import Reading
+from hagw.policy.modes.overflow_readings import Reading, Readings
 
 INFINITE = 1e12
 
@@ -128,12 +128,37 @@ def test_a_line_that_became_slower_is_learned_anew_within_ten_seconds(demand: fl
     assert lte > (45.0 if demand == INFINITE else 16.5)
 
 
+@pytest.mark.parametrize("alike", [1.0, 0.25], ids=["lte-slower", "dsl-slower"])
+@pytest.mark.parametrize("dsl", [6.0, 11.0])
+def test_a_line_that_became_slower_shows_by_carrying_the_same_whatever_the_next_one_does(
+    alike: float, dsl: float
+) -> None:
+    sender = Sender(25.0, alike)
+    sender.run(9.0)
+    sender.rates = (dsl, 50.0)
+    sender.run(5.0)
+    assert sender.overflow.cap_bps == pytest.approx(dsl * 1e6, rel=0.03)
+
+
 def test_a_line_that_became_faster_is_followed() -> None:
     bench = Bench()
     bench.run(15.0)
     bench.lines.dsl = 40.0
     bench.run(5.0)
     assert bench.overflow.cap_bps == pytest.approx(40e6, rel=0.05)
+
+
+@pytest.mark.parametrize("known", [3e6, 6e6, 7e6], ids=str)
+def test_more_than_the_line_is_known_to_carry_is_no_sign_of_its_being_full(known: float) -> None:
+    bench = Bench(Lines(demand=0.0), Overflow(known), flows=0)
+    bench.run(5.0)
+    bench.lines.demand, bench.flows = 8.0, 1
+    dsl, lte = bench.run(10.0)
+    assert lte < 0.04 * dsl, "one trial"
+    bench.lines.demand = INFINITE
+    bench.run(4.0)
+    dsl, lte = bench.run(1.0)
+    assert (dsl > 15.0, lte > 40.0) == (True, True)
 
 
 def test_a_load_that_just_fits_does_not_make_it_change_its_mind() -> None:
@@ -260,6 +285,25 @@ def test_a_line_that_falters_while_more_is_let_over_does_not_hold_that_up() -> N
     assert max(totals[:5]) > 0.8 * 66.0, totals
 
 
+def test_two_gaps_of_bbr_in_a_row_take_nothing_from_bulk() -> None:
+    bench = Bench()
+    bench.run(10.0)
+    for dsl in (4.5, 5.0, 14.0, 2.0, 1.5, 12.0, *[16.0] * 10):
+        bench.lines.dsl = dsl
+        bench.run(TICK_S)
+        assert bench.overflow.allowance.bps is None
+
+
+def test_a_gap_just_after_the_lines_were_not_full_does_not_close_the_next_one() -> None:
+    """What is needed of it was seen before; a gap says nothing of it, nor of what became of what was taken away."""
+    bench = Bench(Lines(demand=25.0, lte=10.0))
+    bench.run(10.0)
+    for seconds, dsl, lte in ((1.2, 13.5, 14.5), (0.2, 16.0, 9.9), (0.3, 0.5, 0.5), (1.1, 16.0, 50.0)):
+        bench.lines.dsl, bench.lines.lte = dsl, lte
+        bench.run(seconds)
+    assert bench.overflow.allowance.bps is None or bench.overflow.allowance.bps > 7e6
+
+
 def test_more_is_tried_soon_where_a_trial_was_about_much_less() -> None:
     bench = Bench(Lines(demand=2.0))
     bench.run(3.0)
@@ -281,6 +325,29 @@ def test_a_sender_that_pauses_on_its_lines_is_not_taken_for_slower_lines(alike: 
             totals = [total + mean * seconds for total, mean in zip(totals, sender.run(seconds), strict=True)]
         assert (sender.overflow.cap_bps or 0.0) > 15e6
     assert totals[1] < 1.15 * (sum(totals) - 16.0 * 6 * 9.65 * 0.97)
+
+
+@pytest.mark.parametrize(
+    ("preferred", "excess", "level"),
+    [
+        ([6.0], [0.0, 0.0, 0.0, 40.0, 40.0, 40.0], 6e6),
+        ([6.0] * 9 + [1.0], [0.0, 0.0, 0.0, 40.0, 40.0, 40.0], 6e6),
+        ([6.0], [40.0], None),
+        ([6.0] * 9 + [9.0], [0.0, 0.0, 0.0, 40.0, 40.0, 40.0], None),
+        ([6.0, 6.0, 6.0, 4.0, 4.0, 4.0], [0.0, 0.0, 0.0, 40.0, 40.0, 40.0], None),
+    ],
+    ids=["full", "full but for a gap", "nothing swings", "a burst", "one for the other"],
+)
+def test_a_level_is_what_is_carried_whatever_the_next_line_does(
+    preferred: list[float], excess: list[float], level: float | None
+) -> None:
+    readings, moved, at = Readings(), [0.0, 0.0], 100.0
+    for tick in range(25):
+        at += TICK_S
+        for number, rates in enumerate((preferred, excess)):
+            moved[number] += rates[tick % len(rates)] * 1e6 / 8 * TICK_S
+        readings.add(Reading(at, int(moved[0]), int(moved[1])))
+    assert readings.level_bps() == (None if level is None else pytest.approx(level, rel=0.01))
 
 
 @pytest.mark.parametrize("flows", [1, 4])
