@@ -10,7 +10,6 @@ import os
 import socket
 import time
 from collections.abc import Callable
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from hagw.convert import error_value
@@ -25,18 +24,17 @@ from hagw.convert.events import (
     InfoRequested,
 )
 from hagw.convert.machine import KIND_MPTCP, ConverterMachine
+from hagw.dataplane.converted_flow import ConvertedFlow
+from hagw.dataplane.dial import Dial, Failure, NoPort, Unreachable
 from hagw.dataplane.loop import EPOLLIN, EPOLLOUT, Timer
-from hagw.dataplane.mptcp_socket import open_stream, token_of
 from hagw.dataplane.relay import Relay, abort, end_in_order
 from hagw.dataplane.sendqueue import SendQueue
-from hagw.dataplane.servers import RACE_S
 
 if TYPE_CHECKING:
     from hagw.dataplane.customers import Customer
     from hagw.dataplane.hag import HagWorker
 
 EARLY_MAX_BYTES: Final = 64 * 1024
-BULK_BYTES: Final = 16 * 1024  # in one look; less is no bulk
 LINGER_S: Final = 2.0
 RETRY_S: Final = 1
 DRAIN_RETRY_S: Final = 10  # for as long a customer leaves us alone, then asks again
@@ -52,10 +50,8 @@ class ConverterSession:
     """One accepted connection; watches it from the start."""
 
     __slots__ = (
-        "_accounted", "_counted", "_dials", "_early", "_eof", "_idle_since", "_is_warm", "_machine", "_moved",
-        "_queue", "_relay", "_reply_bytes", "_seen", "_server", "_started", "_timer", "_why", "_worker", "client",
-        "customer",
-        "customer_flow", "id", "peer", "state",
+        "_accounted", "_dial", "_early", "_eof", "_flow", "_is_warm", "_machine", "_relay", "_server", "_started",
+        "_timer", "_why", "_worker", "client", "customer", "customer_flow", "id", "peer", "state",
     )  # fmt: skip
 
     def __init__(self, worker: "HagWorker", session_id: int, client: socket.socket, peer: tuple[str, int]) -> None:
@@ -68,19 +64,14 @@ class ConverterSession:
         self.customer_flow = False
         self._is_warm = False
         self._machine: ConverterMachine | None = ConverterMachine(worker.convertible, requires_cookie=True)
-        self._dials: list[socket.socket] = []
+        self._dial: Dial | None = None
         self._early = bytearray()
         self._eof = False
         self._relay: Relay | None = None
-        self._queue = SendQueue()
-        self._moved = 0
-        self._reply_bytes = 0
+        self._flow: ConvertedFlow | None = None
         self._server = ("", 0)
         self._started = worker.loop.now
-        self._idle_since = worker.loop.now
-        self._counted = 0
         self._accounted = (0, 0)
-        self._seen = 0
         self._why = ""
         worker.strangers.add(self, peer[0])
         abort(client)  # if this process dies: an end in order would let a request just under way be acknowledged
@@ -242,91 +233,22 @@ class ConverterSession:
         worker.counts["flows_total"] += 1
         self.state = "dialing"
         asked = any(option.kind == KIND_MPTCP for option in wanted.options)
-        multipath = asked or worker.servers.try_mptcp(wanted.address, wanted.port, worker.loop.now)
-        if multipath:
-            self._set_timer(RACE_S, self._on_race)
-        else:
-            self._set_timer(worker.limits.connect_s, self._dial_timed_out)
-        self._dial(multipath)
+        self._stop_timer()
+        self._dial = Dial(worker, self.customer, (wanted.address, wanted.port), self)
+        self._dial.begin(asked_for_mptcp=asked)
 
-    def _dial(self, multipath: bool) -> None:
-        assert self.customer is not None
-        version = 6 if ":" in self._server[0] else 4
-        family = socket.AF_INET6 if version == 6 else socket.AF_INET
-        way = self.customer.exits.get(version)
-
-        def make() -> socket.socket:
-            if multipath:
-                return open_stream(family, self._worker.congestion_control)
-            plain = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            return plain
-
-        if way is None and version in self._worker.egress_families:
-            self._lacks_ports("no port block is left for it")
-            return
-        try:
-            if way is None:
-                sock = make()
-                code = sock.connect_ex(self._server)
-            else:
-                sock, code = way.connect(make, self._server)
-        except OSError as why:
-            if why.errno == errno.EADDRNOTAVAIL and way is not None:
-                self._lacks_ports(f"{way.view.address} is no address of this gateway")
-            else:
-                self._unreachable(why.errno or errno.EMFILE)
-            return
-        if code not in (0, errno.EINPROGRESS):
-            sock.close()
-            if code == errno.EADDRNOTAVAIL and way is not None:
-                self._lacks_ports("all ports of its block are used")
-            else:
-                self._unreachable(code)
-            return
-        self._dials.append(sock)
-        self._worker.loop.add(sock.fileno(), EPOLLOUT, lambda _mask: self._on_dialed(sock, multipath))
-
-    def _lacks_ports(self, why: str) -> None:
-        """Nobody but this customer is concerned."""
-        if not self._dials:  # else another attempt is under way
-            machine = self._machine
-            assert machine is not None
-            self._worker.turned_away(self.peer[0], "crowded", why)
-            self._refuse(machine, ErrorCode.RESOURCE_EXCEEDED, error_value.retry(RETRY_S), why)
-
-    def _on_race(self) -> None:
-        """The MPTCP SYN is unanswered: try a plain one beside it, whichever comes first."""
-        self._set_timer(self._worker.limits.connect_s, self._dial_timed_out)
-        self._dial(multipath=False)
-
-    def _on_dialed(self, sock: socket.socket, multipath: bool) -> None:
-        code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if code:
-            self._dials.remove(sock)
-            self._worker.loop.close(sock)
-            if not self._dials:
-                self._unreachable(code)
-            return
-        self._dials.remove(sock)
-        self._remember(sock, multipath)
-        for loser in self._dials:
-            abort(loser)
-            self._worker.loop.close(loser)
-        self._dials.clear()
-        self._relay_with(sock)
-
-    def _remember(self, sock: socket.socket, multipath: bool) -> None:
-        address = ip_address(self._server[0])
-        now = self._worker.loop.now
-        if multipath:
-            self._worker.servers.learn(address, self._server[1], token_of(sock) is not None, now)
-        elif self._dials:
-            self._worker.servers.learn_blocked(address, self._server[1], now)
-
-    def _unreachable(self, code: int) -> None:
+    def not_opened(self, failure: Failure) -> None:
+        """The server cannot be had: say why."""
         machine = self._machine
         assert machine is not None
+        match failure:
+            case NoPort():
+                self._worker.turned_away(self.peer[0], "crowded", failure.reason)
+                self._refuse(machine, ErrorCode.RESOURCE_EXCEEDED, error_value.retry(RETRY_S), failure.reason)
+            case Unreachable():
+                self._unreachable(machine, failure.code)
+
+    def _unreachable(self, machine: ConverterMachine, code: int) -> None:
         match code:
             case errno.ECONNREFUSED | errno.ECONNRESET:
                 self._refuse(machine, ErrorCode.CONNECTION_RESET, b"", "the server refused")
@@ -344,28 +266,28 @@ class ConverterSession:
 
     # --- relaying and the end
 
-    def _relay_with(self, server: socket.socket) -> None:
+    def opened(self, server: socket.socket) -> None:
+        """The server answered: answer the client, and relay."""
         machine = self._machine
         assert machine is not None
-        self._stop_timer()
+        self._dial = None
         self._settle_pending()
         for sock in (self.client, server):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             for option, value in KEEPALIVE:
                 sock.setsockopt(socket.IPPROTO_TCP, option, value)
-        self._queue.begin(self.client)
+        queue = SendQueue()
+        queue.begin(self.client)
         reply = machine.accept(self._worker.syn_acks.options(server))
         self._machine = None
-        self._reply_bytes = len(reply)
         self.state = "relaying"
         worker = self._worker
-        relay = Relay(worker.loop, worker.view, self, self.client, server)
-        self._relay = relay
-        self.hold_to_rates()
+        self._relay = relay = Relay(worker.loop, worker.view, self, self.client, server)
         early = bytes(self._early)
-        self._counted = len(early)
         self._early = bytearray()
-        paused = self._eof or self._counted > EARLY_MAX_BYTES
+        self._flow = ConvertedFlow(relay, queue, reply_bytes=len(reply), early_bytes=len(early), now=worker.loop.now)
+        self.hold_to_rates()
+        paused = self._eof or len(early) > EARLY_MAX_BYTES
         relay.start(
             near_watched=0 if paused else EPOLLIN, far_watched=EPOLLOUT, to_near=reply, to_far=early, near_eof=self._eof
         )
@@ -389,10 +311,9 @@ class ConverterSession:
         self._worker.strangers.drop(self.id)
         self._cool()
         self._settle_pending()
-        for sock in self._dials:
-            abort(sock)
-            self._worker.loop.close(sock)
-        self._dials.clear()
+        if self._dial is not None:
+            self._dial.cancel()
+            self._dial = None
 
     def _cool(self) -> None:
         """It waits for its request no more."""
@@ -414,26 +335,16 @@ class ConverterSession:
             self._timer.cancel()
             self._timer = None
 
-    def _dial_timed_out(self) -> None:
-        self._timer = None
-        self._unreachable(errno.ETIMEDOUT)
-
     # --- looked at from outside
 
     def bytes(self) -> tuple[int, int]:
         """Return payload bytes (towards the client, from the client)."""
-        relay = self._relay
-        if relay is None:
-            return 0, len(self._early)
-        return max(relay.near.sent - self._reply_bytes, 0), relay.near.received + self._counted
+        return (0, len(self._early)) if self._flow is None else self._flow.bytes()
 
     def hold_to_rates(self) -> None:
         """Relay no faster than the customer may, as its limits are now."""
-        relay, customer = self._relay, self.customer
-        if relay is not None and customer is not None:
-            relay.far.share = relay.near.share = customer.share
-            relay.far.meter = customer.down if customer.down.rate_bps is not None else None
-            relay.near.meter = customer.up if customer.up.rate_bps is not None else None
+        if self._flow is not None and self.customer is not None:
+            self._flow.hold_to_rates(self.customer)
 
     def account(self) -> None:
         """Have the customer's usage know of the bytes since the last time."""
@@ -445,26 +356,14 @@ class ConverterSession:
 
     def look(self, now: float) -> None:
         """Hold the queue towards the customer to what its lines take."""
-        relay = self._relay
-        if relay is None:
-            return
-        moved, self._moved = relay.near.sent - self._moved, relay.near.sent
-        if moved >= BULK_BYTES:
-            self._queue.update(self.client, self._worker.reader.read(self.client), now)
+        if self._flow is not None:
+            self._flow.look(self.client, self._worker.reader, now)
 
     def sweep(self, now: float) -> None:
         """End the flow if it was idle, or half closed and idle, for too long."""
-        relay = self._relay
-        if relay is None:
-            return
-        total = relay.near.received + relay.far.received
-        if total != self._seen:
-            self._seen = total
-            self._idle_since = now
-        limits = self._worker.limits
-        idle = now - self._idle_since
-        if idle > limits.idle_s or (relay.half_closed_at is not None and idle > limits.half_closed_s):
-            self._worker.ended_idle(self.peer[0], "half closed" if relay.half_closed_at is not None else "no traffic")
+        instead = None if self._flow is None else self._flow.idle_too_long(self._worker.limits, now)
+        if instead is not None:
+            self._worker.ended_idle(self.peer[0], instead)
             self.give_up("idle for too long")
 
     def document(self, now: float) -> dict[str, Any]:

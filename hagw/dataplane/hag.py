@@ -5,24 +5,18 @@ import os
 import socket
 import time
 from collections.abc import Callable, Mapping
-from functools import partial
 from ipaddress import ip_network
 from typing import Any, Final
 
 from hagw.dataplane.busiest import Busiest
 from hagw.dataplane.conversion import BadPeer, ConverterSession
 from hagw.dataplane.customers import RETRY_S, Customer, Customers, Hindrance, Reading
+from hagw.dataplane.echoes import Echoes
 from hagw.dataplane.flows import ClosedFlows
+from hagw.dataplane.hag_sockets import HagSockets
 from hagw.dataplane.journal import Log
-from hagw.dataplane.loop import ACCEPT_PAUSE_S, EPOLLIN, Loop
-from hagw.dataplane.mptcp_socket import (
-    IPPROTO_MPTCP,
-    SubflowReader,
-    convertible,
-    hold_receive_buffer,
-    tune,
-    tuned_maximum,
-)
+from hagw.dataplane.loop import ACCEPT_PAUSE_S, Loop
+from hagw.dataplane.mptcp_socket import SubflowReader, convertible
 from hagw.dataplane.notices import Notices
 from hagw.dataplane.proven import ProvenAddresses
 from hagw.dataplane.relay import BUFFER_BYTES, abort
@@ -31,14 +25,11 @@ from hagw.dataplane.strangers import Strangers, source_of
 from hagw.dataplane.synack import SynAcks
 from hagw.model.intent import FlowLimits
 from hagw.model.snapshot import HagSnapshot
-from hagw.pmf.responder import Responder
 
 log = Log()
 Report = Callable[[dict[str, Any]], None]
 
 ACCEPTS_AN_EVENT: Final = 64
-BACKLOG: Final = 4096
-DATAGRAMS_AN_EVENT: Final = 64
 TICK_S: Final = 0.2
 SWEEP_S: Final = 5.0
 LINGERING_MAX: Final = 1_000  # told why they are refused, until they close; more are reset
@@ -46,9 +37,6 @@ CUSTOMERS_SHARE: Final = 0.5  # of `limits.flows_max` for one customer at most, 
 ERRORS_A_SECOND: Final = 50
 SHORT_S: Final = 3.0
 FULL_SHARE: Final = 0.95
-IP_PKTINFO: Final = 8
-IPV6_RECVPKTINFO: Final = 49
-IPV6_PKTINFO: Final = 50
 
 
 class HagWorker:
@@ -78,7 +66,6 @@ class HagWorker:
         self.bytes_down = 0
         self._busiest = Busiest()
         self.bytes_up = 0
-        self._responder: Responder | None = None
         self._proven = proven
         self._short_at = -math.inf
         self._errors: dict[str, int] = {}
@@ -91,7 +78,8 @@ class HagWorker:
             lambda **fields: log.info("idle connection ended", **fields),
             lambda **fields: log.info("more idle connections ended", **fields),
         )
-        self._listeners: dict[tuple[str, str, int], socket.socket] = {}
+        self._echoes = Echoes(loop, proven)
+        self._sockets = HagSockets(loop, self._accept, self._echoes.answer)
         self.inherited: dict[str, socket.socket] = {}
         self._retired = False
         self._next_id = (os.getpid() << 32) + 1
@@ -106,14 +94,10 @@ class HagWorker:
         self.limits = snapshot.limits
         self.customers.apply(snapshot)
         self.servers.configure(snapshot.server_mptcp, tuple(ip_network(p) for p in snapshot.server_mptcp_prefixes))
-        echoes = self.customers.echoes()
-        if self._responder is None:
-            self._responder = Responder(echoes, ipv6_egress=snapshot.ipv6_egress, draining=snapshot.draining)
-        else:
-            self._responder.reconfigure(echoes, ipv6_egress=snapshot.ipv6_egress, draining=snapshot.draining)
-        self._responder.proofs = self._proven if snapshot.bind_cookies else None
+        self._echoes.configure(self.customers, snapshot)
         self.syn_acks.open()
-        self._listen(snapshot)
+        if not self._retired:
+            self._sockets.open(snapshot, self.inherited)
         for session in list(self.sessions.values()):
             if session.customer is not None and not self.customers.knows(session.customer):
                 session.give_up("the customer was revoked")
@@ -132,13 +116,11 @@ class HagWorker:
 
     def stop_listening(self) -> None:
         """Accept nothing more. Subflows of living connections can then no longer join: only for the end."""
-        for sock in self._listeners.values():
-            self.loop.close(sock)
-        self._listeners.clear()
+        self._sockets.close()
 
     def listeners(self) -> dict[str, socket.socket]:
         """Return the listening sockets by name, for a successor to take over."""
-        return {_name_of(key): sock for key, sock in self._listeners.items()}
+        return self._sockets.by_name()
 
     def retire(self) -> None:
         """A successor listens: only finish what there is. Warm connections stay: a request may be under way."""
@@ -167,7 +149,7 @@ class HagWorker:
             "strangers": len(self.strangers),
             "pending": sum(self.pending.values()),
             "pool": {},
-            "listening": bool(self._listeners),
+            "listening": bool(self._sockets.by_name()),
         }
 
     def busiest(self, most: int) -> tuple[list[dict[str, Any]], int]:
@@ -299,25 +281,7 @@ class HagWorker:
             now = time.monotonic()
             self.closed.add(now, session.document(now))
 
-    # --- sockets
-
-    def _listen(self, snapshot: HagSnapshot) -> None:
-        """Open what is not open yet. Raise OSError for an address or port we cannot have.
-
-        An address no longer wanted stays open while this worker lives: subflows of its connections join there.
-        """
-        if self._retired:
-            return
-        for address in snapshot.listen:
-            stream, datagram = ("convert", address, snapshot.port), ("echo", address, snapshot.probe_port)
-            if stream not in self._listeners:
-                sock = self.inherited.pop(_name_of(stream), None) or _listening(snapshot, address)
-                self.loop.add(sock.fileno(), EPOLLIN, partial(self._accept, sock))
-                self._listeners[stream] = sock
-            if datagram not in self._listeners:
-                echoes = self.inherited.pop(_name_of(datagram), None) or _answering(snapshot, address)
-                self.loop.add(echoes.fileno(), EPOLLIN, partial(self._answer_echoes, echoes))
-                self._listeners[datagram] = echoes
+    # --- what comes, and what has to be done now and then
 
     def _accept(self, listener: socket.socket, _mask: int) -> None:
         for _ in range(ACCEPTS_AN_EVENT):
@@ -352,30 +316,11 @@ class HagWorker:
             self._next_id += 1
             self.sessions[session.id] = session
 
-    def _answer_echoes(self, sock: socket.socket, _mask: int) -> None:
-        responder = self._responder
-        assert responder is not None
-        level = socket.IPPROTO_IPV6 if sock.family == socket.AF_INET6 else socket.IPPROTO_IP
-        kind = IPV6_PKTINFO if sock.family == socket.AF_INET6 else IP_PKTINFO
-        for _ in range(DATAGRAMS_AN_EVENT):
-            try:
-                data, ancillary, _, source = sock.recvmsg(256, 128)
-                reply = responder.respond(data, source[0], self.loop.now, time.time())
-                if reply is not None:
-                    # From the address that was asked: anything else does not pass the asker's NAT.
-                    info = [a for a in ancillary if a[0] == level and a[1] == kind]
-                    sock.sendmsg([reply], info, 0, source)
-            except BlockingIOError:
-                return
-            except OSError:
-                continue  # no route back, or an ICMP error of an earlier reply
-
     def _tick(self) -> None:
         """Look at the connections that carry bulk, and at what servers answered."""
         self.loop.call_in(TICK_S, self._tick)
         self.syn_acks.look()
-        if self._responder is not None:
-            self._responder.overloaded = self.is_overloaded()
+        self._echoes.tell_overload(self.is_overloaded())
         for session in list(self.flowing.values()):
             session.look(self.loop.now)
 
@@ -388,42 +333,3 @@ class HagWorker:
         self.servers.forget_old(now)
         self._bad_peers.summarise(now)
         self._idle_peers.summarise(now)
-
-
-def _name_of(key: tuple[str, str, int]) -> str:
-    return " ".join(map(str, key))
-
-
-def _listening(snapshot: HagSnapshot, address: str) -> socket.socket:
-    """Return a socket that CPEs connect to. Raise OSError."""
-    sock = _bound(socket.SOCK_STREAM, IPPROTO_MPTCP, address, snapshot.port)
-    tune(sock, snapshot.congestion_control)
-    hold_receive_buffer(sock, tuned_maximum())
-    sock.listen(BACKLOG)
-    return sock
-
-
-def _answering(snapshot: HagSnapshot, address: str) -> socket.socket:
-    """Return a socket that echoes come to. Raise OSError."""
-    sock = _bound(socket.SOCK_DGRAM, socket.IPPROTO_UDP, address, snapshot.probe_port)
-    if sock.family == socket.AF_INET6:
-        sock.setsockopt(socket.IPPROTO_IPV6, IPV6_RECVPKTINFO, 1)
-    else:
-        sock.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
-    return sock
-
-
-def _bound(kind: int, protocol: int, address: str, port: int) -> socket.socket:
-    """Return a non-blocking socket on an address that the other workers listen on as well."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    sock = socket.socket(family, kind | socket.SOCK_NONBLOCK, protocol)
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        sock.bind((address, port))
-    except OSError:
-        sock.close()
-        raise
-    return sock
