@@ -34,6 +34,7 @@ from hagw.control.status_documents import StatusDocument, UplinkStatus
 from hagw.control.store import Store, namespace_identity
 from hagw.control.table_guard import TableGuard
 from hagw.control.transaction import Transactions
+from hagw.control.upgrade import renew_outdated
 from hagw.control.usage_file import UsageFile
 from hagw.control.volume import VolumeFile, keep_volume
 from hagw.control.web_front import keep_web_told
@@ -168,7 +169,12 @@ async def _main(archive: Archive, in_force: InForce, keeper: Keeper) -> None:
     log.info("kernel state prepared", role=role)
     advertiser = Advertiser()
     gateway.on_ipv6 = advertiser.update
-    observers = [monitor.run(), _watch_rivals(gateway), subscription.run(), gateway.renew_outdated()]
+    observers = [
+        monitor.run(),
+        _watch_rivals(gateway),
+        subscription.run(),
+        renew_outdated(gateway.workers, __version__),
+    ]
     if role == "cpe":
         volume = VolumeFile(state_dir(), Disk())
         gateway.lines.resume(volume.load())
@@ -250,7 +256,7 @@ def _told_to_others(gateway: Gateway) -> Iterator[Coroutine[Any, Any, None]]:
 
 async def _watch_rivals(gateway: Gateway) -> None:
     """Look who interferes once the workers listen: that is more urgent."""
-    await gateway.settled()
+    await gateway.workers.settled()
     looker = RivalLooker()
     await RivalWatch(
         lambda: interferences(_role(gateway.intent), looker.look(gateway.intent)), gateway.rivals_seen
@@ -261,7 +267,7 @@ async def _serve_api(
     gateway: Gateway, transactions: Transactions, desk: Desk, keeper: Keeper, runtime_dir: Path
 ) -> None:
     """Serve the API; imported in a thread, as that takes most of a second and failover must not wait for it."""
-    await gateway.settled()
+    await gateway.workers.settled()
     server = await asyncio.to_thread(_import_server)
     await asyncio.to_thread(desk.begin)
     gc.freeze()  # it stays: looking through it took 60 ms of the loop each time, and 0.3 s at the end

@@ -104,7 +104,7 @@ class HagSide:
 
     async def run(self) -> None:
         """Follow the registry and serve control channels, for ever."""
-        await self._gateway.settled()
+        await self._gateway.workers.settled()
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self.watch.run())

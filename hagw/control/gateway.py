@@ -6,23 +6,26 @@ Which configuration it works by may change while it runs (`switch`); `hagw.contr
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from ipaddress import ip_address
-from typing import Any
+from typing import Any, Final
 
 from hagw.control import unannounced
-from hagw.control.arrivals import Arrivals
+from hagw.control.arrival_watch import ArrivalWatch
 from hagw.control.condition import Condition
+from hagw.control.drain import Drain
 from hagw.control.efficiency import GoodputMeter
 from hagw.control.explaining import explanation
 from hagw.control.gate import Gate
 from hagw.control.lan_trial import is_open
 from hagw.control.lines import Lines
+from hagw.control.pace import Pace
 from hagw.control.ports import HealthPort, Interception, KernelPort, Preview
 from hagw.control.publisher import MEASURES_S, Publisher
+from hagw.control.refusals import Refusals
 from hagw.control.snapshots import UNKNOWN_GATEWAY
 from hagw.control.standing import Standing
 from hagw.control.status import StatusInputs, flows_document, status_document
 from hagw.control.status_documents import ChannelStatus, CpeVersionStatus, FlowsDocument, StatusDocument
+from hagw.control.upgrade import renew
 from hagw.control.usage import CapsPort, NoCaps
 from hagw.control.worker_seat import SeatPlan
 from hagw.control.workers import Workers
@@ -44,17 +47,8 @@ from hagw.policy.explain import unnamed
 from hagw.policy.schedule import has_hours
 from hagw.uplinks.interfaces import resolved
 
-FULL_PASS_S = 60.0  # drift is found and repaired at least this often
-MINUTE_S = 60.0  # rules with hours begin and end on the full minute
-SETTLE_S = 0.02  # events come in bursts: one pass for all of them
-RETRY_S = (0.5, 1.0, 2.0, 5.0, 15.0)
-SETTLED_TIMEOUT_S = 3.0
-COUNT_SOON_S = 0.5
-COUNT_S = 2.0  # how long intercepted connections may be swallowed unnoticed; reading the counts takes 2 ms
-REFUSED_S = 30.0
-DRAIN_LOOK_S = 4.0  # how long a busy worker may take to tell what flows it has
-FOLLOW_UPS_MAX = 3
-REFUSED_QUEUE_MAX = 1024
+SETTLE_S: Final = 0.02  # events come in bursts: one pass for all of them
+FOLLOW_UPS_MAX: Final = 3
 
 log = log_of("hagw.gateway")
 
@@ -80,16 +74,15 @@ class Gateway:
         self.lines = Lines()
         self.goodput = GoodputMeter()
         self._publisher = Publisher(health, self.lines, self.workers.publish)
-        self._arrivals = Arrivals()
+        self._drain = Drain(self._publisher.drain_mark, self.workers, self._publish)
+        self._arrivals = ArrivalWatch(kernel, self.look_again)
+        self._refusals = Refusals(kernel)
+        self._pace = Pace()
         self._in_force = Interception()
         self._facts = Facts(uplinks={})
-        self._counted: Mapping[str, int] = {}
-        self._trouble = ""
         self._rivals: tuple[Finding, ...] = ()
         self.channels: Callable[[], Mapping[str, ChannelStatus]] = dict
         self.cpe_versions: Callable[[], list[CpeVersionStatus]] = list  # a HAG's, by its control channels
-        self._failures = 0
-        self._refused: asyncio.Queue[tuple[str, int]] = asyncio.Queue(maxsize=REFUSED_QUEUE_MAX)
         self._passing = asyncio.Lock()  # a pass works by one intent from its first look to its last step
         self._seats = seats_for
         self.standing: Callable[[], Standing] = Standing
@@ -170,17 +163,10 @@ class Gateway:
             group.create_task(self.workers.run())
             group.create_task(self._reconcile_for_ever())
             group.create_task(self._publish_for_ever())
-            group.create_task(self._pass_on_refused())
+            group.create_task(self._refusals.run())
             group.create_task(unannounced.watch(self._kernel, self.look_again))
             if isinstance(self._intent, CpeIntent):
-                group.create_task(self._count_for_ever())
-
-    async def settled(self) -> None:
-        """Wait until every worker accepts connections, or SETTLED_TIMEOUT_S: less urgent things may start then."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + SETTLED_TIMEOUT_S
-        while self.workers.listening_count() < len(self.workers.reports()) and loop.time() < deadline:
-            await asyncio.sleep(SETTLE_S)
+                group.create_task(self._arrivals.run())
 
     def status(self) -> StatusDocument:
         """Return the status document."""
@@ -202,16 +188,16 @@ class Gateway:
                 retired=self.workers.retired(),
                 goodput=self.goodput.rate(),
                 interception=self._in_force,
-                counted=self._counted,
-                trouble=self._trouble,
+                counted=self._arrivals.counted,
+                trouble=self._pace.trouble,
                 rivals=self._rivals,
-                blocked=self._arrivals.blocked(time.monotonic()),
+                blocked=self._arrivals.blocked(),
                 drift=self._kernel.drift(),
                 standing=standing,
                 channels=self.channels(),
                 cpe_versions=self.cpe_versions(),
                 data_caps=self.caps.documents(),
-                draining=self._publisher.drain_mark.is_set(),
+                draining=self.is_draining,
             )
         )
 
@@ -249,7 +235,7 @@ class Gateway:
                     taken += steps
                 return taken
             except HagwError:
-                self._failures += 1
+                self._pace.failed()
                 self.look_again()
                 raise
             finally:
@@ -264,10 +250,8 @@ class Gateway:
         """
         converter = await self._try() if with_trial and isinstance(self._intent, CpeIntent) else None
         state = self._kernel.verified()
-        since = self._publisher.switched_to
-        ready = [w for w in self.workers.reports() if w.is_listening and (w.generation or 0) >= since]
         return Condition(
-            workers=len(ready),
+            workers=sum(w.is_ready(self._publisher.switched_to) for w in self.workers.reports()),
             workers_wanted=len(self.workers.reports()),
             gateway=any(health.reach == "up" for health in self._health.gateways().values()),
             forwarding=forwarding(state),
@@ -317,40 +301,18 @@ class Gateway:
 
     async def renew_workers(self) -> dict[str, Any]:
         """Replace every worker by a new process; the old ones finish their flows. Raise HagwError."""
-        reports = await self.workers.renew()
-        log.info("workers renewed", pids=[w.pid for w in reports])
-        retired = [w.pid for w in self.workers.retired()]
-        return {"schema": 1, "workers": [w.pid for w in reports], "retired": retired}
-
-    async def renew_outdated(self) -> None:
-        """Replace workers of another version than ours: the package was upgraded meanwhile."""
-        await self.settled()
-        if any(w.adopted and w.stats.get("version") != self._version for w in self.workers.reports()):
-            try:
-                await self.renew_workers()
-            except HagwError as why:
-                log.error("workers not renewed", reason=str(why))
+        return await renew(self.workers)
 
     @property
     def is_draining(self) -> bool:
         """Whether this HAG takes no new flows; its CPEs hear of it by echoes, and by their control channels."""
-        return self._publisher.drain_mark.is_set()
+        return self._drain.is_on
 
     async def drain(self, wanted: bool | None) -> dict[str, Any]:
-        """Take no new flows, or take them again (None = as it is); return how it stands. Raise Refused on a CPE.
-
-        Flows are counted now, by workers that know of it: one that began a moment ago would be cut off otherwise.
-        """
+        """Take no new flows, or take them again (None = as it is); return how it stands. Raise Refused on a CPE."""
         if isinstance(self._intent, CpeIntent):
             raise Refused("A HAG drains; this is a CPE.")
-        if wanted is not None and wanted != self._publisher.drain_mark.is_set():
-            self._publisher.drain_mark.put(wanted)
-            self._publish()
-            log.info("draining" if wanted else "taking new flows again")
-        await self.workers.look(DRAIN_LOOK_S)  # what a busy worker said before is not what it has
-        workers = (*self.workers.reports(), *self.workers.retired())
-        flows = sum(int(w.stats.get("flows_active", 0)) for w in workers)
-        return {"schema": 1, "draining": self._publisher.drain_mark.is_set(), "flows_active": flows}
+        return await self._drain.put(wanted)
 
     async def _reconcile_for_ever(self) -> None:
         while True:
@@ -365,14 +327,9 @@ class Gateway:
 
     def _patience_s(self) -> float:
         """Return how long to wait for a trigger before the next pass falls due by itself."""
-        if self._failures:
-            return RETRY_S[min(self._failures, len(RETRY_S)) - 1]
-        now = asyncio.get_running_loop().time()
-        dues = [due for due in (self._gate.look_again_at(), self._arrivals.due_at(now)) if due is not None]
-        patience_s = min([FULL_PASS_S, *(max(0.0, due - now) for due in dues)])
-        if isinstance(self._intent, CpeIntent) and has_hours(self._intent.rules):
-            patience_s = min(patience_s, MINUTE_S - time.time() % MINUTE_S)
-        return patience_s
+        dues = (self._gate.look_again_at(), self._arrivals.due_at())
+        has_minutes = isinstance(self._intent, CpeIntent) and has_hours(self._intent.rules)
+        return self._pace.patience_s(asyncio.get_running_loop().time(), dues, time.time() if has_minutes else None)
 
     async def _reconcile(self) -> None:
         """Make one pass; a failure is shown and tried again."""
@@ -380,10 +337,10 @@ class Gateway:
             try:
                 await self._make_true()
             except HagwError as why:
-                self._failures += 1
-                if str(why) != self._trouble:
+                self._pace.failed()
+                if str(why) != self._pace.trouble:
                     log.error("kernel state not reached", reason=str(why))
-                self._trouble = str(why)
+                self._pace.trouble = str(why)
 
     async def _make_true(self, *, is_new: bool = False) -> int:
         """Look at the machine, tell the workers, put the kernel right; return the steps that took. Raise HagwError."""
@@ -391,11 +348,12 @@ class Gateway:
         self._publish(is_new=is_new)
         wanted = self._decide()
         steps = await self._kernel.reconcile(self._facts, self._health.uplinks(), wanted)
-        if steps or self._failures:
+        if steps or self._pace.is_failing:
             log.info("kernel state reached", steps=steps)
         if wanted != self._in_force:
             log.info("interception changed", ipv4=wanted.ipv4, ipv6=wanted.ipv6)
-        self._failures, self._trouble, self._in_force = 0, "", wanted
+        self._in_force = wanted
+        self._pace.reached()
         self.on_pass()
         self._tell_ipv6()
         return steps
@@ -436,7 +394,7 @@ class Gateway:
         gateways = tuple(healths.get(g.name, UNKNOWN_GATEWAY) for g in self._intent.gateways)
         now = asyncio.get_running_loop().time()
         wanted = self._gate.decide(gateways, self.workers.listening_count(), now)
-        blocked = self._arrivals.blocked(now)
+        blocked = self._arrivals.blocked()
         return Interception(ipv4=wanted.ipv4 and 4 not in blocked, ipv6=wanted.ipv6 and 6 not in blocked)
 
     def _publish(self, *, is_new: bool = False) -> None:
@@ -446,8 +404,7 @@ class Gateway:
     def _take_event(self, message: dict[str, Any]) -> None:
         match message:
             case {"event": "destination-refused", "address": str(address), "port": int(port)}:
-                if not self._refused.full():  # else it is only found refused once more
-                    self._refused.put_nowait((address, port))
+                self._refusals.note(address, port)
             case {"event": "gateway-failed", "gateway": str(gateway)}:
                 self._health.report_gateway(gateway, False, str(message.get("reason", "")))
             case {"event": "address-unproven", "gateway": str(gateway)}:
@@ -456,30 +413,6 @@ class Gateway:
                 self._health.report_gateway(gateway, True, "")
             case _:
                 log.warning("unknown worker event", event_name=str(message.get("event")))
-
-    async def _pass_on_refused(self) -> None:
-        while True:
-            address, port = await self._refused.get()
-            try:
-                await self._kernel.add_refused(ip_address(address), port, REFUSED_S)
-            except (HagwError, ValueError) as why:
-                log.warning("refused destination not noted", address=address, port=port, reason=str(why))
-
-    async def _count_for_ever(self) -> None:
-        while True:
-            try:
-                self._counted = await self._kernel.counters()
-                self._look_at_arrivals()
-            except HagwError:
-                self._counted = {}  # whoever reconciles says what is wrong
-            await asyncio.sleep(COUNT_SOON_S if self._arrivals.is_suspicious else COUNT_S)
-
-    def _look_at_arrivals(self) -> None:
-        now = asyncio.get_running_loop().time()
-        if self._arrivals.look(self._counted, now):
-            families = sorted(self._arrivals.blocked(now))
-            log.error("intercepted connections are dropped on this machine", families=families, advice="hagw doctor")
-            self.look_again()
 
     async def _publish_for_ever(self) -> None:
         """Have measurements reach the workers also while nothing else changes."""

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-from hagw.control.gateway import FULL_PASS_S
+from hagw.control.pace import FULL_PASS_S
 from hagw.log import log_of
 from hagw.model.finding import Finding
 

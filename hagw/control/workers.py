@@ -29,6 +29,8 @@ LOOK_TIMEOUT_S = 1.0
 TRIAL_TIMEOUT_S = 2.0
 USAGE_TIMEOUT_S = 2.0
 RENEW_TIMEOUT_S = 5.0
+SETTLED_TIMEOUT_S = 3.0
+SETTLED_LOOK_S = 0.02
 
 Role = Literal["cpe", "hag"]
 
@@ -47,6 +49,10 @@ class WorkerReport:
     generation: int | None
     stats: dict[str, Any]
     told_at: float = 0.0
+
+    def is_ready(self, since: int) -> bool:
+        """Say whether it accepts connections, and works by snapshot `since` or a newer one."""
+        return self.is_listening and (self.generation or 0) >= since
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +150,13 @@ class Workers:
     def listening_count(self) -> int:
         """Return how many workers accept connections."""
         return sum(seat.is_listening for seat in self._seats)
+
+    async def settled(self) -> None:
+        """Wait until every worker accepts connections, or SETTLED_TIMEOUT_S: less urgent things may start then."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + SETTLED_TIMEOUT_S
+        while self.listening_count() < len(self._seats) and loop.time() < deadline:
+            await asyncio.sleep(SETTLED_LOOK_S)
 
     async def look(self, timeout_s: float = LOOK_TIMEOUT_S) -> None:
         """Have the reports tell of now, and of after the newest snapshot, where workers answer in time."""

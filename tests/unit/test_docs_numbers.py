@@ -2,7 +2,7 @@
 
 import pytest
 
-from hagw.control import gate, gateway, workers
+from hagw.control import gate, pace, refusals, workers
 from hagw.control.worker_seat import PING_INTERVAL_S, SILENCE_MAX_S
 from hagw.convert import cookie
 from hagw.dataplane import flows, gateway_book, mptcp_socket, request, sendqueue, servers
@@ -25,9 +25,9 @@ WORKERS = "docs/adr/0004-worker-control-protocol.md"
     [
         ("README.md", f"was silent for more than {gateway_book.FRESH_S:g} s"),
         ("README.md", f"replaced after {SILENCE_MAX_S:g} s"),
-        ("README.md", f"remembers such a server and port for {gateway.REFUSED_S:g} s"),
+        ("README.md", f"remembers such a server and port for {refusals.REFUSED_S:g} s"),
         ("docs/glossary.md", f"proof of life in the last {gateway_book.FRESH_S:g} s"),
-        ("docs/glossary.md", f"left unintercepted for {gateway.REFUSED_S:g} s"),
+        ("docs/glossary.md", f"left unintercepted for {refusals.REFUSED_S:g} s"),
         ("docs/cli.md", f"finish for {workers.DRAIN_S:g} s"),
         ("docs/cli.md", f"reached {demo_report.PERCENT_MIN:g} % of the lines' sum"),
         ("docs/cli.md", f"the pause was under {demo_report.GAP_MAX_MS:g} ms"),
@@ -70,7 +70,7 @@ def test_periods_put_into_words_are_the_codes() -> None:
     """Where a document says "an hour" or "two minutes", this is the period it means."""
     assert cookie.PERIOD_S == 3600
     assert flows.CLOSED_KEPT_S == 120
-    assert gateway.FULL_PASS_S == 60
+    assert pace.FULL_PASS_S == 60
     assert WIRED.heartbeat_s == 60
     assert PROFILES["wwan"].heartbeat_s == 300
     assert (servers.GOOD_S, servers.PLAIN_S) == (24 * 3600, 3600)

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from hagw.control import gateway as module
 from hagw.control import unannounced
 from hagw.control.gateway import Gateway
 from hagw.control.ports import Interception
+from hagw.control.refusals import REFUSED_S
 from hagw.control.worker_seat import SeatPlan
 from hagw.control.workers import stop_all
 from hagw.errors import HagwError
@@ -171,7 +171,7 @@ def test_a_refused_destination_is_left_unintercepted(runtime_dir: Path) -> None:
     async def scenario() -> None:
         async with running(runtime_dir, CPE, "chatty") as setup:
             await setup.until(lambda: setup.kernel.refused)
-            assert setup.kernel.refused[0] == (ip_address("203.0.113.9"), 81, module.REFUSED_S)
+            assert setup.kernel.refused[0] == (ip_address("203.0.113.9"), 81, REFUSED_S)
 
     asyncio.run(scenario())
 
