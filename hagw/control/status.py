@@ -29,7 +29,6 @@ from hagw.control.status_documents import (
 )
 from hagw.control.usage import DataCapStatus
 from hagw.control.workers import WorkerReport
-from hagw.health.capacity import EXPIRY_S
 from hagw.model.finding import Finding
 from hagw.model.health import MptcpHealth, UplinkHealth
 from hagw.model.intent import CpeIntent, GatewayIntent, HagIntent, Intent, UplinkIntent
@@ -252,8 +251,8 @@ def _harmful(uplink: str, inputs: StatusInputs) -> list[HarmStatus]:
     """Return the directions in which the line is known to hold connections up."""
     found = []
     for view in inputs.learned:
-        if view.uplink == uplink and view.harmful_at is not None:
-            again_s = view.harmful_at + EXPIRY_S - inputs.now
+        if view.uplink == uplink and view.harmful and view.doubted_until is not None:
+            again_s = view.doubted_until - inputs.now
             if again_s > 0:
                 found.append(HarmStatus(direction=view.direction, reason=view.harmful, again_s=round(again_s, 1)))
     return found

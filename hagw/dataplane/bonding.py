@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 from hagw.dataplane.gateway import GatewayConnection
 from hagw.dataplane.relay import Relay
 from hagw.dataplane.sendqueue import SendQueue
-from hagw.health.noharm import EARLY_BYTES, NoHarmGuard
+from hagw.health.noharm import EARLY_BYTES, JAMMED_FOR_S, NoHarmGuard
 from hagw.policy.decide import Decision
 from hagw.policy.modes.plan import SteerPlan
 
@@ -21,19 +21,37 @@ EARLY_LOOK_S: Final = 0.025  # at a connection that began without some line: sho
 EARLY_LOOKS: Final = 8
 
 Moved = Callable[[], tuple[int, int]]
+Decided = Callable[[], Decision | None]
 
 
 class Bonding:
-    """A flow's connection while it relays. `moved` tells payload bytes received (from the server, from the client)."""
+    """A flow's connection while it relays.
 
-    __slots__ = ("_guard", "_moved", "_number", "_queue", "_seen", "_stalled_looks", "_worker", "connection", "recent")
+    `moved` tells payload bytes received (from the server, from the client), `decided` the decision, None = it is over.
+    """
 
-    def __init__(self, worker: "CpeWorker", number: int, connection: GatewayConnection, moved: Moved) -> None:
+    __slots__ = (
+        "_decided",
+        "_guard",
+        "_moved",
+        "_number",
+        "_queue",
+        "_seen",
+        "_stalled_looks",
+        "_worker",
+        "connection",
+        "recent",
+    )
+
+    def __init__(
+        self, worker: "CpeWorker", number: int, connection: GatewayConnection, moved: Moved, decided: Decided
+    ) -> None:
         """Begin with the flow `number`, whose connection was granted."""
         self._worker = worker
         self._number = number
         self.connection = connection
         self._moved = moved
+        self._decided = decided
         self._queue = SendQueue()
         self._queue.begin(connection.sock)
         self._guard = NoHarmGuard(worker.capacities, worker.loop.now, connection.presumed)
@@ -42,19 +60,16 @@ class Bonding:
         self.recent = 0  # bytes between the last two looks
         worker.steering.began(number, connection, moved)
 
-    def look_early(self, decision: Callable[[], Decision | None], looks: int = EARLY_LOOKS) -> None:
-        """Look more often than every connection is looked at, until it has shown what it is; None = it is over."""
+    def look_early(self, looks: int = EARLY_LOOKS) -> None:
+        """Look more often than every connection is looked at, until it has shown what it is."""
         if not self.connection.presumed:
             return
 
         def look() -> None:
-            known = decision()
-            if known is None:
-                return
             if sum(self._moved()) >= EARLY_BYTES:
-                self.look(known, self._worker.loop.now)
-            elif looks > 1:
-                self.look_early(decision, looks - 1)
+                self.look(self._worker.loop.now)
+            elif looks > 1 and self._decided() is not None:
+                self.look_early(looks - 1)
 
         self._worker.loop.call_in(EARLY_LOOK_S, look)
 
@@ -74,8 +89,11 @@ class Bonding:
         self._stalled_looks -= 1
         return max(self.recent, 1)
 
-    def look(self, decision: Decision, now: float) -> None:
+    def look(self, now: float) -> None:
         """Look at the connection's subflows, and at whether one of them holds the others back."""
+        decision = self._decided()
+        if decision is None:
+            return
         paths = self.connection.paths
         paths.resting = False
         self._turn(decision)
@@ -87,6 +105,8 @@ class Bonding:
         slots = uplinks.spared() | {slot: held.reason for slot, held in known}
         if slots != paths.withheld:
             paths.withhold(slots, now, frozenset(slot for slot, held in known if held.jammed))
+        if self._guard.looks_jammed:
+            self._worker.loop.call_in(JAMMED_FOR_S, lambda: self.look(self._worker.loop.now))
         self.connection.reconcile()
 
     def follow(self, plan: SteerPlan, uplinks: tuple[int, ...]) -> None:

@@ -166,8 +166,10 @@ class CpeSession:
         for option, value in KEEPALIVE:
             connection.sock.setsockopt(socket.IPPROTO_TCP, option, value)
         connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        self._bonding = Bonding(self._worker, self.id, connection, self.moved)
-        self._bonding.look_early(lambda: self.decision if self.state == "relaying" else None)
+        self._bonding = Bonding(
+            self._worker, self.id, connection, self.moved, lambda: self.decision if self.state == "relaying" else None
+        )
+        self._bonding.look_early()
         self._relay_with(connection.sock, EPOLLIN, to_far=unsent, to_near=first)
 
     def refused(self, why: str) -> None:
@@ -307,7 +309,7 @@ class CpeSession:
     def look(self, now: float) -> None:
         """Look at this connection's subflows, and at whether one of them holds the others back."""
         if self._bonding is not None:
-            self._bonding.look(self.decision, now)
+            self._bonding.look(now)
 
     def resteer(self) -> None:
         """Follow the rules of now, where they still have this connection converted."""

@@ -1,6 +1,8 @@
 """What each line can carry in each direction: hints from the configuration, else the rates seen while it was full.
 
-Remembered for ten minutes, so that a later connection need not find out again which line would hold it up.
+Remembered for ten minutes, so that a later connection need not find out again which line would hold it up. What speaks
+against a line counts for half a minute first, and four times as long each time that it turns out to be so again: a
+stall or the repair of a loss must not cost a good line for long.
 """
 
 from dataclasses import dataclass, field, replace
@@ -9,6 +11,8 @@ from typing import Final
 from hagw.model.snapshot import Direction, LearnedView
 
 EXPIRY_S: Final = 600.0
+FIRST_HOLD_S: Final = 30.0
+HOLD_FACTOR: Final = 4.0
 WINDOW_S: Final = 0.19  # callers come every 0.2 s or so
 _PAUSE_S: Final = 1.0  # a window with a longer hole in it says nothing
 # A full line that for two seconds carries less than this part of what it once did has become slower (DSL retrain).
@@ -34,6 +38,14 @@ class _Learned:
     slower: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class _Doubt:
+    """What speaks against a line counts from then until then; the line is tried again afterwards."""
+
+    since: float
+    until: float
+
+
 @dataclass(slots=True)
 class CapacityBook:
     """Capacities in bit/s by uplink and direction; bounded by the number of uplinks given to it."""
@@ -43,6 +55,7 @@ class CapacityBook:
     _windows: dict[tuple[str, Direction], _Window] = field(default_factory=dict)
     _learned: dict[tuple[str, Direction], _Learned] = field(default_factory=dict)
     _harmful: dict[tuple[str, Direction], tuple[float, str]] = field(default_factory=dict)
+    _doubts: dict[tuple[str, Direction], _Doubt] = field(default_factory=dict)
 
     def hint(self, uplink: str, direction: Direction, bps: float | None) -> None:
         """Take the configured rate of a line; None = there is none."""
@@ -99,12 +112,16 @@ class CapacityBook:
         return known.bps if known is not None else None
 
     def limit_bps(self, uplink: str, direction: Direction, now: float) -> float | None:
-        """Return what the line can carry at most: a hint, or what it carried while full; else None."""
-        hint = self._hints.get((uplink, direction))
+        """Return what the line can carry at most: a hint, or what it carried while full; else None.
+
+        None also when that spoke against the line and is to be found out anew by now.
+        """
+        key = uplink, direction
+        hint = self._hints.get(key)
         if hint is not None:
             return hint
-        known = self._known((uplink, direction), now)
-        return known.bps if known is not None and known.full else None
+        known = self._known(key, now)
+        return known.bps if known is not None and known.full and not self._is_stale(key, known, now) else None
 
     def limit_since(self, uplink: str, direction: Direction, at: float) -> float | None:
         """Return what the line can carry at most if that was found out after a time, else None."""
@@ -115,22 +132,41 @@ class CapacityBook:
         """Say whether the capacity is the configured one."""
         return (uplink, direction) in self._hints
 
-    def mark_harmful(self, uplink: str, direction: Direction, reason: str, now: float) -> None:
+    def doubt(self, uplink: str, direction: Direction, now: float, hold_s: float = FIRST_HOLD_S) -> None:
+        """Take that what is known speaks against the line; from the first time on it counts for `hold_s`."""
+        before = self._doubts.get((uplink, direction))
+        if before is not None and now < before.until:
+            return
+        if before is not None and now - before.until <= self.expiry_s:
+            hold_s = min(self.expiry_s, max(hold_s, HOLD_FACTOR * (before.until - before.since)))
+        self._doubts[uplink, direction] = _Doubt(now, now + hold_s)
+
+    def mark_harmful(
+        self, uplink: str, direction: Direction, reason: str, now: float, hold_s: float = FIRST_HOLD_S
+    ) -> None:
         """Remember that the line held up a connection in this direction."""
         self._harmful[uplink, direction] = (now, reason)
+        self.doubt(uplink, direction, now, hold_s)
 
     def harmful(self, uplink: str, direction: Direction, now: float) -> str | None:
-        """Return why the line is known to hold up connections in this direction, None = it is not."""
-        found = self._harmful.get((uplink, direction))
-        return found[1] if found is not None and now - found[0] <= self.expiry_s else None
+        """Return why the line is known to hold up connections in this direction, None = it is not (any more)."""
+        key = uplink, direction
+        found, doubt = self._harmful.get(key), self._doubts.get(key)
+        if found is None or doubt is None or not doubt.since <= found[0] <= now < doubt.until:
+            return None
+        return found[1]
 
     def learned(self) -> tuple[LearnedView, ...]:
         """Return what was found out, by line and direction."""
         found = []
-        for uplink, direction in sorted({*self._learned, *self._harmful}):
-            rate = self._learned.get((uplink, direction))
-            harmful_at, harmful = self._harmful.get((uplink, direction), (None, ""))
-            view = LearnedView(uplink, direction, harmful=harmful, harmful_at=harmful_at)
+        for key in sorted({*self._learned, *self._doubts}):
+            rate, doubt = self._learned.get(key), self._doubts.get(key)
+            view = LearnedView(*key)
+            if doubt is not None:
+                view = replace(view, doubted_at=doubt.since, doubted_until=doubt.until)
+                harm = self._harmful.get(key)
+                if harm is not None and harm[0] >= doubt.since:
+                    view = replace(view, harmful_at=harm[0], harmful=harm[1])
             if rate is not None:
                 view = replace(view, bps=rate.bps, full=rate.full, at=rate.at)
             found.append(view)
@@ -145,21 +181,23 @@ class CapacityBook:
         harm = self._harmful.get(key)
         if view.harmful_at is not None and (harm is None or view.harmful_at > harm[0]):
             self._harmful[key] = view.harmful_at, view.harmful
-
-    def forget(self, uplink: str) -> None:
-        """Drop what was learned about a line, because it came back as another one (new address, new cell)."""
-        for table in (self._windows, self._learned, self._harmful):
-            for key in [k for k in table if k[0] == uplink]:
-                del table[key]
+        doubt = self._doubts.get(key)
+        if view.doubted_until is not None and (doubt is None or view.doubted_until > doubt.until):
+            self._doubts[key] = _Doubt(view.doubted_at or 0.0, view.doubted_until)
 
     def _known(self, key: tuple[str, Direction], now: float) -> _Learned | None:
         known = self._learned.get(key)
         return known if known is not None and now - known.at <= self.expiry_s else None
 
+    def _is_stale(self, key: tuple[str, Direction], known: _Learned, now: float) -> bool:
+        """Say whether what is known spoke against the line for as long as it may, and was not found out again since."""
+        doubt = self._doubts.get(key)
+        return doubt is not None and now >= doubt.until >= known.at
+
     def _learn(self, key: tuple[str, Direction], bps: float, full: bool, now: float) -> None:
         """Rise at once and with any rate; fall only with rates of a full line, and slowly."""
         known = self._known(key, now)
-        if known is None:
+        if known is None or (self._is_stale(key, known, now) and (full or bps >= known.bps)):
             self._learned[key] = _Learned(bps, now, full)
         elif bps >= known.bps:
             self._learned[key] = _Learned(bps, now, full or known.full)

@@ -5,7 +5,7 @@ else waits for (1 Mbit/s joined to 20 + 20 gave 14 of 41 Mbit/s in upload; 5 + 2
 withholds (backup flag) a line from one connection in that connection's main direction:
 
 - by capacity: the line, known full, carries less than 5.5 % of what the other lines of the connection can carry; two
-  windows have to agree, unless it was given so much that it jams the connection: the others stand still by then;
+  windows have to agree, two looks where it was given so much that it jams the connection: the others soon stand still;
 - by blocking: its round trip is many times the others' while it carries a tiny share, for several samples;
 - by trial, where fullness cannot be seen (download): without it the connection was measurably faster than before
   and after.
@@ -31,9 +31,12 @@ RELEASE_ABOVE: Final = 0.08
 REMEMBERED_BELOW: Final = 0.035  # a limit from an earlier connection has to be this clear, else it is measured again
 WINDOWS: Final = 2  # consecutive windows that must agree
 JAMMED_S: Final = 0.5  # what was given to a line takes so long to leave: everything behind it waits
+JAMMED_FOR_S: Final = 0.1  # a machine that stands still while a sender begins makes one look like that
 JAMMED_RTT_RATIO: Final = 2.0  # and its round trip says that the line is the reason, not the slow start of a sender
 BLOCKING_RTT_RATIO: Final = 3.0
 BLOCKING_RTT_MS: Final = 150.0
+BLOCKING_WINDOWS: Final = 5  # for a line that carried enough lately: the repair of a loss looks the same for a while
+LATELY_S: Final = 10.0
 BLOCKING_SHARE: Final = 0.09  # the others are held down to 13 of 40 meanwhile, so 1 Mbit/s looks like 0.07
 TRIAL_MIN_BPS: Final = 3_000_000.0
 TRIAL_WINDOWS: Final = 6
@@ -112,6 +115,7 @@ class _Line:
     srtt_ms: float = 0.0
     low: int = 0  # consecutive windows in which it was too slow
     blocking: int = 0
+    jammed_at: float | None = None  # since when it looks jammed
     suspected: int = 0
     remembered: bool | None = None  # its limit was known before this connection came; None = not looked up yet
     fresh: bool = True  # in this connection for less than one window: its rate means nothing yet
@@ -166,6 +170,11 @@ class NoHarmGuard:
         jammed = self._jammed(samples, now) if direction == "up" else {}
         self._judge(direction, jammed, now)
         return tuple(self._withheld.values())
+
+    @property
+    def looks_jammed(self) -> bool:
+        """Whether a line looked jammed for the first time at the last look: look again in `JAMMED_FOR_S`."""
+        return any(line.jammed_at == self._updated_at for line in self._lines.values())
 
     def _account(self, samples: Sequence[SubflowSample], now: float) -> None:
         present = {sample.uplink for sample in samples}
@@ -239,12 +248,15 @@ class NoHarmGuard:
         """
         found = {}
         for sample in samples:
-            if sample.uplink in self._withheld or not _is_jammed(sample):
-                continue
+            line = self._lines[sample.uplink]
             known_bps = self._book.capacity_bps(sample.uplink, "up", now) or 0.0
             bps = max(sample.delivery_rate_bps or 0.0, known_bps)
             others_bps = self._others_bps(sample.uplink, "up", now)
-            if bps < WITHHOLD_BELOW * others_bps:
+            if sample.uplink in self._withheld or not _is_jammed(sample) or bps >= WITHHOLD_BELOW * others_bps:
+                line.jammed_at = None
+            elif line.jammed_at is None:
+                line.jammed_at = now
+            elif now - line.jammed_at >= JAMMED_FOR_S:
                 found[sample.uplink] = _too_slow(bps, others_bps, "up")
                 self._book.jammed(sample.uplink, "up", bps, now)
         return found
@@ -260,7 +272,7 @@ class NoHarmGuard:
         blocking = (
             direction == "up"
             and line.full
-            and share < BLOCKING_SHARE
+            and max(line.rate_bps, line.delivery_bps) < BLOCKING_SHARE * total_bps
             and line.srtt_ms >= max(BLOCKING_RTT_MS, BLOCKING_RTT_RATIO * max(rtts, default=line.srtt_ms))
         )
         line.blocking = line.blocking + 1 if blocking else 0
@@ -286,6 +298,7 @@ class NoHarmGuard:
             reason = jammed.get(uplink) or self._reason(uplink, direction, now)
             if reason is not None:
                 self._withheld[uplink] = Withheld(uplink, direction, reason, uplink in jammed)
+                self._book.doubt(uplink, direction, now)
 
     def _reason(self, uplink: str, direction: Direction, now: float) -> str | None:
         line = self._lines[uplink]
@@ -293,7 +306,8 @@ class NoHarmGuard:
         limit = self._book.limit_bps(uplink, direction, now)
         if limit is not None and limit < self._threshold(uplink, line, direction) * others_bps:
             return _too_slow(limit, others_bps, direction)
-        if line.blocking >= WINDOWS:
+        carried_bps = self._book.limit_since(uplink, direction, now - LATELY_S) or 0.0
+        if line.blocking >= (BLOCKING_WINDOWS if carried_bps > RELEASE_ABOVE * others_bps else WINDOWS):
             reason = f"holds up the connection {direction}: round trip {line.srtt_ms:.0f} ms for {_mbit(line.rate_bps)}"
             self._book.mark_harmful(uplink, direction, reason, now)
             return reason
@@ -312,10 +326,10 @@ class NoHarmGuard:
         if self._book.harmful(uplink, direction, now) is not None:
             return False
         limit = self._book.limit_bps(uplink, direction, now)
-        if limit is None:
-            self._lines[uplink] = _Line()
-            return True
-        return limit > RELEASE_ABOVE * self._others_bps(uplink, direction, now)
+        if limit is not None and limit <= RELEASE_ABOVE * self._others_bps(uplink, direction, now):
+            return False
+        self._lines[uplink] = _Line()
+        return True
 
     def _advance_trial(self, direction: Direction, total_bps: float, now: float) -> None:
         """Try for two seconds without the line that carries next to nothing, then with it again, and compare."""
@@ -340,7 +354,7 @@ class NoHarmGuard:
                 return
         elif is_gain:
             reason = f"{direction} was {_mbit(with_bps)} with it and {_mbit(without_bps)} without"
-            self._book.mark_harmful(trial.uplink, direction, reason, now)
+            self._book.mark_harmful(trial.uplink, direction, reason, now, TRIAL_AGAIN_S)
             self._withheld[trial.uplink] = Withheld(trial.uplink, direction, reason)
         self._trial = None
         self._no_trial_before[trial.uplink] = now + TRIAL_AGAIN_S

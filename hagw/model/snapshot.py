@@ -3,7 +3,7 @@
 A worker keeps working from its last snapshot when the daemon is away.
 """
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from ipaddress import ip_address, ip_network
 from typing import Any, Literal
 
@@ -77,7 +77,8 @@ class GatewayView:
 class LearnedView:
     """What some worker found out about a line in one direction; times are CLOCK_MONOTONIC, None = nothing.
 
-    `full` = seen while the line was full: all it can carry. `harmful` says how it held up a connection.
+    `full` = seen while the line was full: all it can carry. `harmful` says how it held up a connection. What speaks
+    against the line counts from `doubted_at` until `doubted_until`.
     """
 
     uplink: str
@@ -87,12 +88,14 @@ class LearnedView:
     at: float | None = None
     harmful: str = ""
     harmful_at: float | None = None
+    doubted_at: float | None = None
+    doubted_until: float | None = None
 
     def merged(self, other: "LearnedView") -> "LearnedView":
-        """Return the newer rate and the newer harm of the two."""
+        """Return the newer rate and the newer doubt of the two."""
         rate = self if (self.at or 0.0) >= (other.at or 0.0) else other
-        harm = self if (self.harmful_at or 0.0) >= (other.harmful_at or 0.0) else other
-        return LearnedView(self.uplink, self.direction, rate.bps, rate.full, rate.at, harm.harmful, harm.harmful_at)
+        doubt = self if (self.doubted_until or 0.0) >= (other.doubted_until or 0.0) else other
+        return replace(doubt, bps=rate.bps, full=rate.full, at=rate.at)
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,7 +73,7 @@ def test_capacities_reach_the_other_workers_by_the_snapshot() -> None:
 
 def test_an_older_word_does_not_replace_a_newer_one() -> None:
     older = LearnedView("dsl", "up", 5e6, True, 10.0, "", None)
-    newer = LearnedView("dsl", "up", 1e6, True, 20.0, "slow", 15.0)
+    newer = LearnedView("dsl", "up", 1e6, True, 20.0, "slow", 15.0, 15.0, 45.0)
     for order in ((older, newer), (newer, older)):
         lines = taken(*(worker(i, learned=[_plain(view)]) for i, view in enumerate(order)))
         assert lines.learned == (newer,)
@@ -94,9 +94,9 @@ def test_a_line_that_strips_it_degrades_and_is_named() -> None:
 
 
 def test_a_line_that_holds_connections_up_says_so_and_when_it_is_tried_again() -> None:
-    learned = (LearnedView("dsl", "up", harmful="slow", harmful_at=100.0),)
+    learned = (LearnedView("dsl", "up", harmful="slow", harmful_at=100.0, doubted_at=100.0, doubted_until=690.0),)
     (shown,) = status_document(replace(STATUS_INPUTS, learned=learned, now=110.0))["uplinks"][0]["harmful"]
-    assert (shown["direction"], shown["reason"], shown["again_s"]) == ("up", "slow", 590.0)
+    assert (shown["direction"], shown["reason"], shown["again_s"]) == ("up", "slow", 580.0)
     assert status_document(replace(STATUS_INPUTS, learned=learned, now=800.0))["uplinks"][0]["harmful"] == []
 
 
