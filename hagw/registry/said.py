@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 from hashlib import blake2b
+from itertools import count
 from typing import Final
 
 from hagw.registry.usage import NEWEST_MAX, OTHER_LINES, REPORTS, Batch, Spool, Used, fresh_name
@@ -20,7 +21,10 @@ class Said:
         self._spool = spool
         self._sums: Sums = {}
         self._named: Named = {}  # the reports that are in these sums
-        self._leaving: Named = {}  # those that are being written
+        self._leaving: Named = {}  # those in `_batch`
+        self._batch: Batch | None = None  # that is being written, or could not be
+        self._instance = fresh_name()
+        self._numbers = count(1)
         self._kept: dict[str, int] = {}  # the newest report of each CPE on the disk
         self._day = ""
         self._lines: dict[str, set[str]] = {}
@@ -55,21 +59,16 @@ class Said:
         return False
 
     async def keep(self) -> dict[str, str]:
-        """Queue it on the disk; return the reports that are there now, by customer. Raise OSError, and lose nothing."""
-        sums, self._sums = self._sums, {}
-        self._leaving, self._named = self._named, {}
-        used = tuple(Used(name, day, uplink, down, up, 0) for (name, day, uplink), (down, up) in sums.items())
-        held = tuple(f"{whose}-{number}" for whose, (number, _, _) in self._leaving.items())
-        try:
-            if used:
-                await asyncio.to_thread(self._spool.put, Batch(fresh_name(), used, held))
-        except OSError:
-            for key, (down, up) in sums.items():
-                since = self._sums.get(key, (0, 0))
-                self._sums[key] = since[0] + down, since[1] + up
-            self._named = {**self._leaving, **self._named}
-            self._leaving = {}
-            raise
+        """Queue it on the disk; return the reports that are there now, by customer. Raise OSError, and lose nothing.
+
+        What could not be kept may be there all the same, as when only its directory could not be synchronised: it is
+        put again as it was, by its name, and counts once.
+        """
+        if self._batch is None:
+            self._batch = self._all_so_far()
+        if self._batch.used:
+            await asyncio.to_thread(self._spool.put, self._batch)
+        self._batch = None
         for whose, (number, _, _) in self._leaving.items():
             self._kept.pop(whose, None)
             self._kept[whose] = number
@@ -77,3 +76,11 @@ class Said:
             del self._kept[whose]
         kept, self._leaving = {customer: report for _, customer, report in self._leaving.values()}, {}
         return kept
+
+    def _all_so_far(self) -> Batch:
+        """Return what is to be queued, and begin to sum up anew."""
+        sums, self._sums = self._sums, {}
+        self._leaving, self._named = self._named, {}
+        used = tuple(Used(name, day, uplink, down, up, 0) for (name, day, uplink), (down, up) in sums.items())
+        held = tuple(f"{whose}-{number}" for whose, (number, _, _) in self._leaving.items())
+        return Batch(f"{self._instance}-{next(self._numbers)}", used, held)

@@ -11,7 +11,7 @@ from hagw.channel.client import ChannelClient
 from hagw.channel.reports import Report, Reports
 from hagw.control.durable import Disk
 from hagw.registry.said import LINES_MAX, Said
-from hagw.registry.usage import Spool, total_by
+from hagw.registry.usage import Batch, Spool, total_by
 
 MEGA = 1_000_000
 Counts = Mapping[str, tuple[int, int]]
@@ -166,6 +166,7 @@ class Desk:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.is_full = False
+        self.is_unsure = False  # the file is there; that it stays could not be made sure
         self.said = self.next_daemon()
 
     def next_daemon(self) -> Said:
@@ -177,6 +178,8 @@ class Desk:
         if self.is_full:
             raise OSError("no space left")
         Disk().replace(path, text)
+        if self.is_unsure:
+            raise OSError("the directory could not be synchronised")
 
     def take(self, report: str, down: int = MEGA, customer: str = "home") -> bool:
         return self.said.take(customer, {"dsl": (down, 0)}, report, "2026-11-23")
@@ -184,9 +187,24 @@ class Desk:
     def keep(self) -> dict[str, str]:
         return asyncio.run(self.said.keep())
 
+    def flush(self, ledger: "Ledger") -> None:
+        spool = Spool(self.directory, self._keep)
+        while asyncio.run(spool.flush(ledger)):  # type: ignore[arg-type]  # of the real one it needs no more
+            pass
+
     def counted(self, customer: str = "home") -> int:
         batches = Spool(self.directory, self._keep)._load(".json").values()
         return sum(used.bytes_down for used in total_by(batches) if used.customer == customer)
+
+
+class Ledger:
+    """What a registry does with readings, as far as the spool needs it."""
+
+    def __init__(self) -> None:
+        self.bytes_down = 0
+
+    async def add_usage(self, batches: list[Batch]) -> None:
+        self.bytes_down += sum(used.bytes_down for used in total_by(batches))
 
 
 @pytest.fixture
@@ -233,6 +251,26 @@ def test_a_full_disk_tells_nobody_that_it_was_kept_and_loses_nothing(desk: Desk)
     desk.is_full = False
     assert desk.keep() == {"home": "00-1"}
     assert desk.counted() == MEGA
+
+
+@pytest.mark.parametrize("is_flushed", [False, True])
+def test_what_is_on_the_disk_though_that_failed_counts_once(desk: Desk, is_flushed: bool) -> None:
+    ledger = Ledger()
+    desk.take("00-1")
+    desk.take("")
+    desk.is_unsure = True
+    for _ in range(2):
+        with pytest.raises(OSError, match="synchronised"):
+            desk.keep()
+    desk.is_unsure = False
+    if is_flushed:
+        desk.flush(ledger)
+    assert not desk.take("00-1")
+    assert not desk.take("00-2", 5)
+    while desk.keep():
+        pass
+    desk.flush(ledger)
+    assert ledger.bytes_down == 2 * MEGA + 5
 
 
 def test_nobodys_reports_hide_anothers(desk: Desk) -> None:
