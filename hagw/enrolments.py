@@ -24,9 +24,12 @@ if TYPE_CHECKING:
     from hagw.channel.client import ChannelClient, Way
     from hagw.channel.credentials import Credentials
     from hagw.channel.reports import Reports
+    from hagw.channel.strangers import Quota
 
 REPORTS_FILE: Final = "usage-told.json"
 LOOK_EVERY_S: Final = 1.0
+SHOWS_BURST: Final = 16.0  # of one line to one gateway, each a TLS handshake
+SHOWS_A_SECOND: Final = 0.2
 
 log = log_of("hagw.channel")
 
@@ -38,6 +41,7 @@ class _Kept:
     client: "ChannelClient"
     task: "asyncio.Task[None]"
     seen: object
+    connects: int = 0  # of which its gateway has been shown our addresses
 
 
 class CpeSide:
@@ -48,7 +52,34 @@ class CpeSide:
         self._state_dir = state_dir
         self._kept: dict[str, _Kept] = {}
         self._reports: Reports | None = None  # of all gateways
+        self._group: asyncio.TaskGroup | None = None  # as long as we run
+        self._shows: dict[tuple[str, str, bool], Quota] = {}  # by gateway, line and whether it is IPv6
         gateway.channels = self._standings
+        gateway.on_unproven = self._unproven
+
+    def _unproven(self, gateway: str, uplink: str, address: str) -> None:
+        """A gateway does not know where our TCP comes from over a line; echoes may come from elsewhere."""
+        kept, snapshot = self._kept.get(gateway), self._gateway.published
+        intent = next((each for each in self._gateways() if each.name == gateway), None)
+        if kept is None or intent is None or self._group is None or not isinstance(snapshot, CpeSnapshot):
+            return
+        for line in snapshot.uplinks:
+            way = _way(line, intent, address) if line.name == uplink else None
+            if way is not None and self._may_show(gateway, way):
+                self._group.create_task(kept.client.show(way))
+
+    def _may_show(self, gateway: str, way: "Way") -> bool:
+        from hagw.channel.strangers import Quota
+
+        quota = self._shows.setdefault((gateway, way.uplink, ":" in way.address), Quota(SHOWS_BURST, SHOWS_A_SECOND))
+        return quota.take(asyncio.get_running_loop().time())
+
+    def _prove_addresses(self) -> None:
+        """Have gateways that we have just come to know our other lines, too: cookies from elsewhere are refused."""
+        for name, kept in self._kept.items():
+            if kept.connects != kept.client.standing.connects:
+                kept.connects = kept.client.standing.connects
+                self._gateway.prove_addresses(name)
 
     async def begin(self) -> None:
         """Know our names and keys before any gateway is asked."""
@@ -64,10 +95,12 @@ class CpeSide:
     async def run(self) -> None:
         """Keep in touch with the gateways we have enrolled at, for ever."""
         async with asyncio.TaskGroup() as group:
+            self._group = group
             while True:
                 if self._kept or any(not each.key for each in self._gateways()):
                     self._follow(group, await asyncio.to_thread(self._read))
                     self._gateway.workers.share_gateways()
+                    self._prove_addresses()
                 await asyncio.sleep(LOOK_EVERY_S)
 
     def _follow(self, group: asyncio.TaskGroup, known: "Mapping[str, tuple[Credentials, object]]") -> None:
@@ -204,11 +237,13 @@ def _preference(line: UplinkView) -> tuple[Any, ...]:
     return line.metered, line.cost, line.slot
 
 
-def _way(line: UplinkView, gateway: GatewayIntent) -> "Way | None":
-    """Return how a line reaches a gateway, by the gateway's first address that it has a family for."""
+def _way(line: UplinkView, gateway: GatewayIntent, only: str = "") -> "Way | None":
+    """Return how a line reaches a gateway, by its first address (or `only` that) that the line has a family for."""
     from hagw.channel.client import Way
 
     for address in gateway.addresses:
+        if only not in ("", str(address)):
+            continue
         source = line.address4 if address.version == 4 else line.address6
         if source is not None:
             return Way(line.name, source, str(address), gateway.control_port)

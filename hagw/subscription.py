@@ -17,7 +17,7 @@ from hagw.control.durable import Disk
 from hagw.control.gateway import Gateway
 from hagw.control.places import runtime_dir
 from hagw.control.status_documents import CpeVersionStatus
-from hagw.dataplane.proven import PROVEN_FILE, ProvenAddresses
+from hagw.dataplane.proven import PROVEN_FILE, Homes, ProvenAddresses
 from hagw.errors import HagwError, RegistryUnavailable
 from hagw.log import log_of
 from hagw.model.intent import CustomerIntent, HagIntent
@@ -240,10 +240,17 @@ class HagSide:
             self.watch.look_soon()
 
         proven = _proven()
+        homes = Homes()
 
-        def met(name: str, address: str) -> None:
-            if proven is not None:
-                proven.prove(name, address, time.monotonic())
+        def met(name: str, address: str, renews: bool) -> None:
+            if proven is None:
+                return
+            now = time.monotonic()
+            proven.prove(name, address, now)
+            if homes.wanders(name, address, now):
+                proven.unbind(name)
+            elif renews:
+                proven.bind(name, now)
 
         return Desk(
             customers=customers,

@@ -174,6 +174,21 @@ class ChannelClient:
                     async with asyncio.timeout(patience_s):
                         await self._news.wait()
 
+    async def show(self, way: Way) -> None:
+        """Log in over this way only for the gateway to see from which address our TCP comes."""
+        talk: _Conversation | None = None
+        try:
+            async with asyncio.timeout(CONNECT_S + ANSWER_S):
+                talk = await _open(way)
+                await self._login(talk, shows=True)
+        except (OSError, EOFError, TimeoutError, BadMessage, HagwError) as why:
+            log.info("address not shown", gateway=self.gateway, uplink=way.uplink, reason=_words(why))
+        else:
+            log.info("address shown", gateway=self.gateway, uplink=way.uplink)
+        finally:
+            if talk is not None:
+                talk.writer.close()
+
     async def _stay(self, way: Way) -> None:
         """Be connected over this way for as long as it works."""
         standing = self.standing
@@ -208,7 +223,7 @@ class ChannelClient:
             self.standing.told = told
             self._on_told()
 
-    async def _login(self, talk: _Conversation) -> None:
+    async def _login(self, talk: _Conversation, **more: bool) -> None:
         mine, nonce = self.credentials, secrets.token_bytes(wire.NONCE_SIZE)
         about = proof.transcript(
             wire.bytes_of(talk.hello, "nonce", wire.NONCE_SIZE), nonce, talk.fingerprint, mine.customer
@@ -220,6 +235,8 @@ class ChannelClient:
             customer=mine.customer,
             nonce=nonce.hex(),
             signature=proof.sign(mine.device_key, about).hex(),
+            renews=True,
+            **more,
         )
         answer = await talk.read()
         if answer["type"] != "welcome":

@@ -50,7 +50,7 @@ class Desk:
     taken_over: Callable[[str, bytes], Awaitable[None]]
     used: Callable[[str, Mapping[str, tuple[int, int]], str], bool]  # by a report's name; True = on the disk already
     probe: Callable[[], Mapping[str, Any]]
-    met: Callable[[str, str], None]  # a customer has logged in from this address
+    met: Callable[[str, str, bool], None]  # a customer is at this address; whether it renews that for other ones
 
 
 @dataclass(slots=True)
@@ -62,6 +62,7 @@ class _Line:
     writer: asyncio.StreamWriter
     source: str
     version: str
+    renews: bool
     since: float = field(default_factory=time.time)
 
 
@@ -237,7 +238,9 @@ class ChannelServer:
         _send(writer, "enrolled", customer=name, key=key.hex())
         await writer.drain()
 
-    def _login(self, message: Message, nonce: bytes, writer: asyncio.StreamWriter, source: str, version: str) -> _Line:
+    def _login(
+        self, message: Message, nonce: bytes, writer: asyncio.StreamWriter, source: str, version: str
+    ) -> _Line | None:
         name = wire.text_of(message, "customer", 32)
         cpe_nonce = wire.bytes_of(message, "nonce", wire.NONCE_SIZE)
         signature = wire.bytes_of(message, "signature", proof.SIGNATURE_SIZE)
@@ -247,8 +250,10 @@ class ChannelServer:
             raise BadMessage("this CPE is not a customer")
         proofs = [proof.gateway_proof(key, about).hex() for key in (customer.key, customer.old_key) if key is not None]
         _send(writer, "welcome", proofs=proofs, time=time.time(), acknowledges=["usage"])
-        line = _Line(customer, device_key, writer, source, version)
-        self._desk.met(name, source)
+        line = _Line(customer, device_key, writer, source, version, message.get("renews") is True)
+        self._desk.met(name, source, line.renews)
+        if message.get("shows") is True:
+            return None
         if self._met.take(time.monotonic()):
             log.info("customer connected", customer=name, source=source, version=version)
         self._settle(line)
@@ -276,6 +281,7 @@ class ChannelServer:
             match message["type"]:
                 case "ping":
                     _send(line.writer, "pong", time=time.time())
+                    self._desk.met(line.customer.name, line.source, line.renews)
                 case "taken-over":
                     if message.get("key_id") == proof.key_id(line.customer.key):
                         await self._desk.taken_over(line.customer.name, line.customer.key)

@@ -7,7 +7,8 @@ work together. `caps` and `port-forwards` are reserved: nobody sends them yet.
     gateway  hello      protocol, version, nonce                      first, to everybody
     CPE      enrol      protocol, version, secret, device_key         a code's secret, the device's new public key
     gateway  enrolled   customer, key                                 and the end
-    CPE      login      protocol, version, customer, nonce, signature
+    CPE      login      protocol, version, customer, nonce, signature, renews, shows
+                        renews: it logs in over each line whose address is not known; shows: that is all it wants
     gateway  welcome    proofs, time, acknowledges                    a proof for each key that is valid; ["usage"]
     gateway  settings   key, rotating, cookie, cookie_until, limits, blocked, probe    at first and when they change
     CPE      taken-over key_id                                        the key of the last settings is on the disk

@@ -5,9 +5,9 @@ from typing import Literal
 from pydantic import Field
 
 from hagw.config.sections import Port, Section
-from hagw.config.values import Address, Key, Name, Prefix, Rate, RegistryUrl, Truth
+from hagw.config.values import Address, Key, Name, Prefix, Rate, RegistryUrl, TruthOrAuto
 from hagw.model.ids import PORT_CONTROL, PORT_CONVERT, PORT_PROBE
-from hagw.model.intent import CustomerLimits, EgressIntent, ServerMptcp
+from hagw.model.intent import BindCookies, CustomerLimits, EgressIntent, ServerMptcp
 
 _EGRESS = EgressIntent()
 
@@ -80,4 +80,10 @@ class EgressSection(Section):
 class CookiesSection(Section):
     """What a cookie is good for."""
 
-    bind: Truth = Field(default=False, description="only from addresses where the customer's CPE has proved to be")
+    bind: TruthOrAuto = Field(
+        default="auto", description="only from addresses where the customer's CPE has proved to be; auto = if it can"
+    )
+
+    def to_intent(self) -> BindCookies:
+        """Return the trusted value."""
+        return "auto" if self.bind == "auto" else "on" if self.bind else "off"

@@ -274,7 +274,7 @@ def _hag(file: HagFile) -> HagIntent:
         limits=file.limits.to_intent(),
         registry_url=file.registry.url or "",
         egress=file.egress.to_intent(),
-        bind_cookies=file.cookies.bind,
+        bind_cookies=file.cookies.to_intent(),
         probing=file.listen.probing,
         web=file.web.to_intent(),
         history=file.history.to_intent(),

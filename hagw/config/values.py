@@ -17,7 +17,7 @@ from ipaddress import (
     ip_interface,
     ip_network,
 )
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BeforeValidator, WithJsonSchema
 
@@ -258,6 +258,14 @@ def parse_truth(text: str) -> bool:
     return value
 
 
+def parse_truth_or_auto(text: str) -> Literal["auto"] | bool:
+    """Return true, false, or auto for what the program decides."""
+    value = _TRUTH.get(text.lower())
+    if value is None and text != "auto":
+        raise ValueError(f"true, false or auto is wanted, not {text!r}")
+    return "auto" if value is None else value
+
+
 def _quantity(
     text: str, wanted: str, units: Mapping[str, float], usual: str, *, fold: Callable[[str], str] = str.lower
 ) -> float:
@@ -298,4 +306,8 @@ Mac = Annotated[str, *scalar(parse_mac, _MAC.pattern)]
 Key = Annotated[bytes, *scalar(parse_key, _KEY.pattern, number=True)]
 RegistryUrl = Annotated[str, *scalar(parse_registry_url)]
 WebhookUrl = Annotated[str, *scalar(parse_webhook_url)]
+TruthOrAuto = Annotated[
+    Literal["auto"] | bool,
+    BeforeValidator(lambda value: parse_truth_or_auto(value) if isinstance(value, str) else value),
+]
 Truth = Annotated[bool, BeforeValidator(lambda value: parse_truth(value) if isinstance(value, str) else value)]

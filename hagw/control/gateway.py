@@ -93,6 +93,9 @@ class Gateway:
         self.alerts: Callable[[], Mapping[str, Any]] = dict  # what is wrong, as somebody is told of it
         self.lan_trial: Callable[[Family], Awaitable[str]] | None = None
         self.names_of: Callable[[str], tuple[str, ...]] = lambda _: ()  # of a server's address, as far as known
+        self.on_unproven: Callable[[str, str, str], None] = lambda *_: (
+            None
+        )  # a gateway's name, the line, the gateway's address
         self.on_pass: Callable[[], None] = lambda: None  # the kernel holds what it shall
         self.on_ipv6: Callable[[tuple[str, ...], bool], None] = _ignore  # LAN interfaces, whether IPv6 leads anywhere
 
@@ -121,6 +124,10 @@ class Gateway:
             self._publish()
             if asks_otherwise:
                 self.look_again()
+
+    def prove_addresses(self, gateway: str) -> None:
+        """Have a gateway get to know by echoes where we are, over every line."""
+        self._health.prove(gateway)
 
     def look_again(self) -> None:
         """Something changed: have the loop look again. Says nothing of what changed."""
@@ -409,6 +416,7 @@ class Gateway:
                 self._health.report_gateway(gateway, False, str(message.get("reason", "")))
             case {"event": "address-unproven", "gateway": str(gateway)}:
                 self._health.prove(gateway)
+                self.on_unproven(gateway, str(message.get("uplink", "")), str(message.get("address", "")))
             case {"event": "gateway-answered", "gateway": str(gateway)}:
                 self._health.report_gateway(gateway, True, "")
             case _:

@@ -93,7 +93,8 @@ def hag_snapshot(
         ipv6_egress=facts.ipv6_egress,
         workers=workers,
         draining=draining,
-        bind_cookies=intent.bind_cookies,
+        bind_cookies=intent.bind_cookies == "on",
+        bind_renewing=intent.bind_cookies == "auto",
         egress_families=tuple(sorted({address.version for address in intent.egress.addresses})),
     )
 

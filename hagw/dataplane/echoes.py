@@ -30,7 +30,7 @@ class Echoes:
             self._responder = Responder(asking, ipv6_egress=snapshot.ipv6_egress, draining=snapshot.draining)
         else:
             self._responder.reconfigure(asking, ipv6_egress=snapshot.ipv6_egress, draining=snapshot.draining)
-        self._responder.proofs = self._proven if snapshot.bind_cookies else None
+        self._responder.proofs = self._proven if snapshot.bind_cookies or snapshot.bind_renewing else None
 
     def tell_overload(self, is_overloaded: bool) -> None:
         """Have answers say whether new flows had better go through another gateway."""

@@ -211,7 +211,7 @@ class GatewayConnection:
             self._worker.gateways.overloaded(self.gateway.name, rejected.retry_after_s)
             self._died("it takes no new flows", "nobody")
         elif rejected.code == ErrorCode.MISSING_COOKIE:
-            self._worker.gateways.address_unproven(self.gateway.name)
+            self._worker.gateways.address_unproven(self, self._worker.uplinks.name(self.initial))
             self._died("it does not know our address yet", "nobody")
         else:
             self._died(f"refused by the gateway: error {rejected.code}", "gateway")

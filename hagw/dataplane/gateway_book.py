@@ -111,9 +111,10 @@ class GatewayBook:
         if is_news:
             self._changed()
 
-    def address_unproven(self, gateway: str) -> None:
+    def address_unproven(self, connection: GatewayConnection, uplink: str) -> None:
         """A gateway does not know yet that we are where our cookie comes from: the daemon shows it; nobody's fault."""
-        self._report({"event": "address-unproven", "gateway": gateway})
+        told = {"gateway": connection.gateway.name, "uplink": uplink, "address": connection.remote}
+        self._report({"event": "address-unproven", **told})
 
     def protocol_broken(self, connection: GatewayConnection, reason: str) -> None:
         """What answers at a gateway's address does not speak Convert: count it and have the log tell of it."""

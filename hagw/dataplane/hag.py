@@ -186,9 +186,11 @@ class HagWorker:
     def is_foreign(self, customer: Customer, address: str) -> bool:
         """Whether a customer that proves where it is was never seen at this address, and that counts here."""
         snapshot, proven = self.snapshot, self._proven
-        if snapshot is None or proven is None or not snapshot.bind_cookies:
+        if snapshot is None or proven is None:
             return False
-        return proven.is_foreign(customer.name, address, self.loop.now)
+        now = self.loop.now
+        counts = snapshot.bind_cookies or (snapshot.bind_renewing and proven.is_bound(customer.name, now))
+        return counts and proven.is_foreign(customer.name, address, now)
 
     @property
     def egress_families(self) -> tuple[int, ...]:

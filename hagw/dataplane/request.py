@@ -213,7 +213,7 @@ class Request:
                 if rejected.retry_after_s is not None:
                     gateways.overloaded(gateway, rejected.retry_after_s)
                 if rejected.code == ErrorCode.MISSING_COOKIE:
-                    gateways.address_unproven(gateway)
+                    gateways.address_unproven(self._connection, self._worker.uplinks.name(self._connection.initial))
                 self._early_sent = False
                 self._lose(f"error {rejected.code}")
 

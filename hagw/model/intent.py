@@ -20,6 +20,7 @@ QuicStyle = Literal["reject", "steer"]
 Addressing = Literal["dhcp", "static", "ra"]
 ProbeStyle = Literal["normal", "gentle", "fast"]
 ServerMptcp = Literal["off", "auto"]
+BindCookies = Literal["off", "auto", "on"]  # auto: of CPEs that renew their proofs over the control channel
 FirewallProtocol = Literal["tcp", "udp", "icmp", "esp", "gre"]
 CapPeriod = Literal["month", "day"]
 
@@ -366,7 +367,7 @@ class HagIntent:
     registry_url: str = ""  # "" = a SQLite file in the state directory
     egress: EgressIntent = EgressIntent()
     history: HistoryIntent = HistoryIntent()
-    bind_cookies: bool = False  # to the addresses that a customer's CPE has proved to be at
+    bind_cookies: BindCookies = "auto"  # to the addresses that a customer's CPE has proved to be at
     probing: ProbeStyle = "normal"  # what CPEs are told; "gentle" has them ask less
     web: WebIntent = WebIntent()
     metrics: MetricsIntent = MetricsIntent()

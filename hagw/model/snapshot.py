@@ -158,8 +158,9 @@ class HagSnapshot:
     ipv6_egress: bool
     workers: int = 1  # that share a customer's limits
     draining: bool = False
-    bind_cookies: bool = False
+    bind_cookies: bool = False  # of all customers that prove where they are
     egress_families: tuple[int, ...] = ()  # in which customers leave from blocks, and nobody from elsewhere
+    bind_renewing: bool = False  # of those that renew it over the control channel
 
 
 Snapshot = CpeSnapshot | HagSnapshot

@@ -34,7 +34,7 @@ class Office:
         self.used: list[tuple[str, Mapping[str, tuple[int, int]]]] = []
         self.reports: list[str] = []
         self.kept: list[Credentials] = []
-        self.met: list[tuple[str, str]] = []
+        self.met: list[tuple[str, str, bool]] = []
         self.fingerprint = fingerprint_of(state)
         self.port = _free_port()
         self.ways = [Way("dsl", "127.0.0.1", "127.0.0.1", self.port)]
@@ -58,7 +58,7 @@ class Office:
             taken_over=taken_over,
             used=self._take_usage,
             probe=lambda: {"port": 5124, "style": "gentle"},
-            met=lambda name, source: self.met.append((name, source)),
+            met=lambda *who: self.met.append(who),
         )
 
     def _take_usage(self, name: str, uplinks: Mapping[str, tuple[int, int]], report: str) -> bool:

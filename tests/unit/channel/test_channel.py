@@ -65,7 +65,7 @@ def test_a_channel_carries_the_gateways_version_and_what_blocks_us(office: Offic
         await until(lambda: client.standing.told.blocked == "used up")
         assert client.standing.told == Told("used up", CustomerLimits(pending_max=3), 5124, "gentle")
         assert [entry["customer"] for entry in office.server.document()] == ["home"]
-        assert office.met == [("home", "127.0.0.1")]
+        assert office.met == [("home", "127.0.0.1", True)]
 
     office.play(scene, client)
 

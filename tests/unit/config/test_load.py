@@ -154,3 +154,20 @@ def test_a_customer_of_the_file_has_limits_and_destinations_of_its_own() -> None
     (home,) = intent.customers
     assert home.limits == CustomerLimits(9, 8, 7, 6_000_000, 5_000_000)
     assert (home.allow, home.deny) == ((ip_network("10.1.0.0/16"),), (ip_network("203.0.113.0/24"),))
+
+
+@pytest.mark.parametrize(
+    ("text", "bound"),
+    [("", "auto"), ("cookies: {}", "auto"), ("cookies: {bind: auto}", "auto"), ("cookies: {bind: yes}", "on"),
+     ("cookies: {bind: true}", "on"), ("cookies: {bind: off}", "off"), ("cookies: {bind: false}", "off")],
+)  # fmt: skip
+def test_cookies_are_bound_where_that_can_be_proved_unless_said_otherwise(text: str, bound: str) -> None:
+    intent = load(f"version: 1\nrole: hag\nlisten: {{addresses: ['::']}}\n{text}\n", "hag.yaml")
+    assert isinstance(intent, HagIntent)
+    assert intent.bind_cookies == bound
+
+
+def test_another_word_for_binding_is_said_to_be_wrong() -> None:
+    with pytest.raises(ConfigError) as refused:
+        load("version: 1\nrole: hag\nlisten: {addresses: ['::']}\ncookies: {bind: sometimes}\n", "hag.yaml")
+    assert str(refused.value) == "hag.yaml:4: cookies.bind: true, false or auto is wanted, not 'sometimes'"

@@ -4,10 +4,12 @@ import json
 from dataclasses import replace
 from ipaddress import ip_address
 
+import pytest
+
 from hagw.control.snapshots import congestion_control, cpe_snapshot, decides_alike, hag_snapshot
 from hagw.model.facts import Facts, UplinkFacts
 from hagw.model.health import GatewayHealth, UplinkHealth
-from hagw.model.intent import RuleIntent, SendingIntent, TrafficDescriptor
+from hagw.model.intent import BindCookies, RuleIntent, SendingIntent, TrafficDescriptor
 from hagw.model.snapshot import CpeSnapshot, from_json, to_json
 from tests.fakes import ALL_UP, CPE, FACTS, HAG
 
@@ -76,6 +78,13 @@ def test_a_hag_tells_its_own_addresses_and_whether_ipv6_leaves_it() -> None:
     assert snapshot.own_addresses == ("198.51.100.1",)
     assert snapshot.ipv6_egress
     assert snapshot.congestion_control == "cubic"
+    assert from_json(to_json(snapshot)) == snapshot
+
+
+@pytest.mark.parametrize(("bind", "told"), [("off", (False, False)), ("auto", (False, True)), ("on", (True, False))])
+def test_an_older_worker_that_knows_no_middle_binds_nobody_by_it(bind: BindCookies, told: tuple[bool, bool]) -> None:
+    snapshot = hag_snapshot(replace(HAG, bind_cookies=bind), Facts(uplinks={}))
+    assert (snapshot.bind_cookies, snapshot.bind_renewing) == told
     assert from_json(to_json(snapshot)) == snapshot
 
 

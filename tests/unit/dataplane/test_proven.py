@@ -13,7 +13,7 @@ from plane_rig import HAG, LINES, Peer
 from hagw.convert.errors import ErrorCode
 from hagw.dataplane.hag import HagWorker
 from hagw.dataplane.loop import Loop
-from hagw.dataplane.proven import LIFETIME_S, ProvenAddresses
+from hagw.dataplane.proven import ADDRESSES_MAX, BOUND_S, CUSTOMERS_MAX, GRACE_S, LIFETIME_S, Homes, ProvenAddresses
 
 pytestmark = pytest.mark.netns
 
@@ -97,3 +97,57 @@ def test_the_table_does_not_grow_and_keeps_what_is_newest(tmp_path: Path) -> Non
         table.prove("home", f"2001:db8::{number:x}", float(number))
     assert (tmp_path / "proven").stat().st_size == size == 1 << 20
     assert table.is_proven("home", f"2001:db8::{69_999:x}", 70_000.0)
+
+
+def test_by_itself_a_cookie_is_bound_where_its_cpe_renews_proofs(rig: BoundRig, proven: ProvenAddresses) -> None:
+    rig.worker.apply(replace(SNAPSHOT, bind_renewing=True))
+    server = rig.server()
+    proven.prove("home", LINES[0], time.monotonic())
+    rig.ask_from(LINES[1], connect_to(server))
+    server.accept(rig.loop)  # an older CPE, or one without a channel
+    proven.bind("home", time.monotonic() - GRACE_S - 1.0)
+    error = rig.error(rig.ask_from(LINES[1], connect_to(server) + b"stolen"))
+    assert error.code == ErrorCode.MISSING_COOKIE
+    rig.ask_from(LINES[0], connect_to(server))
+    server.accept(rig.loop)
+    proven.unbind("home")
+    rig.ask_from(LINES[1], connect_to(server))
+    server.accept(rig.loop)
+
+
+def test_a_customer_is_bound_a_while_after_its_cpe_came_until_hours_after_it_went(tmp_path: Path) -> None:
+    table = ProvenAddresses(tmp_path / "proven")
+    assert not table.is_bound("home", 1_000.0)
+    table.bind("home", 1_000.0)
+    assert not table.is_bound("home", 999.9 + GRACE_S)  # its other lines are not proved yet
+    assert table.is_bound("home", 1_000.1 + GRACE_S)
+    table.bind("home", 5_000.0)
+    assert table.is_bound("home", 5_000.0)  # no second grace
+    assert table.is_bound("home", 4_999.0 + BOUND_S)
+    assert not table.is_bound("home", 5_000.0 + BOUND_S)
+    assert not table.is_bound("office", 5_000.0)
+    back = 6_000.0 + BOUND_S
+    table.bind("home", back)
+    assert not table.is_bound("home", back)
+    assert table.is_bound("home", back + GRACE_S + 0.1)
+    table.unbind("home")
+    assert not table.is_bound("home", back + GRACE_S + 0.1)
+
+
+def test_a_customer_whose_nat_gives_each_connection_another_address_wanders() -> None:
+    homes = Homes()
+    addresses = [f"192.0.2.{number}" for number in range(ADDRESSES_MAX)]
+    assert not any(homes.wanders("home", address, float(now)) for now, address in enumerate(addresses * 3))
+    assert homes.wanders("home", "198.51.100.1", 100.0)
+    assert homes.wanders("home", addresses[-1], 101.0)
+    assert not homes.wanders("office", "198.51.100.1", 101.0)
+    assert not homes.wanders("home", addresses[0], 101.0 + BOUND_S)
+
+
+def test_what_is_known_of_where_customers_are_is_bounded() -> None:
+    homes = Homes()
+    for number in range(ADDRESSES_MAX + 2):
+        homes.wanders("home", f"192.0.2.{number}", 1.0)
+    for number in range(CUSTOMERS_MAX):
+        homes.wanders(f"c{number}", "192.0.2.1", 2.0)
+    assert not homes.wanders("home", "198.51.100.1", 3.0)  # the one that was longest away is forgotten

@@ -7,7 +7,7 @@ from contextlib import suppress
 from ipaddress import IPv4Address
 
 import pytest
-from plane_rig import LINES, SERVER, Peer, no_descriptors_left, tcp_pair, turn_for, until
+from plane_rig import HAG, LINES, SERVER, Peer, no_descriptors_left, tcp_pair, turn_for, until
 from session_rig import DATA, GRANTED, PRELUDE_BYTES, REQUEST_BYTES, Rig, more_than_fits, small_send_buffers
 
 from hagw.convert.errors import ErrorCode
@@ -186,7 +186,8 @@ def test_a_converter_that_cannot_help_is_passed_by_with_all_early_data(rig: Rig,
     until(rig.loop, lambda: conversation.saw("reset"))
     overloaded = code in (ErrorCode.RESOURCE_EXCEEDED, ErrorCode.NETWORK_FAILURE)
     assert not rig.events("gateway-failed")
-    assert bool(rig.events("address-unproven")) == (code == ErrorCode.MISSING_COOKIE)
+    told = [(each["gateway"], each["uplink"], each["address"]) for each in rig.events("address-unproven")]
+    assert told == ([("hag", "line1", HAG)] if code == ErrorCode.MISSING_COOKIE else [])
     assert rig.worker.policy is not None
     assert bool(rig.worker.policy.pool.all) != overloaded
     assert len(rig.server.accepted) == 1
