@@ -7,6 +7,9 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from typing import Any, Final
 
+from hagw.lab.lab import Lab
+from hagw.lab.traffic import Streams
+
 LOOK_S: Final = 0.01
 LATE_MAX_S: Final = 0.05  # what one look may be late by and still count
 
@@ -60,6 +63,13 @@ def watching() -> Iterator[Callable[[], float]]:
     finally:
         ending.set()
         thread.join()
+
+
+@contextlib.contextmanager
+def metered(lab: Lab) -> Iterator[Streams]:
+    """Yield transfers over a lab whose gaps and rates leave out what time the whole machine stood still."""
+    with watching() as passed_s, Streams(lab, clock=passed_s) as streams:
+        yield streams
 
 
 class _Timeless(asyncio.SelectorEventLoop):

@@ -11,7 +11,7 @@ import struct
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -28,9 +28,11 @@ _TIMEOUT_S: Final = 30.0
 _RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER: close sends RST
 _PREFERRED_METRIC: Final = 1
 
+Clock = Callable[[], float]
+
 
 class Meter:
-    """Received bytes by bins of 10 ms since `start` (CLOCK_MONOTONIC). One thread writes, others may read."""
+    """Received bytes by bins of 10 ms since `start`, by its user's clock. One thread writes, others may read."""
 
     def __init__(self, start: float) -> None:
         self.start = start
@@ -68,10 +70,13 @@ class Meter:
 
 
 class Streams:
-    """A TCP server in a node that sends without end, or receives and measures, as each client asks."""
+    """A TCP server in a node that sends without end, or receives and measures, as each client asks.
 
-    def __init__(self, lab: Lab, node: str = "inet", port: int = PORT) -> None:
-        self._lab, self.port = lab, port
+    `clock` is what transfers are measured by, in seconds.
+    """
+
+    def __init__(self, lab: Lab, node: str = "inet", port: int = PORT, clock: Clock = time.monotonic) -> None:
+        self._lab, self.port, self._clock = lab, port, clock
         with lab.in_namespace(node):
             self._server = socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=64)
         self._uploads: dict[str, Meter] = {}
@@ -100,8 +105,9 @@ class Streams:
     def download(self, node: str, address: str, device: str | None = None) -> "Stream":
         """Start receiving in `node` from this server at `address`, if need be over one `device` of the node."""
         client = self._connect(node, address, device, b"send\n")
-        meter = Meter(time.monotonic())
-        return self._begin(Stream(client, meter, threading.Thread(target=_receive, args=(client, meter), daemon=True)))
+        meter = Meter(self._clock())
+        receiving = threading.Thread(target=_receive, args=(client, meter, self._clock), daemon=True)
+        return self._begin(Stream(client, meter, receiving, self._clock))
 
     def upload(self, node: str, address: str, device: str | None = None) -> "Stream":
         """Start sending from `node` to this server at `address`; the meter is the server's."""
@@ -111,7 +117,8 @@ class Streams:
             if not self._arrived.wait_for(lambda: token in self._uploads, _TIMEOUT_S):
                 raise LabError("the upload did not reach its server")
             meter = self._uploads[token]
-        return self._begin(Stream(client, meter, threading.Thread(target=_send, args=(client,), daemon=True)))
+        sending = threading.Thread(target=_send, args=(client,), daemon=True)
+        return self._begin(Stream(client, meter, sending, self._clock))
 
     def _begin(self, stream: "Stream") -> "Stream":
         self._begun = [*(each for each in self._begun if not each.is_stopped()), stream]
@@ -149,29 +156,29 @@ class Streams:
             if verb == "send":
                 _send(conversation)
                 return
-            meter = Meter(time.monotonic())
+            meter = Meter(self._clock())
             with self._arrived:
                 self._uploads[token] = meter
                 self._arrived.notify_all()
-            _receive(conversation, meter)
+            _receive(conversation, meter, self._clock)
 
 
 class Stream:
     """A transfer under way. `meter` grows at the receiver."""
 
-    def __init__(self, client: socket.socket, meter: Meter, thread: threading.Thread) -> None:
-        self._client, self.meter, self._thread = client, meter, thread
+    def __init__(self, client: socket.socket, meter: Meter, thread: threading.Thread, clock: Clock) -> None:
+        self._client, self.meter, self._thread, self._clock = client, meter, thread, clock
         thread.start()
 
     def run_for(self, seconds: float) -> Meter:
         """Let it run until `seconds` after its start, stop it and return the meter."""
-        time.sleep(max(0.0, self.meter.start + seconds - time.monotonic()))
+        time.sleep(max(0.0, self.meter.start + seconds - self._clock()))
         self.stop()
         return self.meter
 
     def elapsed_s(self) -> float:
         """Return the time since the start, in the meter's terms."""
-        return time.monotonic() - self.meter.start
+        return self._clock() - self.meter.start
 
     def is_alive(self) -> bool:
         """Say whether the connection has not failed."""
@@ -261,11 +268,11 @@ def _preferred(route: StaticRoute) -> str:
     return f"{route.to} via {route.via} dev {route.dev} metric {_PREFERRED_METRIC}"
 
 
-def _receive(source: socket.socket, meter: Meter) -> None:
+def _receive(source: socket.socket, meter: Meter, clock: Clock) -> None:
     buffer = bytearray(_CHUNK)
     with contextlib.suppress(OSError):
         while received := source.recv_into(buffer):
-            meter.add(time.monotonic(), received)
+            meter.add(clock(), received)
 
 
 def _send(sink: socket.socket) -> None:

@@ -7,6 +7,7 @@ from both_ends import at_length, in_short
 
 from hagw.lab.lab import Lab
 from hagw.lab.traffic import Streams
+from tests.attentive import metered
 from tests.diagnosis import AT_LENGTH, IN_SHORT
 
 
@@ -22,7 +23,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 @pytest.fixture(scope="module")
 def served(lab: Lab) -> Iterator[Streams]:
-    with Streams(lab) as found:
+    with metered(lab) as found:
         yield found
 
 

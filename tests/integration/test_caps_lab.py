@@ -16,7 +16,8 @@ from plane_lab import INET, Server, Store, connect, figures, own_lab, pattern, u
 
 from hagw.lab import gateway
 from hagw.lab.lab import Lab
-from hagw.lab.traffic import Meter, Streams
+from hagw.lab.traffic import Meter
+from tests.attentive import metered
 
 pytestmark = [pytest.mark.netns, pytest.mark.slow]
 
@@ -137,7 +138,7 @@ def test_the_operators_figure_frees_the_line(lab: Lab) -> None:
 def test_a_throttled_line_is_slow_also_as_the_last_one(lab: Lab, tmp_path: Path) -> None:
     configured(lab, tmp_path / "cpe.yaml", throttle="15 %", throttle_rate="2 Mbit/s")
     assert plan(lab)["stage"] == "throttle"
-    with lab.links_restored(), Streams(lab) as streams:
+    with lab.links_restored(), metered(lab) as streams:
         lab.link("dsl", carrier="off")
         until(lambda: line(lab, "lte")["state"] == "up", 5.0)
         meter = streams.download("lan1", INET[4]).run_for(4.0)

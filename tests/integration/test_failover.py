@@ -10,6 +10,7 @@ from plane_lab import INET, figures, own_lab, until
 
 from hagw.lab.lab import Lab
 from hagw.lab.traffic import Stream, Streams
+from tests.attentive import metered
 
 pytestmark = pytest.mark.netns
 
@@ -28,7 +29,7 @@ def lab() -> Iterator[Lab]:
 
 @pytest.fixture(scope="module")
 def streams(lab: Lab) -> Iterator[Streams]:
-    with Streams(lab) as served:
+    with metered(lab) as served:
         yield served
 
 

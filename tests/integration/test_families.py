@@ -12,7 +12,7 @@ from ends import Ends
 from plane_lab import HAG, INET, curl, figures, own_lab, until
 
 from hagw.lab.lab import Lab
-from hagw.lab.traffic import Streams
+from tests.attentive import metered
 
 pytestmark = [pytest.mark.netns, pytest.mark.slow, pytest.mark.beside]
 
@@ -77,7 +77,7 @@ def test_a_family_that_breaks_on_a_line_is_left_to_the_other_one(lab: Lab, famil
     way = [f"-{family}", "route", "{}", "blackhole", f"{HAG[family]}/{32 if family == 4 else 128}"]
     address = {4: "192.168.3.2", 6: "2001:db8:3::2"}
     other = address[10 - family]
-    with Streams(lab) as streams:
+    with metered(lab) as streams:
         stream = streams.download("lan1", INET[4])
         until(lambda: address[4] in families_of_subflows(lab), 5.0)
         begun_s = stream.elapsed_s()

@@ -10,6 +10,7 @@ from plane_lab import INET, figures, own_lab, until
 
 from hagw.lab.lab import Lab
 from hagw.lab.traffic import Streams
+from tests.attentive import metered
 
 pytestmark = [pytest.mark.netns, pytest.mark.slow]
 
@@ -38,7 +39,7 @@ def seconds_mbps(streams: Streams, direction: str, span_s: float = 2.0) -> list[
 
 
 def test_a_slow_line_is_found_out_at_once_and_known_to_later_uploads_and_no_matter_to_downloads(lab: Lab) -> None:
-    with Streams(lab) as streams:
+    with metered(lab) as streams:
         very_first = seconds_mbps(streams, "up", 4.0)
         until(lambda: all(("dsl", "up") in known for known in learned(lab)), 8.0, every_s=0.5)
         time.sleep(4.0)  # until warm connections have been tended

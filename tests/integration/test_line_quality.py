@@ -10,7 +10,7 @@ import pytest
 from plane_lab import INET, own_lab, until
 
 from hagw.lab.lab import Lab
-from hagw.lab.traffic import Streams
+from tests.attentive import metered
 
 pytestmark = [pytest.mark.netns, pytest.mark.slow, pytest.mark.beside]
 
@@ -57,7 +57,7 @@ def nft(lab: Lab, node: str, rules: str) -> None:
 def test_loss_in_one_direction_only_is_told_as_such(lab: Lab) -> None:
     nft(lab, "isp-dsl", LOSSY)
     try:
-        with Streams(lab) as streams:
+        with metered(lab) as streams:
             stream = streams.download("lan1", INET[4])
             time.sleep(25.0)
             assert stream.is_alive()

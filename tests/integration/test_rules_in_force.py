@@ -12,7 +12,8 @@ from ends import Ends
 from plane_lab import INET, Echo, Server, Store, connect, figures, own_lab, pattern, read_exactly, until
 
 from hagw.lab.lab import Lab
-from hagw.lab.traffic import Meter, Streams
+from hagw.lab.traffic import Meter
+from tests.attentive import metered
 
 pytestmark = [pytest.mark.netns, pytest.mark.slow]
 
@@ -109,7 +110,7 @@ def test_a_changed_rule_holds_for_new_connections_at_once(lab: Lab, base: str) -
 
 def test_a_changed_rule_moves_a_connection_that_lives(lab: Lab, base: str) -> None:
     moved_ms = []
-    with Streams(lab) as streams:
+    with metered(lab) as streams:
         steer(lab, base, "before", "load-balancing", "[dsl]")
         stream = streams.download("lan2", INET[4])
         for name, line, other in CHANGES:

@@ -11,7 +11,7 @@ from ends import Ends
 from plane_lab import INET, Server, connect, own_lab, read_line, until
 
 from hagw.lab.lab import Lab
-from hagw.lab.traffic import Streams
+from tests.attentive import metered
 
 pytestmark = [pytest.mark.netns, pytest.mark.slow, pytest.mark.alone]
 
@@ -57,7 +57,7 @@ def moved(before: dict[str, int], after: dict[str, int]) -> dict[str, float]:
 
 def test_a_rule_moves_a_living_download_and_bulk_overflows(lab: Lab) -> None:
     base = lab.config("cpe")
-    with Streams(lab) as streams:
+    with metered(lab) as streams:
         steer(lab, base, "active-standby")
         stream = streams.download("lan1", INET[4])
         until(lambda: rate(lab, "down")["dsl"] > 10.0, 10.0)
@@ -86,7 +86,7 @@ def test_a_rule_moves_a_living_download_and_bulk_overflows(lab: Lab) -> None:
 
 def test_a_flow_that_mostly_sends_moves_to_the_lines_its_rule_names_for_these(lab: Lab) -> None:
     base = lab.config("cpe")
-    with Streams(lab) as streams:
+    with metered(lab) as streams:
         steer(lab, base, "load-balancing, sending: {mode: load-balancing, uplinks: [lte]}", "[dsl]")
         download = streams.download("lan2", INET[4])
         upload = streams.upload("lan1", INET[4])

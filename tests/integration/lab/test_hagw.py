@@ -10,7 +10,7 @@ import pytest
 from hagw.errors import ConfigError
 from hagw.lab.gateway import HagwNotReady
 from hagw.lab.lab import Lab
-from hagw.lab.traffic import Streams
+from tests.attentive import metered
 
 pytestmark = [pytest.mark.netns, pytest.mark.slow, pytest.mark.beside]
 
@@ -60,7 +60,7 @@ def test_start_waits_until_all_lines_are_bonded(bonded: Lab) -> None:
 
 
 def test_a_lan_host_gets_more_than_any_line_carries(bonded: Lab) -> None:
-    with Streams(bonded) as streams:
+    with metered(bonded) as streams:
         rate_bps = streams.download("lan1", "203.0.113.10").run_for(4.0).rate_bps(2.0, 4.0)
     assert rate_bps > 60e6
 

@@ -11,7 +11,8 @@ import pytest
 from hagw.lab import services
 from hagw.lab.lab import Lab
 from hagw.lab.link import tcp_payload_share
-from hagw.lab.traffic import Download, Streams, preferring, sha256_of, upload
+from hagw.lab.traffic import Download, preferring, sha256_of, upload
+from tests.attentive import metered, watching
 
 pytestmark = [pytest.mark.netns, pytest.mark.slow]
 
@@ -53,7 +54,7 @@ def test_the_gateway_reaches_the_internet_over_the_link_inet(lab: Lab) -> None:
 @pytest.mark.parametrize("direction", ["down", "up"])
 def test_plain_tcp_gets_what_each_line_can_carry(lab: Lab, direction: str) -> None:
     running = {}
-    with Streams(lab) as streams:
+    with metered(lab) as streams:
         for line in LINES:
             start = streams.download if direction == "down" else streams.upload
             running[line] = start("cpe", INET[4], f"{line}0")
@@ -64,9 +65,9 @@ def test_plain_tcp_gets_what_each_line_can_carry(lab: Lab, direction: str) -> No
 
 def test_a_rate_changes_while_traffic_runs(lab: Lab) -> None:
     def carried() -> tuple[float, int]:
-        return time.monotonic(), lab.link("dsl")["bytes_down"]
+        return passed_s(), lab.link("dsl")["bytes_down"]
 
-    with Streams(lab) as streams:
+    with watching() as passed_s, metered(lab) as streams:
         stream = streams.download("lan1", INET[4])
         time.sleep(0.8)
         lab.link("dsl", rate_down="4mbit")
