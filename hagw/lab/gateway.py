@@ -123,16 +123,28 @@ def wait_ready(lab: "Lab", node: str, timeout_s: float = READY_TIMEOUT_S) -> Non
     door = node_directory(lab.directory, node) / "run" / "hagw.sock"
     while True:
         # Asking costs as much as starting does, so ask only when somebody may answer.
-        status, words = _status(lab, node) if door.is_socket() else (None, "it does not listen yet")
-        if status is not None and (status.get("role") == "hag" or status.get("state") in _READY_STATES):
+        said, words = status(lab, node) if door.is_socket() else (None, "it does not listen yet")
+        if said is not None and (said.get("role") == "hag" or said.get("state") in _READY_STATES):
             return
         # One just started is not in its namespace yet; one started by hand was never recorded.
         if not lab.processes.running(node, "daemon") and not lab.pids(node, "daemon"):
             raise HagwNotReady(f"hagw on {node} ended: {_last_words(lab, node)}")
         if time.monotonic() > deadline:
-            state = words if status is None else f"{status.get('state')}: {status.get('reason')}"
+            state = words if said is None else f"{said.get('state')}: {said.get('reason')}"
             raise HagwNotReady(f"hagw on {node} is not ready after {timeout_s:g} s ({state})")
         time.sleep(0.1)
+
+
+def status(lab: "Lab", node: str) -> tuple[dict[str, Any] | None, str]:
+    """Return the document of a node's `hagw status`, or None and why there is none."""
+    try:
+        done = lab.run(node, ["hagw", "status", "--json"], capture_output=True, text=True, timeout=10)
+    except subprocess.TimeoutExpired:
+        return None, "`hagw status` does not answer"
+    if done.returncode != 0:
+        return None, done.stderr.strip()
+    document: dict[str, Any] = json.loads(done.stdout)
+    return document, ""
 
 
 def pids(candidates: Iterable[int], role: str | None) -> list[int]:
@@ -156,17 +168,6 @@ def _hagw_verb(pid: int) -> str | None:
 
 def _end_daemon(lab: "Lab", node: str) -> None:
     end(Process(node, "daemon", pid, started_ticks(pid) or 0) for pid in lab.pids(node, "daemon"))
-
-
-def _status(lab: "Lab", node: str) -> tuple[dict[str, Any] | None, str]:
-    try:
-        done = lab.run(node, ["hagw", "status", "--json"], capture_output=True, text=True, timeout=10)
-    except subprocess.TimeoutExpired:
-        return None, "`hagw status` does not answer"
-    if done.returncode != 0:
-        return None, done.stderr.strip()
-    document: dict[str, Any] = json.loads(done.stdout)
-    return document, ""
 
 
 def _last_words(lab: "Lab", node: str) -> str:

@@ -78,7 +78,7 @@ def transfer(lab: Lab, ready: Ready, case: Case) -> Moved:
     pids = ready.pids()
     spent_s = cpu_s(pids)
     with client(lab, ready, "move", asdict(order)) as mover, _Sampler(lab, direction) as sampler, subflows:
-        with _happening(lab, case.events) as log:
+        with changing(lab, case.events) as log:
             said = answer(mover, lasts_s + PATIENCE_S)
         spent_s = cpu_s(pids) - spent_s
         # First what arrived, then what subflows carried: an upload's queues go on emptying until its client is let go.
@@ -99,6 +99,28 @@ def transfer(lab: Lab, ready: Ready, case: Case) -> Moved:
             [(at - began, words) for at, words in log],
         ),
     )
+
+
+@contextlib.contextmanager
+def changing(lab: Lab, events: Sequence[Event]) -> Iterator[list[tuple[float, str]]]:
+    """Change links as the events say, in a thread; what it yields grows by (CLOCK_MONOTONIC, words)."""
+    log: list[tuple[float, str]] = []
+    over, began = threading.Event(), time.monotonic()
+
+    def run() -> None:
+        for event in sorted(events, key=lambda event: event.at_s):
+            if over.wait(max(0.0, began + event.at_s - time.monotonic())):
+                return
+            lab.link(event.link, **event.settings)
+            log.append((time.monotonic(), str(event)))
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        yield log
+    finally:
+        over.set()
+        thread.join()
 
 
 class _Sampler:
@@ -186,28 +208,6 @@ class _Subflows:
     def _run(self) -> None:
         while not self._over.wait(_LOOK_S):
             self.look()
-
-
-@contextlib.contextmanager
-def _happening(lab: Lab, events: Sequence[Event]) -> Iterator[list[tuple[float, str]]]:
-    """Change links as the events say, in a thread; what it yields grows by (CLOCK_MONOTONIC, words)."""
-    log: list[tuple[float, str]] = []
-    over, began = threading.Event(), time.monotonic()
-
-    def run() -> None:
-        for event in sorted(events, key=lambda event: event.at_s):
-            if over.wait(max(0.0, began + event.at_s - time.monotonic())):
-                return
-            lab.link(event.link, **event.settings)
-            log.append((time.monotonic(), str(event)))
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    try:
-        yield log
-    finally:
-        over.set()
-        thread.join()
 
 
 def _report(lab: Lab, port: int, token: str) -> dict[str, Any]:

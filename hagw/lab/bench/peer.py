@@ -6,6 +6,7 @@ Programs of their own, so that `mptcpize` can run them, and of the standard libr
     python -m hagw.lab.bench.peer move ORDER              ORDER: the JSON of an `Order`
     python -m hagw.lab.bench.peer ask QUESTION            QUESTION: the JSON of a `Question`
     python -m hagw.lab.bench.peer hold CROWD              CROWD: the JSON of a `Crowd`
+    python -m hagw.lab.bench.peer watch WATCH             WATCH: the JSON of a `Watch`; ends with its input
 
 A client prints one line of JSON when its time is over, and holds its connections until its input ends.
 """
@@ -24,6 +25,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+
+from hagw.lab.bench.watch import Watch, watch
 
 BIN_S: Final = 0.01
 CHUNK: Final = 256 * 1024
@@ -350,6 +353,8 @@ def main(argv: list[str]) -> None:
             ask(Question(**json.loads(question)))
         case ["hold", crowd]:
             hold(Crowd(**json.loads(crowd)))
+        case ["watch", order]:
+            watch(Watch(**json.loads(order)), sys.stdin)
         case _:
             sys.exit(__doc__)
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from rich.table import Table
 
-from hagw.lab.bench import plot
+from hagw.lab.bench import plot, reliability
 
 # A document that has both gets the tables between them.
 BEGIN: Final = "<!-- bench: begin -->"
@@ -77,6 +77,9 @@ def markdown(document: Mapping[str, Any]) -> str:
             f"{entries[0]['title']}. Preset, cases and targets: `hagw/lab/data/bench`.",
             "",
         ]
+        if reliability.is_about_faults(entries):
+            parts += [*reliability.rows(entries), ""]
+            continue
         parts += ["| case | system | median | min–max | of limit | |", "|---|---|---|---|---|---|"]
         for entry in entries:
             words = f"{entry['params']['case']}: {entry['measure']}"

@@ -16,12 +16,11 @@ from pathlib import Path
 from typing import Final
 
 from hagw.lab import gateway, netns, services
-from hagw.lab.bench.systems import GATEWAY, MPTCPIZE, SERVER_NETWORK, Ready, kernel_paths
+from hagw.lab.bench.systems import GATEWAY, HAG, MPTCPIZE, SERVER_NETWORK, Ready, kernel_paths
 from hagw.lab.lab import Lab, LabError
 from hagw.lab.processes import Process, end
 from hagw.lab.topology import DATA
 
-HAG: Final = "hag"
 _MARK: Final = 0x7001
 _TABLE: Final = 7100
 _START_S: Final = 10.0

@@ -19,6 +19,7 @@ from hagw.lab.bench.asks import Asked, asks
 from hagw.lab.bench.bulk import Moved, transfer
 from hagw.lab.bench.client import start_servers
 from hagw.lab.bench.crowd import kb_each
+from hagw.lab.bench.endure import Endured, endure
 from hagw.lab.bench.results import Machine, Result, Row
 from hagw.lab.bench.scenario import Case, Measure, Scenario
 from hagw.lab.bench.systems import Ready, System, lines_of
@@ -113,6 +114,10 @@ class _Bench:
                         each_kb = kb_each(self._lab, ready, case)
                         for result in self._of(case):
                             _add(result.row(system.name), each_kb)
+                    case "endure":
+                        endured = endure(self._lab, ready, case)
+                        for result in self._of(case):
+                            _note_endured(result.row(system.name), endured, result.measure)
                     case never:
                         assert_never(never)
             except LabError as why:
@@ -201,6 +206,21 @@ def _note_asked(row: Row, asked: Asked, measure: Measure) -> None:
     row.notes.setdefault("count", []).append(len(asked.waits_ms))
     if asked.failed:
         row.notes.setdefault("failed", []).append(asked.failed)
+
+
+def _note_endured(row: Row, endured: Endured, measure: Measure) -> None:
+    """Add a fault to a system's row."""
+    match measure.name:
+        case "outage":
+            _add(row, endured.outage_ms)
+            row.notes.setdefault("answered", []).append(endured.answered)
+            row.notes.setdefault("failed", []).append(endured.failed)
+        case "transfer-gap":
+            _add(row, endured.transfer_gap_ms)
+            row.notes.setdefault("cut_off", []).append(endured.cut_off)
+        case _:
+            _add(row, endured.bonded_again_s)
+            row.why_not = f"not bonded: {endured.trouble}" if endured.trouble else row.why_not
 
 
 def _add(row: Row, value: float | None) -> None:

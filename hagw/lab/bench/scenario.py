@@ -10,23 +10,26 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from hagw.lab.bench.faults import FAULTS, NO_FAULT
 from hagw.lab.link import BadLinkParameter, LinkState, changed
 from hagw.lab.place import Place, mapping_of, parse_yaml
 from hagw.lab.topology import DATA, preset_names
 
 DIRECTORY: Final = DATA / "bench"
 
-Activity = Literal["transfer", "asks", "hold"]
+Activity = Literal["transfer", "asks", "hold", "endure"]
 
 # What is done in a case, and the parameters it may be given with what they are without one.
 PARAMETERS: Final[Mapping[Activity, Mapping[str, Any]]] = {
     "transfer": {"direction": "down", "streams": 1, "lasts_s": 8.0, "ramp_s": 3.0},
     "asks": {"kind": "request", "at_once": 1, "lasts_s": 4.0, "pause_ms": 0.0, "beside": "nothing"},
     "hold": {"connections": 1000},
+    "endure": {"fault": NO_FAULT, "after_s": 2.0, "lasts_s": 4.0, "every_ms": 50.0, "patience_s": 60.0},
 }
 CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
     "direction": ("down", "up"),
     "kind": ("request", "server-first", "https"),
+    "fault": tuple(FAULTS),
     "beside": ("nothing", "down", "up"),  # a bulk transfer that runs meanwhile
 }
 
@@ -52,6 +55,9 @@ MEASURES: Final[Mapping[str, Measure]] = {
         Measure("connections", "asks", "conn/s", less_is_better=False),
         Measure("cpu-per-connection", "asks", "CPU µs", less_is_better=True),
         Measure("memory-per-connection", "hold", "kB", less_is_better=True),
+        Measure("outage", "endure", "ms", less_is_better=True),
+        Measure("transfer-gap", "endure", "ms", less_is_better=True),
+        Measure("bonded-again", "endure", "s", less_is_better=True),
     )
 }
 PEERS: Final = ("haproxy", "sing-box")

@@ -12,6 +12,7 @@ from hagw.lab.topology import LinkEnds
 from hagw.lab.traffic import preferring
 
 GATEWAY: Final = "cpe"
+HAG: Final = "hag"
 SERVER: Final = "inet"
 SERVER_ADDRESS: Final = "203.0.113.10"
 SERVER_NETWORK: Final = "203.0.113.0/24"

@@ -1,0 +1,362 @@
+"""What can happen to a bonded home while it is used: each fault is made, lasts for a while, and ends.
+
+A fault is a context manager over a lab whose both ends work. What a supervisor does on a real machine, to start a
+daemon again that died, is done at the end of the fault; nothing else is helped.
+"""
+
+import contextlib
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from hagw.lab import gateway, netns
+from hagw.lab.bench.systems import GATEWAY, HAG, HAGW_PORT
+from hagw.lab.lab import Lab, LabError
+from hagw.lab.processes import end
+
+_SPARE_DESCRIPTORS: Final = 2
+_DISK: Final = "2m"
+_BLOCK: Final = 64 * 1024
+
+Strike = Callable[[Lab], contextlib.AbstractContextManager[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A fault as a person reads it, and what makes it."""
+
+    title: str
+    strike: Strike
+
+
+# -- processes
+
+
+def _killed(node: str, *roles: str, most: int | None = None) -> Strike:
+    @contextlib.contextmanager
+    def strike(lab: Lab) -> Iterator[None]:
+        for role in roles:
+            _signal(lab.pids(node, role)[:most], signal.SIGKILL)
+        yield
+        if "daemon" in roles:
+            gateway.start_daemon(lab, node)
+
+    return strike
+
+
+def _stopped(node: str, *roles: str, most: int | None = None) -> Strike:
+    @contextlib.contextmanager
+    def strike(lab: Lab) -> Iterator[None]:
+        pids = [pid for role in roles for pid in lab.pids(node, role)[:most]]
+        _signal(pids, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            _signal(pids, signal.SIGCONT)
+
+    return strike
+
+
+@contextlib.contextmanager
+def _restarted(lab: Lab) -> Iterator[None]:
+    """Restart the CPE's daemon as an upgrade does."""
+    _restart_daemon(lab)
+    yield
+
+
+def _renewed(node: str) -> Strike:
+    @contextlib.contextmanager
+    def strike(lab: Lab) -> Iterator[None]:
+        done = lab.run(node, ["hagw", "reload"], capture_output=True, text=True, timeout=60)
+        if done.returncode != 0:
+            raise LabError(f"`hagw reload` failed on {node}: {done.stderr.strip()}")
+        yield
+
+    return strike
+
+
+def _out_of_descriptors(role: str) -> Strike:
+    @contextlib.contextmanager
+    def strike(lab: Lab) -> Iterator[None]:
+        before: dict[int, tuple[int, int]] = {}
+        for pid in lab.pids(GATEWAY, role):
+            highest = max(int(name) for name in os.listdir(f"/proc/{pid}/fd"))
+            before[pid] = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, (highest + 1 + _SPARE_DESCRIPTORS, before[pid][1]))
+        try:
+            yield
+        finally:
+            for pid, limits in before.items():
+                with contextlib.suppress(ProcessLookupError):
+                    resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
+
+    return strike
+
+
+@contextlib.contextmanager
+def _slow_gateway(lab: Lab) -> Iterator[None]:
+    """Let the HAG's workers run for a tenth of the time only."""
+    pids = lab.pids(HAG, "worker")
+    with alternating(lambda: _signal(pids, signal.SIGSTOP), lambda: _signal(pids, signal.SIGCONT), 0.45, 0.05):
+        yield
+
+
+@contextlib.contextmanager
+def _garbage(lab: Lab) -> Iterator[None]:
+    """Put something else in the HAG's place that answers nonsense."""
+    for role in ("daemon", "worker"):
+        _signal(lab.pids(HAG, role), signal.SIGKILL)
+    impostor = lab.spawn(HAG, "garbage", [sys.executable, "-P", "-m", "hagw.lab.bench.garbage", str(HAGW_PORT)])
+    try:
+        yield
+    finally:
+        end([impostor])
+    gateway.start_daemon(lab, HAG)
+
+
+# -- the kernel's answers, and the disk
+
+
+def _calls(injected: str) -> Strike:
+    @contextlib.contextmanager
+    def strike(lab: Lab) -> Iterator[None]:
+        """Have what the CPE's daemon sends to the kernel (and to the network) meet this."""
+        if shutil.which("strace") is None:
+            raise LabError("the Debian package strace is not installed")
+        calls = "sendto,sendmsg"
+        argv = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={calls}", "-e", f"inject={calls}:{injected}"]
+        with contextlib.ExitStack() as stack:
+            for pid in lab.pids(GATEWAY, "daemon"):
+                tracer = subprocess.Popen([*argv, "-p", str(pid)], stderr=subprocess.DEVNULL)
+                stack.callback(tracer.wait)
+                stack.callback(tracer.terminate)  # first: strace lets go of what it holds
+            yield
+        if not lab.pids(GATEWAY, "daemon"):
+            gateway.start_daemon(lab, GATEWAY)
+
+    return strike
+
+
+@contextlib.contextmanager
+def _table_held(lab: Lab) -> Iterator[None]:
+    """Have another program take hagw's nft table away and own one of that name: the kernel refuses all changes."""
+    nft = lab.popen(GATEWAY, ["nft", "-i"], stdin=subprocess.PIPE, text=True)
+    assert nft.stdin is not None
+    try:
+        nft.stdin.write("delete table inet hagw; add table inet hagw { flags owner; }\n")
+        nft.stdin.flush()
+        yield
+    finally:
+        nft.stdin.close()
+        nft.wait()
+
+
+@contextlib.contextmanager
+def _rules_gone(lab: Lab) -> Iterator[None]:
+    """Remove every rule of routing and of the firewall that is not the system's."""
+    _run(lab, GATEWAY, "nft", "flush", "ruleset")
+    _run(lab, GATEWAY, "ip", "rule", "flush")
+    _run(lab, GATEWAY, "ip", "rule", "add", "lookup", "main", "priority", "32766")
+    yield
+
+
+@contextlib.contextmanager
+def _disk_full(lab: Lab) -> Iterator[None]:
+    """Put the CPE's state on a disk without room, and have the daemon start with it."""
+    with _state_moved(lab, "-t", "tmpfs", "-o", f"size={_DISK}", "tmpfs") as state:
+        with (state / "filler").open("wb") as filler, contextlib.suppress(OSError):
+            while True:
+                filler.write(bytes(_BLOCK))
+                filler.flush()
+        _restart_daemon(lab)
+        yield
+        (state / "filler").unlink()
+        time.sleep(1.0)  # with room again, before the disk of before is back
+
+
+@contextlib.contextmanager
+def _disk_read_only(lab: Lab) -> Iterator[None]:
+    """Have the CPE's state on a file system that has become read-only, and the daemon start with it."""
+    state = gateway.node_directory(lab.directory, GATEWAY) / "state"
+    netns.run_tool(["mount", "--bind", str(state), str(state)])
+    try:
+        netns.run_tool(["mount", "-o", "remount,bind,ro", str(state)])
+        _restart_daemon(lab)
+        yield
+    finally:
+        netns.run_tool(["umount", "--lazy", str(state)])
+
+
+@contextlib.contextmanager
+def _state_moved(lab: Lab, *options: str) -> Iterator[Path]:
+    """Mount something over the CPE's state directory, with the state in it, and take it away again."""
+    state = gateway.node_directory(lab.directory, GATEWAY) / "state"
+    held = lab.directory / "state-held"
+    shutil.copytree(state, held, symlinks=True)
+    netns.run_tool(["mount", *options, str(state)])
+    try:
+        shutil.copytree(held, state, symlinks=True, dirs_exist_ok=True)
+        yield state
+    finally:
+        netns.run_tool(["umount", "--lazy", str(state)])
+        shutil.rmtree(held)
+
+
+# -- the network
+
+
+def _filtered(node: str, chains: str) -> Strike:
+    @contextlib.contextmanager
+    def strike(lab: Lab) -> Iterator[None]:
+        netns.nft(lab.namespace(node), f"table inet fault {{ {chains} }}")
+        try:
+            yield
+        finally:
+            netns.nft(lab.namespace(node), "delete table inet fault")
+
+    return strike
+
+
+def _forwarding(node: str, rule: str) -> Strike:
+    return _filtered(node, f"chain f {{ type filter hook forward priority -10; {rule}; }}")
+
+
+@contextlib.contextmanager
+def _rebound(lab: Lab) -> Iterator[None]:
+    """Have LTE's provider forget its translations and give every flow another port."""
+    chain = "chain p { type nat hook postrouting priority 90; oifname core0 masquerade to :40000-60000; }"
+    with _filtered("isp-lte", chain)(lab):
+        _run(lab, "isp-lte", "conntrack", "-F")
+        yield
+
+
+@contextlib.contextmanager
+def _portal(lab: Lab) -> Iterator[None]:
+    """Have WiFi's provider want a log-in: HTTP is answered by its own server, nothing else goes anywhere."""
+    server = lab.spawn("isp-wifi", "portal", [sys.executable, "-m", "http.server", "8080"])
+    guest = 'chain r { type nat hook prerouting priority -110; iifname "cpe0" tcp dport 80 redirect to :8080; } '
+    guest += 'chain f { type filter hook forward priority -10; iifname "cpe0" drop; oifname "cpe0" drop; }'
+    try:
+        with _filtered("isp-wifi", guest)(lab):
+            yield
+    finally:
+        end([server])
+
+
+@contextlib.contextmanager
+def _taken_address(lab: Lab) -> Iterator[None]:
+    """Have another host of the WiFi network take the CPE's address there."""
+    address = next(i for i in lab.topology.nodes[GATEWAY].interfaces if i.name == "wifi0").addresses[0].ip
+    _run(lab, "isp-wifi", "ip", "address", "add", f"{address}/32", "dev", "cpe0")
+    try:
+        yield
+    finally:
+        _run(lab, "isp-wifi", "ip", "address", "del", f"{address}/32", "dev", "cpe0")
+
+
+@contextlib.contextmanager
+def _flapping(lab: Lab) -> Iterator[None]:
+    """Have WiFi lose its carrier and get it back once a second."""
+    with alternating(lambda: lab.link("wifi", carrier="off"), lambda: lab.link("wifi", carrier="on"), 0.5, 0.5):
+        yield
+
+
+# -- what the above share
+
+
+@contextlib.contextmanager
+def alternating(on: Callable[[], object], off: Callable[[], object], on_s: float, off_s: float) -> Iterator[None]:
+    """Do `on` and `off` in turn, in a thread; `off` is the last."""
+    over = threading.Event()
+
+    def run() -> None:
+        while not over.is_set():
+            on()
+            over.wait(on_s)
+            off()
+            over.wait(off_s)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def _restart_daemon(lab: Lab) -> None:
+    end(process for process in lab.processes.running(GATEWAY, "daemon"))
+    gateway.start_daemon(lab, GATEWAY)
+
+
+def _signal(pids: list[int], number: signal.Signals) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
+def _run(lab: Lab, node: str, *argv: str) -> None:
+    done = lab.run(node, argv, capture_output=True, text=True, timeout=10)
+    if done.returncode != 0:
+        raise LabError(f"{' '.join(argv)} failed on {node}: {done.stderr.strip()}")
+
+
+@contextlib.contextmanager
+def _nothing(_: Lab) -> Iterator[None]:
+    yield
+
+
+_SILENCE: Final = (
+    "chain i { type filter hook input priority -300; policy drop; } "
+    "chain o { type filter hook output priority -300; policy drop; }"
+)
+NO_FAULT: Final = "none"
+FAULTS: Final[Mapping[str, Fault]] = {
+    NO_FAULT: Fault("nothing, to compare with; lines may change", _nothing),
+    "worker-killed": Fault("one of the CPE's workers is killed", _killed(GATEWAY, "worker", most=1)),
+    "workers-killed": Fault("all of the CPE's workers are killed", _killed(GATEWAY, "worker")),
+    "worker-hangs": Fault("one of the CPE's workers stops", _stopped(GATEWAY, "worker", most=1)),
+    "workers-hang": Fault("all of the CPE's workers stop", _stopped(GATEWAY, "worker")),
+    "daemon-killed": Fault("the CPE's daemon is killed, and started again later", _killed(GATEWAY, "daemon")),
+    "daemon-hangs": Fault("the CPE's daemon stops for a while", _stopped(GATEWAY, "daemon")),
+    "all-killed": Fault("the CPE's daemon and workers are killed", _killed(GATEWAY, "daemon", "worker")),
+    "daemon-restarted": Fault("the CPE's daemon is restarted", _restarted),
+    "workers-renewed": Fault("the CPE's workers are replaced (`hagw reload`)", _renewed(GATEWAY)),
+    "hag-workers-renewed": Fault("the HAG's workers are replaced (`hagw reload`)", _renewed(HAG)),
+    "hag-worker-killed": Fault("one of the HAG's workers is killed", _killed(HAG, "worker", most=1)),
+    "hag-killed": Fault("the HAG's daemon and workers are killed", _killed(HAG, "daemon", "worker")),
+    "hag-hangs": Fault("the HAG's daemon and workers stop for a while", _stopped(HAG, "daemon", "worker")),
+    "hag-silent": Fault("nothing comes from the HAG any more", _filtered(HAG, _SILENCE)),
+    "hag-garbage": Fault("something else in the HAG's place answers nonsense", _garbage),
+    "hag-slow": Fault("the HAG's workers run 50 ms of each 500", _slow_gateway),
+    "calls-fail": Fault("the daemon's netlink calls (and echoes) fail: ENOBUFS", _calls("error=ENOBUFS")),
+    "calls-slow": Fault("the daemon's netlink calls (and echoes) take 300 ms each", _calls("delay_enter=300ms")),
+    "killed-at-call": Fault("the daemon is killed in a netlink call", _calls("signal=SIGKILL:when=3")),
+    "table-held": Fault("another program owns hagw's nft table: the kernel refuses changes", _table_held),
+    "rules-gone": Fault("all rules of firewall and routing are removed", _rules_gone),
+    "no-descriptors-worker": Fault("the CPE's workers get no more descriptors", _out_of_descriptors("worker")),
+    "no-descriptors-daemon": Fault("the CPE's daemon gets no more descriptors", _out_of_descriptors("daemon")),
+    "disk-full": Fault("the disk is full, and the daemon restarted with that", _disk_full),
+    "disk-read-only": Fault("the file system is read-only, and the daemon restarted with that", _disk_read_only),
+    "mtu-black-hole": Fault("LTE swallows packets above 1,300 bytes", _forwarding("isp-lte", "ip length > 1300 drop")),
+    "mptcp-stripped": Fault(
+        "LTE removes Multipath TCP's options", _forwarding("isp-lte", "tcp flags syn reset tcp option mptcp")
+    ),
+    "joins-refused": Fault(
+        "LTE resets joins", _forwarding("isp-lte", "tcp option mptcp subtype 1 reject with tcp reset")
+    ),
+    "nat-rebinds": Fault("LTE's provider forgets its translations, all get other ports", _rebound),
+    "captive-portal": Fault("WiFi wants a log-in", _portal),
+    "address-taken": Fault("another host takes the CPE's address on WiFi", _taken_address),
+    "flapping": Fault("WiFi comes and goes once a second", _flapping),
+}
