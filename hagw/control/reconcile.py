@@ -25,7 +25,12 @@ log = log_of("hagw.reconcile")
 
 
 class MachinePort(Protocol):
-    """The kernel, for one thread: `hagw.kernel.machine.Machine` or the fake. Methods raise KernelRefused."""
+    """The kernel, for one thread: `hagw.kernel.machine.Machine` or the fake. Methods raise KernelRefused.
+
+    `notes` grows by what was left alone or could not be kept, and why.
+    """
+
+    notes: list[str]
 
     def facts(self, intent: Intent) -> Facts: ...
 
@@ -177,6 +182,8 @@ class Reconciler:
             left = diff(machine.read(), wanted)
             if left:
                 raise KernelRefused("the kernel does not keep: " + "; ".join(describe(step) for step in left))
+        while machine.notes:
+            log.warning("kernel state noted", note=machine.notes.pop(0))
         self._settled = wanted
         self._release_flows(machine, facts, uplinks)
         return taken

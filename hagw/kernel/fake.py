@@ -95,7 +95,10 @@ class FakeMachine:
 
     def write(self, plan: Plan) -> Plan:
         """Take the steps in order; return what somebody else took away since `read` and is back with it."""
-        self._remember(plan)
+        try:
+            self._remember(plan)
+        except OSError as error:
+            raise KernelRefused(f"what was there before cannot be remembered: {error}") from error
         lost: Plan = ()
         for step in plan:
             if self.steps_left == 0:
@@ -229,7 +232,9 @@ class FakeMachine:
                     links[(device, prop)] = replace(link, written=(*link.written, value))
                 case _:
                     pass
-        self._keep(replace(self._remembered, sysctls=sysctls, limits=limits, links=links))
+        after = replace(self._remembered, sysctls=sysctls, limits=limits, links=links)
+        if after != self._remembered:
+            self._keep(after, durable=True)
 
     def _restore_sysctl(self, name: str) -> None:
         sysctls = dict(self._remembered.sysctls)
@@ -239,7 +244,7 @@ class FakeMachine:
                 self.world.sysctls[name] = known.previous
             elif self.world.sysctls.get(name) != known.previous:
                 self.notes.append(f"{name} was set by somebody else")
-            self._keep(replace(self._remembered, sysctls=sysctls))
+            self._keep(replace(self._remembered, sysctls=sysctls), durable=False)
 
     def _restore_link(self, key: tuple[str, LinkProperty]) -> None:
         links = dict(self._remembered.links)
@@ -249,7 +254,7 @@ class FakeMachine:
                 self.world.links[key] = known.previous
             elif self.world.links.get(key) != known.previous:
                 self.notes.append(f"{key[1]} of {key[0]} was set by somebody else")
-            self._keep(replace(self._remembered, links=links))
+            self._keep(replace(self._remembered, links=links), durable=False)
 
     def _restore_limits(self) -> None:
         known = self._remembered.limits
@@ -258,8 +263,13 @@ class FakeMachine:
                 self.world.limits = known.previous
             elif self.world.limits != known.previous:
                 self.notes.append("mptcp limits were set by somebody else")
-            self._keep(replace(self._remembered, limits=None))
+            self._keep(replace(self._remembered, limits=None), durable=False)
 
-    def _keep(self, remembered: Remembered) -> None:
-        self._memory.save(remembered, durable=True)
+    def _keep(self, remembered: Remembered, *, durable: bool) -> None:
+        try:
+            self._memory.save(remembered, durable=durable)
+        except OSError as error:
+            if durable:
+                raise
+            self.notes.append(f"what is in the kernel cannot be written down: {error}")
         self._remembered = remembered

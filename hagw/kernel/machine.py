@@ -53,6 +53,7 @@ class Machine:
             raise KernelRefused(f"the kernel's state cannot be opened: {error}") from error
         self.notes: list[str] = []  # what was left alone, and why
         self._is_table_ours = False  # when it was last read
+        self._unwritten = ""  # why what is remembered could not be written down, the last time
 
     def facts(self, intent: Intent) -> Facts:
         """Read what is true now."""
@@ -327,7 +328,19 @@ class Machine:
         self._keep(replace(self._remembered, table=table, table_seen=table_seen), durable=False)
 
     def _keep(self, remembered: Remembered, *, durable: bool) -> None:
-        self._memory.save(remembered, durable=durable)
+        """Write down what was there before hagw; without it on disk nothing may be overwritten.
+
+        The rest need not be durable: a disk without room must not keep the table from following the lines.
+        """
+        try:
+            self._memory.save(remembered, durable=durable)
+            self._unwritten = ""
+        except OSError as error:
+            if durable:
+                raise
+            if str(error) != self._unwritten:
+                self.notes.append(f"what is in the kernel cannot be written down: {error}")
+            self._unwritten = str(error)
         self._remembered = remembered
 
 

@@ -29,7 +29,10 @@ def read_ruleset() -> tuple[dict[str, Any], ...]:
     if done.returncode != 0:
         words = " ".join(done.stderr.split())[-300:] or f"its reader ended with {done.returncode}"
         raise OSError(f"the rules of nftables cannot be read: {words}")
-    return tuple(json.loads(done.stdout)["nftables"])
+    try:
+        return tuple(json.loads(done.stdout)["nftables"])
+    except ValueError as error:  # nftables 1.0 breaks off where it should name who owns a table
+        raise OSError(f"the rules of nftables cannot be read: its JSON is broken ({error})") from error
 
 
 def try_ruleset(text: str) -> None:

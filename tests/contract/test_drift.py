@@ -1,6 +1,8 @@
 """What others do to our state in the kernel is seen by the next reading, and repaired by the plan from there."""
 
 import socket
+import subprocess
+import time
 from collections.abc import Callable
 from ipaddress import ip_address
 from pathlib import Path
@@ -11,6 +13,7 @@ from namespaces import Namespace
 from routers import INTENT, SERVER4, SERVER6, Topology, build, machine, settle
 from services import Server, bound, fetch
 
+from hagw.errors import KernelRefused
 from hagw.kernel.machine import Machine
 from hagw.kernel.nft import Nft, NftRefused
 from hagw.model.health import UplinkHealth
@@ -82,6 +85,29 @@ def test_an_update_of_a_table_that_is_gone_is_refused_rather_than_taken_for_the_
             nft.update(text)
         nft.close()
     assert topology.cpe.run("nft", "list", "tables") == ""
+    port.close()
+
+
+def test_a_table_that_another_program_owns_is_refused_and_ours_again_when_it_lets_go(
+    topology: Topology, tmp_path: Path
+) -> None:
+    port = machine(topology, tmp_path)
+    wanted = settle(topology, port)
+    with topology.cpe.entered():
+        owner = subprocess.Popen(["nft", "-i"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+        assert owner.stdin is not None
+        owner.stdin.write("delete table inet hagw; add table inet hagw { flags owner; }\n")
+        owner.stdin.flush()
+        deadline = time.monotonic() + 10.0
+        while "owner" not in topology.cpe.run("nft", "list", "table", "inet", "hagw"):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        for refused in (lambda: port.write(diff(port.read(), wanted)), port.restore_table):
+            with pytest.raises(KernelRefused):
+                refused()
+        owner.stdin.close()
+        owner.wait()
+    assert settle(topology, port) == wanted
     port.close()
 
 

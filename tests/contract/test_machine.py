@@ -149,6 +149,25 @@ def test_a_crash_after_any_step_is_repaired_by_the_next_port(box: Box, interrupt
     assert box.read_sysctl(FORWARD) == before
 
 
+def test_a_disk_that_takes_nothing_keeps_the_table_from_following_no_line(box: Box, tmp_path: Path) -> None:
+    port = box.open()
+    port.write(diff({}, wanted(box)))
+    (tmp_path / "kernel.new").mkdir()  # in the place of the file that is written
+    for state in (wanted(box, "a"), wanted(box), wanted(box, "b")):
+        port.write(diff(port.read(), state))
+        assert port.read() == state
+    assert len(port.notes) <= 1
+
+
+def test_nothing_is_overwritten_that_cannot_be_remembered(box: Box, tmp_path: Path) -> None:
+    port = box.open()
+    state = wanted(box)
+    (tmp_path / "kernel.new").mkdir()
+    with pytest.raises(KernelRefused, match="cannot be remembered"):
+        port.write(diff({}, state))
+    assert port.read() == {}
+
+
 def test_a_parameter_somebody_else_changed_since_is_left_alone_and_named(box: Box) -> None:
     port = box.open()
     port.write(diff(port.read(), wanted(box)))

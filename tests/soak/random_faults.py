@@ -135,7 +135,7 @@ def disturb(lab: Lab, chance: random.Random, seconds: float) -> None:
                     lab.link(line, **chance.choice(TROUBLES))
             time.sleep(lasts_s)
         if chance.random() < 0.1:
-            lab.run(chance.choice(("cpe", "hag")), ["hagw", "reload"], capture_output=True, timeout=60)
+            lab.run(chance.choice(("cpe", "hag")), ["hagw", "reload-workers"], capture_output=True, timeout=60)
         time.sleep(chance.uniform(0.0, 3.0))
 
 

@@ -11,7 +11,7 @@ from hagw.lab import gateway
 from hagw.lab.bench import systems
 from hagw.lab.bench.bulk import changing
 from hagw.lab.bench.client import PATIENCE_S, answer, client
-from hagw.lab.bench.faults import FAULTS
+from hagw.lab.bench.faults import FAULTS, supervised
 from hagw.lab.bench.peer import BIN_S, Order
 from hagw.lab.bench.scenario import Case
 from hagw.lab.bench.systems import Ready
@@ -47,12 +47,13 @@ def endure(lab: Lab, ready: Ready, case: Case) -> Endured:
     order = Order(systems.SERVER_ADDRESS, ready.port, "down", 1, moves_s, secrets.token_hex(8))
     with client(lab, ready, "watch", asdict(watch)) as watcher, client(lab, ready, "move", asdict(order)) as mover:
         time.sleep(after_s)
-        struck = time.monotonic()
-        with FAULTS[params["fault"]].strike(lab), changing(lab, case.events):
-            time.sleep(lasts_s)
-        over = time.monotonic()
-        trouble = _until_bonded(lab, over + float(params["patience_s"]))
-        bonded = time.monotonic()
+        with supervised(lab, systems.HAG, systems.GATEWAY):
+            struck = time.monotonic()
+            with FAULTS[params["fault"]].strike(lab), changing(lab, case.events):
+                time.sleep(lasts_s)
+            over = time.monotonic()
+            trouble = _until_bonded(lab, over + float(params["patience_s"]))
+            bonded = time.monotonic()
         moved = answer(mover, moves_s + PATIENCE_S)
         time.sleep(_AFTERWARDS_S)
         assert watcher.stdin is not None

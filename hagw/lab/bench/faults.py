@@ -1,7 +1,7 @@
 """What can happen to a bonded home while it is used: each fault is made, lasts for a while, and ends.
 
-A fault is a context manager over a lab whose both ends work. What a supervisor does on a real machine, to start a
-daemon again that died, is done at the end of the fault; nothing else is helped.
+A fault is a context manager over a lab whose both ends work, under `supervised`: what a service manager does on a real
+machine, to start a daemon again that ended, is done here too; nothing else is helped.
 """
 
 import contextlib
@@ -26,6 +26,9 @@ from hagw.lab.processes import end
 _SPARE_DESCRIPTORS: Final = 2
 _DISK: Final = "2m"
 _BLOCK: Final = 64 * 1024
+_IMPOSTOR_PORT: Final = 5199
+_RESTART_S: Final = 0.5  # as hagw.service has it
+_POLL_S: Final = 0.1
 
 Strike = Callable[[Lab], contextlib.AbstractContextManager[None]]
 
@@ -38,6 +41,26 @@ class Fault:
     strike: Strike
 
 
+@contextlib.contextmanager
+def supervised(lab: Lab, *nodes: str) -> Iterator[None]:
+    """Start daemons of nodes again that end, as their service manager would."""
+    over = threading.Event()
+
+    def run() -> None:
+        while not over.wait(_POLL_S):
+            for node in nodes:
+                if not lab.processes.running(node, "daemon") and not over.wait(_RESTART_S):
+                    gateway.start_daemon(lab, node)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
 # -- processes
 
 
@@ -47,8 +70,6 @@ def _killed(node: str, *roles: str, most: int | None = None) -> Strike:
         for role in roles:
             _signal(lab.pids(node, role)[:most], signal.SIGKILL)
         yield
-        if "daemon" in roles:
-            gateway.start_daemon(lab, node)
 
     return strike
 
@@ -68,17 +89,17 @@ def _stopped(node: str, *roles: str, most: int | None = None) -> Strike:
 
 @contextlib.contextmanager
 def _restarted(lab: Lab) -> Iterator[None]:
-    """Restart the CPE's daemon as an upgrade does."""
-    _restart_daemon(lab)
+    """End the CPE's daemon in order; its supervisor starts it again."""
+    end(lab.processes.running(GATEWAY, "daemon"))
     yield
 
 
 def _renewed(node: str) -> Strike:
     @contextlib.contextmanager
     def strike(lab: Lab) -> Iterator[None]:
-        done = lab.run(node, ["hagw", "reload"], capture_output=True, text=True, timeout=60)
+        done = lab.run(node, ["hagw", "reload-workers"], capture_output=True, text=True, timeout=60)
         if done.returncode != 0:
-            raise LabError(f"`hagw reload` failed on {node}: {done.stderr.strip()}")
+            raise LabError(f"`hagw reload-workers` failed on {node}: {done.stderr.strip()}")
         yield
 
     return strike
@@ -112,15 +133,15 @@ def _slow_gateway(lab: Lab) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _garbage(lab: Lab) -> Iterator[None]:
-    """Put something else in the HAG's place that answers nonsense."""
-    for role in ("daemon", "worker"):
-        _signal(lab.pids(HAG, role), signal.SIGKILL)
-    impostor = lab.spawn(HAG, "garbage", [sys.executable, "-P", "-m", "hagw.lab.bench.garbage", str(HAGW_PORT)])
+    """Have something else in the HAG's place answer nonsense, connections and echoes alike."""
+    impostor = lab.spawn(HAG, "garbage", [sys.executable, "-P", "-m", "hagw.lab.bench.garbage", str(_IMPOSTOR_PORT)])
+    rules = [f"{kind} dport {HAGW_PORT} redirect to :{_IMPOSTOR_PORT};" for kind in ("tcp", "udp")]
     try:
-        yield
+        with _filtered(HAG, f"chain r {{ type nat hook prerouting priority -110; {' '.join(rules)} }}")(lab):
+            yield
     finally:
+        _run(lab, HAG, "conntrack", "-F")  # else what began meanwhile would go on to the impostor
         end([impostor])
-    gateway.start_daemon(lab, HAG)
 
 
 # -- the kernel's answers, and the disk
@@ -140,8 +161,6 @@ def _calls(injected: str) -> Strike:
                 stack.callback(tracer.wait)
                 stack.callback(tracer.terminate)  # first: strace lets go of what it holds
             yield
-        if not lab.pids(GATEWAY, "daemon"):
-            gateway.start_daemon(lab, GATEWAY)
 
     return strike
 
@@ -173,11 +192,10 @@ def _rules_gone(lab: Lab) -> Iterator[None]:
 def _disk_full(lab: Lab) -> Iterator[None]:
     """Put the CPE's state on a disk without room, and have the daemon start with it."""
     with _state_moved(lab, "-t", "tmpfs", "-o", f"size={_DISK}", "tmpfs") as state:
-        with (state / "filler").open("wb") as filler, contextlib.suppress(OSError):
+        with (state / "filler").open("wb", buffering=0) as filler, contextlib.suppress(OSError):
             while True:
                 filler.write(bytes(_BLOCK))
-                filler.flush()
-        _restart_daemon(lab)
+        end(lab.processes.running(GATEWAY, "daemon"))
         yield
         (state / "filler").unlink()
         time.sleep(1.0)  # with room again, before the disk of before is back
@@ -190,7 +208,7 @@ def _disk_read_only(lab: Lab) -> Iterator[None]:
     netns.run_tool(["mount", "--bind", str(state), str(state)])
     try:
         netns.run_tool(["mount", "-o", "remount,bind,ro", str(state)])
-        _restart_daemon(lab)
+        end(lab.processes.running(GATEWAY, "daemon"))
         yield
     finally:
         netns.run_tool(["umount", "--lazy", str(state)])
@@ -294,11 +312,6 @@ def alternating(on: Callable[[], object], off: Callable[[], object], on_s: float
         thread.join()
 
 
-def _restart_daemon(lab: Lab) -> None:
-    end(process for process in lab.processes.running(GATEWAY, "daemon"))
-    gateway.start_daemon(lab, GATEWAY)
-
-
 def _signal(pids: list[int], number: signal.Signals) -> None:
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
@@ -327,12 +340,12 @@ FAULTS: Final[Mapping[str, Fault]] = {
     "workers-killed": Fault("all of the CPE's workers are killed", _killed(GATEWAY, "worker")),
     "worker-hangs": Fault("one of the CPE's workers stops", _stopped(GATEWAY, "worker", most=1)),
     "workers-hang": Fault("all of the CPE's workers stop", _stopped(GATEWAY, "worker")),
-    "daemon-killed": Fault("the CPE's daemon is killed, and started again later", _killed(GATEWAY, "daemon")),
+    "daemon-killed": Fault("the CPE's daemon is killed", _killed(GATEWAY, "daemon")),
     "daemon-hangs": Fault("the CPE's daemon stops for a while", _stopped(GATEWAY, "daemon")),
     "all-killed": Fault("the CPE's daemon and workers are killed", _killed(GATEWAY, "daemon", "worker")),
     "daemon-restarted": Fault("the CPE's daemon is restarted", _restarted),
-    "workers-renewed": Fault("the CPE's workers are replaced (`hagw reload`)", _renewed(GATEWAY)),
-    "hag-workers-renewed": Fault("the HAG's workers are replaced (`hagw reload`)", _renewed(HAG)),
+    "workers-renewed": Fault("the CPE's workers are replaced (`hagw reload-workers`)", _renewed(GATEWAY)),
+    "hag-workers-renewed": Fault("the HAG's workers are replaced (`hagw reload-workers`)", _renewed(HAG)),
     "hag-worker-killed": Fault("one of the HAG's workers is killed", _killed(HAG, "worker", most=1)),
     "hag-killed": Fault("the HAG's daemon and workers are killed", _killed(HAG, "daemon", "worker")),
     "hag-hangs": Fault("the HAG's daemon and workers stop for a while", _stopped(HAG, "daemon", "worker")),
