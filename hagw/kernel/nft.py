@@ -176,8 +176,8 @@ class Nft:
     def _list(self, what: dict[str, Any] = _TABLE) -> list[dict[str, Any]] | None:
         try:
             code, output, error = self._context.json_cmd({"nftables": [{"list": what}]})
-        except ValueError as error:  # nftables 1.0 breaks off where it should name who owns a table
-            raise NftRefused(f"the table cannot be read: nftables' JSON is broken ({error})") from error
+        except ValueError as why:  # nftables 1.0 breaks off where it should name who owns a table
+            raise NftRefused(f"the table cannot be read: nftables' JSON is broken ({why})") from why
         if code != 0:
             if _ENOENT_TEXT in error:
                 return None

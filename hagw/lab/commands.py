@@ -231,16 +231,18 @@ def bench(
 
 @app.command()
 def report(
-    json_file: Annotated[Path, typer.Argument(metavar="FILE", help="What `bench --json` wrote.", dir_okay=False)],
+    json_files: Annotated[
+        list[Path], typer.Argument(metavar="FILE…", help="What `bench --json` wrote.", dir_okay=False)
+    ],
     html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Where to; beside the JSON.")] = None,
     markdown: Annotated[
         Path | None, typer.Option("--markdown", metavar="FILE", help="A document that is to get the tables.")
     ] = None,
 ) -> None:
-    """Make a bench's table and HTML report again from its JSON."""
+    """Make benches' tables and HTML reports again from their JSON."""
     from hagw.lab.bench import command
 
-    command.report(json_file, html, markdown, _say)
+    command.report(json_files, html, markdown, _say)
 
 
 @app.command(name="test", context_settings=_PASS_THROUGH)

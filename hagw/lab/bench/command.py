@@ -48,25 +48,34 @@ def run(
     say(f"{target} and {page} are written")
 
 
-def report(json_file: Path, html: Path | None, markdown: Path | None, say: Callable[[str], None]) -> None:
-    """Print a bench's tables from its JSON, write its HTML, and put its tables into a Markdown document.
+def report(json_files: Sequence[Path], html: Path | None, markdown: Path | None, say: Callable[[str], None]) -> None:
+    """Print benches' tables from their JSON, write their HTML, and put their tables into a Markdown document.
 
-    Raise HagwError if it is not a bench's, or if the document has no place for tables.
+    Raise HagwError if one is not a bench's, or if the document has no place for tables.
     """
-    try:
-        found: dict[str, Any] = json.loads(_read(json_file))
-        page = reporting.html(found)
-    except (ValueError, KeyError, TypeError) as why:
-        raise HagwError(f"{json_file} is not what `bench --json` writes: {why!r}") from why
+    if html is not None and len(json_files) > 1:
+        raise UnknownName("--html names one page, and each JSON has its own: leave it out, and each is written beside")
+    found = [_document_of(file) for file in json_files]
     if markdown is not None:
-        text = reporting.replaced(_read(markdown), reporting.markdown(found))
+        section = "\n".join(reporting.markdown(bench) for bench, _ in found)
+        text = reporting.replaced(_read(markdown), section)
         if text is None:
             raise HagwError(f"{markdown} has no lines {reporting.BEGIN} and {reporting.END}, between which tables go")
         _write(markdown, text)
-    target = html or json_file.with_suffix(".html")
-    _write(target, page)
-    _print(found)
-    say(f"{target} is written")
+    for file, (bench, page) in zip(json_files, found, strict=True):
+        target = html or file.with_suffix(".html")
+        _write(target, page)
+        _print(bench)
+        say(f"{target} is written")
+
+
+def _document_of(file: Path) -> tuple[dict[str, Any], str]:
+    """Return a bench's JSON and the page made of it. Raise HagwError if it is not a bench's."""
+    try:
+        found: dict[str, Any] = json.loads(_read(file))
+        return found, reporting.html(found)
+    except (ValueError, KeyError, TypeError) as why:
+        raise HagwError(f"{file} is not what `bench --json` writes: {why!r}") from why
 
 
 def show_scenarios(wanted: Sequence[str]) -> None:

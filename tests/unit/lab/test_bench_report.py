@@ -1,17 +1,20 @@
 """The document of a bench is the contract's, and table and HTML say what it holds."""
 
 import json
+from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
 
-from hagw.lab.bench import plot
+from hagw.lab.bench import command, plot
 from hagw.lab.bench.bulk import Timeline
 from hagw.lab.bench.report import BEGIN, END, figure, html, markdown, replaced, tables
 from hagw.lab.bench.results import Machine, Result, Row, document
 from hagw.lab.bench.scenario import Scenario, Target, parse
+from hagw.lab.lab import UnknownName
 
 MACHINE = Machine("2 × CPU, 4 GiB, Debian", "6.1.0", "abc123", "2026-01-02T03:04:05Z")
 SCENARIO = parse(
@@ -104,6 +107,24 @@ def test_a_documents_tables_are_replaced_and_the_rest_of_it_stays() -> None:
     assert "| calm: goodput | hagw | 28.0 Mbit/s | 1 run | 93 % | met: median ≥ 90 % of sum |" in section
     assert replaced(f"{END} {BEGIN}", section) is None
     assert replaced("no place", section) is None
+
+
+def test_the_tables_of_several_benches_go_into_one_document(tmp_path: Path) -> None:
+    files = [tmp_path / f"{kernel}.json" for kernel in ("6.1.0", "6.18.0")]
+    for file in files:
+        written = document(replace(MACHINE, kernel=file.stem), [found(Row([28e6]))])
+        file.write_text(json.dumps(written), encoding="utf-8")
+    target = tmp_path / "performance.md"
+    target.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n", encoding="utf-8")
+    said: list[str] = []
+    command.report(files, None, target, said.append)
+    text = target.read_text(encoding="utf-8")
+    assert text.index("Linux 6.1.0") < text.index("Linux 6.18.0") < text.index("after")
+    assert text.count("| calm: goodput | hagw |") == 2
+    assert "old" not in text
+    assert len(said) == len(list(tmp_path.glob("*.html"))) == 2
+    with pytest.raises(UnknownName):
+        command.report(files, tmp_path / "one.html", None, said.append)
 
 
 def test_areas_are_stacked_within_the_picture() -> None:
