@@ -3,11 +3,14 @@
 from collections.abc import Iterator
 from typing import Final
 
-from hagw.doctor.evidence import Connection, Echo, Evidence, Line, PathMtu
+from hagw.doctor.evidence import NOT_ENROLLED, Connection, Echo, Evidence, Line, PathMtu
 from hagw.model.finding import Finding
 
 _MTU6_MIN: Final = 1280
 _CLOCK_OFF_S: Final = 1_800.0
+_ENROL: Final = (
+    "Run `hagw enrol GATEWAY CODE` with a code of its operator's (`hagw customer add` there), or write the key."
+)
 
 
 def check_lines(evidence: Evidence) -> Iterator[Finding]:
@@ -20,11 +23,14 @@ def check_lines(evidence: Evidence) -> Iterator[Finding]:
             yield Finding(f"line.{line.name}", "ok", f"{line.name}: {_addresses(line)}, MTU {line.mtu}")
     reached = [line for line in lines if any(echo.rtt_ms is not None for echo in line.echoes)]
     if lines and any(line.echoes for line in lines) and not reached:
+        keyless = all(echo.why == NOT_ENROLLED for line in lines for echo in line.echoes)
         yield Finding(
             "gateways",
             "problem",
             "No gateway answers over any line: connections go direct, nothing is bonded.",
-            "Check key, customer and UDP port of the gateways, and that they run (`hagw status` there).",
+            _ENROL
+            if keyless
+            else "Check key, customer and UDP port of the gateways, and that they run (`hagw status` there).",
         )
 
 
@@ -117,7 +123,9 @@ def _echo(line: Line, echo: Echo, heard_at: str | None) -> Iterator[Finding]:
             name,
             "warning",
             f"{line.name}: {echo.gateway} at {echo.address} does not answer echoes: {echo.why}.",
-            "Check that UDP to its probe port passes this line, key and customer, and `sources` at the gateway.",
+            _ENROL
+            if echo.why == NOT_ENROLLED
+            else "Check that UDP to its probe port passes this line, key and customer, and `sources` at the gateway.",
         )
 
 

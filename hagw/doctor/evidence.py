@@ -1,9 +1,12 @@
 """What was seen of a machine, as values: the input of all checks. None or "" = it could not be looked at, see `why`."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 Role = Literal["cpe", "hag"]
+
+# Why a gateway was not asked for an echo.
+NOT_ENROLLED: Final = "no key for it is in the configuration or in an enrolment that can be read"
 
 
 @dataclass(frozen=True, slots=True)

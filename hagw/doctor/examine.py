@@ -5,9 +5,11 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from hagw.channel.credentials import load_credentials
 from hagw.config.load import load_file
 from hagw.doctor import check_box, check_kernel
 from hagw.doctor.check_lines import check_lines
@@ -20,7 +22,7 @@ from hagw.errors import ConfigError
 from hagw.kernel.facts import FactsReader
 from hagw.model.facts import Facts
 from hagw.model.finding import Finding
-from hagw.model.intent import CpeIntent, HagIntent, Intent
+from hagw.model.intent import CpeIntent, GatewayIntent, HagIntent, Intent
 from hagw.plan.offered import refusals
 
 _TRIAL_TIMEOUT_S: Final = 30.0
@@ -62,7 +64,7 @@ def look(config: Path, daemon: Daemon, state_dir: Path, root: Path = Path("/")) 
     facts = None if intent is None else _facts(intent)
     lines = None
     if isinstance(intent, CpeIntent) and facts is not None:
-        lines = look_lines(intent, facts)
+        lines = look_lines(as_enrolled(intent, state_dir), facts)
     return Evidence(
         role="hag" if isinstance(intent, HagIntent) else "cpe",
         kernel=_kernel(),
@@ -76,6 +78,16 @@ def look(config: Path, daemon: Daemon, state_dir: Path, root: Path = Path("/")) 
         config_readable=readable,
         wanted=refusals(intent, facts) if intent is not None and facts is not None else (),
     )
+
+
+def as_enrolled(intent: CpeIntent, state_dir: Path) -> CpeIntent:
+    """Return the intent with the names and keys of our enrolments, where it has none of its own."""
+    return replace(intent, gateways=tuple(_with_key(gateway, state_dir) for gateway in intent.gateways))
+
+
+def _with_key(gateway: GatewayIntent, state_dir: Path) -> GatewayIntent:
+    known = None if gateway.key else load_credentials(state_dir, gateway.name)
+    return gateway if known is None else replace(gateway, customer=known.customer, key=known.key)
 
 
 def _intent(config: Path) -> tuple[Intent | None, tuple[str, ...]]:

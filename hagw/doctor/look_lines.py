@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from hagw.dataplane.mptcp_socket import IPPROTO_MPTCP, token_of
-from hagw.doctor.evidence import Connection, Echo, Line, PathMtu
+from hagw.doctor.evidence import NOT_ENROLLED, Connection, Echo, Line, PathMtu
 from hagw.doctor.ping import largest_packet
 from hagw.kernel import sysctl
 from hagw.model.facts import Facts, UplinkFacts
@@ -68,6 +68,8 @@ def _echo(
     slot: int, interface: str, ifindex: int, gateway: GatewayIntent, source: IPAddress, address: IPAddress
 ) -> Echo:
     """Ask as the daemon does, under another line number: the gateway counts questions by it."""
+    if not gateway.key:
+        return Echo(gateway.name, str(address), None, NOT_ENROLLED)
     line = ECHO_LINE_EXAMINED_BASE + slot
     ends = Endpoints(
         interface=interface,

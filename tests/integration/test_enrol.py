@@ -74,6 +74,7 @@ def test_enrolment_use_loss_of_the_line_rotation_and_revocation(lab: Lab) -> Non
     lab.hagw_start("cpe")
     until(lambda: gateway(lab)["channel"]["state"] == "connected", 10)
     assert fetch(lab) == "converted"
+    check_examined(lab)
 
     first = gateway(lab)["channel"]["uplink"]
     lab.link(first, blackhole="both")
@@ -99,6 +100,14 @@ def test_enrolment_use_loss_of_the_line_rotation_and_revocation(lab: Lab) -> Non
     until(lambda: fetch(lab) != "converted", REVOKED_WITHIN_S)
     print(f"nothing was converted after {time.monotonic() - revoked:.2f} s")
     assert time.monotonic() - revoked < REVOKED_WITHIN_S
+
+
+def check_examined(lab: Lab) -> None:
+    """The examination asks over every line with the enrolment's key, which the configuration does not have."""
+    done = lab.run("cpe", ["hagw", "doctor", "--json"], capture_output=True, text=True, timeout=90)
+    found = [(finding["id"], finding["severity"]) for finding in json.loads(done.stdout)["findings"]]
+    assert {(f"line.{line}.echo", "ok") for line in ("dsl", "lte", "wifi")} <= set(found)
+    assert ("gateways", "problem") not in found
 
 
 def check_accounts(lab: Lab) -> None:

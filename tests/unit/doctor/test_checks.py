@@ -6,6 +6,7 @@ import pytest
 
 from hagw.doctor.check_kernel import FEATURES
 from hagw.doctor.evidence import (
+    NOT_ENROLLED,
     BaseChain,
     Connection,
     Daemon,
@@ -113,6 +114,7 @@ SCENES: dict[str, tuple[Evidence, str, str]] = {
     "pings filtered": (line(path_mtus=(PathMtu("hag", HAG, None),)), "line.dsl.mtu", "note"),
     "strict filter": (line(rp_filter="1"), "line.dsl.rp-filter", "note"),
     "nobody answers": (line(echoes=(Echo("hag", HAG, None, "nothing"),)), "gateways", "problem"),
+    "not enrolled": (line(echoes=(Echo("hag", HAG, None, NOT_ENROLLED),)), "gateways", "problem"),
     "stripped": (line(connections=(Connection("hag", HAG, "tcp"),)), "line.dsl.converter", "warning"),
     "refused": (line(connections=(Connection("hag", HAG, "failed", "refused"),)), "line.dsl.converter", "warning"),
     "clocks apart": (line(echoes=(Echo("hag", HAG, 9.0, clock_ahead_s=1e6),)), "clock.gateway", "note"),
