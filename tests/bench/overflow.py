@@ -172,6 +172,13 @@ def one_bulk(lab: Lab, streams: Streams) -> tuple[str, bool]:
     )
 
 
+def one_bulk_slow_dsl(lab: Lab, streams: Streams) -> tuple[str, bool]:
+    """(b) The same with DSL the slower line in delay."""
+    lab.link("dsl", delay=25)
+    lab.link("lte", delay=10)
+    return one_bulk(lab, streams)
+
+
 def excess(lab: Lab, _: Streams, delays: tuple[float, float] = (12, 25), limit: float = 1.15) -> tuple[str, bool]:
     """(c) A stream of 25 Mbit/s: LTE carries what DSL cannot."""
     lab.link("dsl", delay=delays[0])
@@ -265,6 +272,7 @@ def other_direction(lab: Lab, streams: Streams) -> tuple[str, bool]:
 SCENARIOS: Final[dict[str, Callable[[Lab, Streams], tuple[str, bool]]]] = {
     "a": one_stream,
     "b": one_bulk,
+    "b2": one_bulk_slow_dsl,
     "c": excess,
     "c2": excess_slow_dsl,
     "d": slower,

@@ -4,7 +4,7 @@ One controller for a set of preferred lines and one direction. It sees what all 
 included, ten times a second, and says to how many of the bulk flows the next tier is open now: as much as it may carry
 is kept to by opening and closing it (`overflow_allowance`). How it knows that the preferred lines are full:
 
-- By what is configured or was found out: `cap`. Above 96.5 % of it the allowance grows. Below 93.5 % the flows need no
+- By what is configured or was found out: `cap`. Above 97.5 % of it the allowance grows. Below 93.5 % the flows need no
   more than what all the lines carry together, and the allowance becomes what the preferred ones could not carry of it.
 - By trial, while nothing is known: the next tier is opened for a moment. If the total grows, the lines before were
   full with what they carried; if not, the flows want no more.
@@ -24,8 +24,8 @@ from hagw.policy.modes.overflow_trial import KNOWN_MARGIN, Trials
 
 TICK_S: Final = 0.1
 ENTER: Final = 0.95  # of the capacity
-GROW: Final = 0.965
-FILL: Final = 0.955
+GROW: Final = 0.975
+FILL: Final = 0.967
 GROWTH: Final = 1.25  # a tick
 GROWTH_LEAST: Final = 0.05  # of the capacity, a tick
 GROWTH_SLOWEST: Final = 0.005  # likewise, for GROW_SLOWLY_S where it is known what was needed a moment ago
