@@ -159,7 +159,7 @@ def test_rules_are_moved_by_keyboard_and_by_drag_and_undone(visit: Visit) -> Non
     assert names.all_inner_texts() == before
 
 
-def test_what_becomes_of_a_connection_is_told_with_its_rule(visit: Visit) -> None:
+def test_what_becomes_of_a_connection_is_told_with_its_rule(visit: Visit, daemon: Pretended) -> None:
     visitor = visit()
     page = visitor.go("policy")
     page.get_by_label("From (LAN host)").fill("192.168.77.2")
@@ -167,6 +167,8 @@ def test_what_becomes_of_a_connection_is_told_with_its_rule(visit: Visit) -> Non
     page.get_by_label("Port").fill("22")
     page.get_by_role("button", name="Explain").click()
     expect(page.get_by_text("This one decides the connection you asked about.")).to_be_visible()
+    text = daemon.get("/explain?client=192.168.77.2&server=203.0.113.10&port=22")["text"]
+    assert page.locator("details pre").text_content() == "\n".join(text), "the very text of the command line"
     visitor.picture("policy-explained")
     assert visitor.axe() == []
     add_rule(visitor, "one-host-blocked", "203.0.113.10", field="Destination", mode="block", precedence="1")
