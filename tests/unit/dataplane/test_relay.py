@@ -248,8 +248,12 @@ def test_a_hang_up_while_paused_does_not_spin(rig: Rig) -> None:
     until(rig.loop, lambda: rig.server.saw("eof"))
     rig.server.send_all(rig.loop, PATTERN[:800_000])
     rig.server.sock.close()
-    until(rig.loop, lambda: rig.relay.near.pending is not None)
-    turn_for(rig.loop, 0.05)  # until the hang-up is known
+
+    def stands_still() -> bool:
+        """Say whether the hang-up is known, and the client's kernel takes nothing more."""
+        return rig.relay.near.pending is not None and not rig.relay.far.watched and turn_for(rig.loop, 0.05) <= 2
+
+    until(rig.loop, stands_still)
     assert rig.relay.near.pending is not None
     assert turn_for(rig.loop, 0.3) < 10
     until(rig.loop, lambda: rig.client.saw("eof"))
