@@ -140,6 +140,8 @@ class DataCaps:
         if cap is None:
             known = ", ".join(cap.name for cap in self.intents) or "none"
             raise Refused(f"There is no data cap {name!r}; there are: {known}.")
+        if name not in self._ledger.books:
+            raise Refused(f"Nothing could be counted for {name!r} yet: {self._trouble or 'its lines are not there'}.")
         book = self._ledger.books[name]
         account = corrected(book.now, self._now(), total=total, down=down, up=up)
         self._ledger = replace(self._ledger, books={**self._ledger.books, name: replace(book, now=account)})

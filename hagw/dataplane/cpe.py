@@ -112,7 +112,7 @@ class CpeWorker:
         self._rebuild_policy()
         if changed:
             self._reconcile_paths()
-        if not self.intake.sockets() and not self._retired:
+        if not self._retired:
             self.intake.open(self.inherited)
 
     def take_elsewhere(self, flows: Mapping[str, int]) -> None:

@@ -97,7 +97,7 @@ class Dial:
             return plain
 
         if way is None and address.version in self._worker.egress_families:
-            self._lacks_ports("no port block is left for it")
+            self._fell(NoPort("no port block is left for it"))
             return
         try:
             if way is None:
@@ -107,23 +107,19 @@ class Dial:
                 sock, code = way.connect(make, (str(address), port))
         except OSError as why:
             if why.errno == errno.EADDRNOTAVAIL and way is not None:
-                self._lacks_ports(f"{way.view.address} is no address of this gateway")
+                self._fell(NoPort(f"{way.view.address} is no address of this gateway"))
             else:
-                self._end(Unreachable(why.errno or errno.EMFILE))
+                self._fell(Unreachable(why.errno or errno.EMFILE))
             return
         if code not in (0, errno.EINPROGRESS):
             sock.close()
             if code == errno.EADDRNOTAVAIL and way is not None:
-                self._lacks_ports("all ports of its block are used")
+                self._fell(NoPort("all ports of its block are used"))
             else:
-                self._end(Unreachable(code))
+                self._fell(Unreachable(code))
             return
         self._attempts.append(sock)
         self._worker.loop.add(sock.fileno(), EPOLLOUT, partial(self._on_dialed, sock, multipath))
-
-    def _lacks_ports(self, why: str) -> None:
-        if not self._attempts:  # else another attempt is under way
-            self._end(NoPort(why))
 
     def _race(self) -> None:
         """The MPTCP SYN is unanswered: try a plain one beside it, whichever comes first."""
@@ -135,8 +131,7 @@ class Dial:
         code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if code:
             self._worker.loop.close(sock)
-            if not self._attempts:
-                self._end(Unreachable(code))
+            self._fell(Unreachable(code))
             return
         self._remember(sock, multipath)
         self.cancel()
@@ -148,6 +143,11 @@ class Dial:
             self._worker.servers.learn(address, port, token_of(sock) is not None, now)
         elif self._attempts:
             self._worker.servers.learn_blocked(address, port, now)
+
+    def _fell(self, failure: Failure) -> None:
+        """One attempt has failed; the other one, where there is one under way, may still come through."""
+        if not self._attempts:
+            self._end(failure)
 
     def _too_slow(self) -> None:
         self._end(Unreachable(errno.ETIMEDOUT))

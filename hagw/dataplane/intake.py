@@ -40,8 +40,10 @@ class Intake:
         self._waiting: set[NameWait] = set()
 
     def open(self, inherited: dict[str, socket.socket]) -> None:
-        """Listen, on the sockets that a predecessor left where there are any. Raise OSError."""
+        """Listen where we do not yet, on the sockets that a predecessor left where there are any. Raise OSError."""
         for family, address in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
+            if address in self._listeners:
+                continue
             sock = inherited.pop(address, None) or _listening(family, address)
             self._worker.loop.add(sock.fileno(), EPOLLIN, partial(self._accept, sock))
             self._listeners[address] = sock
@@ -144,15 +146,19 @@ class Intake:
 def _listening(family: socket.AddressFamily, address: str) -> socket.socket:
     """Return a socket that intercepted connections come to. Raise OSError."""
     sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    if family == socket.AF_INET:
-        sock.setsockopt(socket.IPPROTO_IP, IP_TRANSPARENT, 1)
-    else:
-        sock.setsockopt(socket.IPPROTO_IPV6, IPV6_TRANSPARENT, 1)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    # What a LAN host may have under way to us; more would only wait here for the slower lines.
-    sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, LAN_WINDOW_BYTES)
-    sock.bind((address, PORT_TPROXY))
-    sock.listen(BACKLOG)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if family == socket.AF_INET:
+            sock.setsockopt(socket.IPPROTO_IP, IP_TRANSPARENT, 1)
+        else:
+            sock.setsockopt(socket.IPPROTO_IPV6, IPV6_TRANSPARENT, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        # What a LAN host may have under way to us; more would only wait here for the slower lines.
+        sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, LAN_WINDOW_BYTES)
+        sock.bind((address, PORT_TPROXY))
+        sock.listen(BACKLOG)
+    except OSError:
+        sock.close()
+        raise
     return sock

@@ -211,6 +211,8 @@ class CpeSession:
             self._early += data
             if self._request is not None:
                 self._request.send_more(data)
+                if self.state == "closed":
+                    return  # it could not be sent on
         unsent = self._request is not None and self._request.unsent
         if self._eof or unsent or len(self._early) >= EARLY_MAX_BYTES:
             self._watch_client(0)

@@ -206,6 +206,13 @@ def test_looks_come_more_often_near_a_rung(tmp_path: Path, monkeypatch: pytest.M
     assert caps.look() == LOOK_MIN_S
 
 
+def test_what_was_never_counted_cannot_be_corrected(tmp_path: Path) -> None:
+    owner, counters = Owner(PLAN), Counters()
+    counters.fails = True
+    with pytest.raises(Refused, match="could be counted"):
+        asyncio.run(owner.caps(counters, tmp_path).correct("plan", 51_000_000, None, None))
+
+
 def test_a_correction_counts_at_once_and_is_kept(tmp_path: Path) -> None:
     owner, counters = Owner(PLAN), Counters()
     caps = owner.caps(counters, tmp_path)

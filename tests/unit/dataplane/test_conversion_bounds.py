@@ -14,10 +14,12 @@ from hagw.convert.errors import ErrorCode
 from hagw.convert.message import HEADER_SIZE, encode_header
 from hagw.convert.tlv import (
     Connect,
+    Error,
     Info,
 )
 from hagw.dataplane.hag import ERRORS_A_SECOND
 from hagw.dataplane.mptcp_socket import IPPROTO_MPTCP
+from hagw.dataplane.servers import RACE_S
 from hagw.dataplane.strangers import FAILURES_BURST, FROM_A_SOURCE_MAX
 
 pytestmark = pytest.mark.netns
@@ -215,6 +217,23 @@ def test_a_gateway_without_descriptors_answers_when_it_has_some_again(rig: Rig) 
     waiting.send_all(rig.loop, b"\x02\x01\x22\x63")
     assert rig.error(waiting).code == ErrorCode.UNSUPPORTED_VERSION
     client.reset()
+
+
+def test_a_race_that_cannot_begin_leaves_the_attempt_under_way_alone(rig: Rig) -> None:
+    """There is no descriptor for a plain connection beside the MPTCP one, whose server answers a moment later."""
+    server = rig.server(backlog=0)
+    fillers = fill_backlog(server)
+    rig.worker.apply(replace(SNAPSHOT, server_mptcp="auto"))
+    client = rig.ask(connect_to(server) + b"x")
+    until(rig.loop, lambda: rig.worker.stats()["pending"])
+    begun = rig.loop.now
+    with no_descriptors_left():
+        until(rig.loop, lambda: rig.loop.now > begun + RACE_S + 0.05)
+    assert not client.saw("eof")
+    make_room(server, fillers)
+    until(rig.loop, lambda: rig.worker.stats()["pending"] == 0)
+    reply, _ = rig.reply(client)
+    assert reply.find(Error) is None
 
 
 def test_bad_peers_are_logged_with_source_kind_and_reason(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:

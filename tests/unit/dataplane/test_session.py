@@ -16,6 +16,7 @@ from hagw.convert.tlv import Connect, Cookie, Error
 from hagw.dataplane.bonding import BULK_BYTES, STALLED_LOOKS
 from hagw.dataplane.session import CpeSession
 from hagw.model.flow import FlowKey
+from hagw.model.ids import PORT_TPROXY
 from hagw.model.intent import RuleIntent, TrafficDescriptor
 
 pytestmark = pytest.mark.netns
@@ -271,3 +272,16 @@ def test_running_out_of_descriptors_costs_the_new_flow_only(rig: Rig) -> None:
         until(rig.loop, lambda: all(Peer.saw(client, "reset") for client in rig.clients[1:]))
     conversation.send_all(rig.loop, b"still here")
     until(rig.loop, lambda: living.has(b"still here"))
+
+
+def test_an_address_that_could_not_be_had_is_listened_on_as_soon_as_it_can(rig: Rig) -> None:
+    rig.worker.stop_listening()
+    rig.loop.turn(0.0)
+    with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as rival:
+        rival.bind(("::1", PORT_TPROXY))
+        rival.listen()
+        with pytest.raises(OSError, match="in use"):
+            rig.apply(generation=2)
+        assert set(rig.worker.listeners()) == {"127.0.0.1"}
+    rig.apply(generation=3)
+    assert set(rig.worker.listeners()) == {"127.0.0.1", "::1"}

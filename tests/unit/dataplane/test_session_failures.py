@@ -9,6 +9,7 @@ from plane_rig import HAG, Peer, turn_for, until
 from session_rig import FAILURES, GRANTED, Rig
 
 from hagw.dataplane.request import has_crossed
+from hagw.dataplane.session import EARLY_MAX_BYTES
 from hagw.model.intent import FlowLimits
 
 pytestmark = pytest.mark.netns
@@ -45,6 +46,20 @@ def test_an_end_proves_that_nothing_was_passed_on_only_if_it_crossed_with_the_re
 ) -> None:
     assert has_crossed(waited_ms / 1e3, shortest_ms / 1e3) is crossed
     assert not has_crossed(waited_ms / 1e3, None)
+
+
+def test_a_client_that_says_much_just_after_the_converter_reset_ends_without_a_fault(rig: Rig) -> None:
+    """Both are seen in one turn, the client first: it is not watched any more once sending on has failed."""
+    conversation = rig.warm()
+    rig.fresh()
+    client = rig.open()
+    rig.asked(conversation)
+    turn_for(rig.loop, 0.1)  # its acknowledgement makes the converter's end ready for a moment: first, else
+    client.sock.send(bytes(EARLY_MAX_BYTES + 1))
+    conversation.reset()
+    time.sleep(0.05)  # the kernel hears of the reset; where it is later, the converter is heard first
+    rig.loop.turn(1.0)
+    until(rig.loop, lambda: client.poll() or client.ended or rig.server.accepted)
 
 
 @pytest.mark.parametrize("failure", FAILURES)
