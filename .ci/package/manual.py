@@ -5,7 +5,7 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 TREE: Final = Path(__file__).parents[2]
 _LAST: Final = "## HTTP"  # what follows is no matter of the command line
@@ -13,9 +13,9 @@ _LAST: Final = "## HTTP"  # what follows is no matter of the command line
 _BASH: Final = """\
 # hagw: completion of verbs and options for bash
 _hagw() {
-    local words=${COMP_WORDS[*]:1:COMP_CWORD-1} word=${COMP_WORDS[COMP_CWORD]} verb='' candidates=''
-    for verb in $words; do case $verb in -*) ;; *) break ;; esac; done
-    [ "$COMP_CWORD" -gt 1 ] || verb=''
+    local word=${COMP_WORDS[COMP_CWORD]} verb='' candidates=''
+    [ "$COMP_CWORD" -gt 1 ] && verb=${COMP_WORDS[1]}
+    [ "$COMP_CWORD" -gt 2 ] && case $verb in @GROUPS@) verb="$verb ${COMP_WORDS[2]}" ;; esac
     case $verb in
 @CASES@
     esac
@@ -35,7 +35,9 @@ _hagw() {
         _describe verb verbs
         return
     fi
-    case $words[2] in
+    local verb=$words[2]
+    case $verb in @GROUPS@) (( CURRENT > 3 )) && verb="$verb $words[3]" ;; esac
+    case $verb in
 @CASES@
     esac
     _describe option options
@@ -57,11 +59,14 @@ def manual() -> bytes:
 def completions() -> dict[str, bytes]:
     """Return the files of completions by their path in a file system."""
     verbs = dict(_verbs())
-    lines = [f"        {name}) candidates='{' '.join(words)}' ;;" for name, (_, words) in verbs.items()]
-    bash = _BASH.replace("@CASES@", "\n".join(["        '') candidates='" + " ".join(verbs) + "' ;;", *lines]))
-    listed = [f"            '{name}:{_quoted(about)}'" for name, (about, _) in verbs.items()]
-    cases = [f"        {name}) options=({' '.join(words)}) ;;" for name, (_, words) in verbs.items()]
+    first = {name: about for name, (about, _) in verbs.items() if " " not in name}
+    groups = "|".join(dict.fromkeys(name.split()[0] for name in verbs if " " in name))
+    lines = [f"        '{name}') candidates='{' '.join(words)}' ;;" for name, (_, words) in verbs.items()]
+    bash = _BASH.replace("@CASES@", "\n".join(["        '') candidates='" + " ".join(first) + "' ;;", *lines]))
+    listed = [f"            '{name}:{_quoted(about)}'" for name, about in first.items()]
+    cases = [f"        '{name}') options=({' '.join(words)}) ;;" for name, (_, words) in verbs.items()]
     zsh = _ZSH.replace("@VERBS@", "\n".join(listed)).replace("@CASES@", "\n".join(cases))
+    bash, zsh = (script.replace("@GROUPS@", groups) for script in (bash, zsh))
     return {
         "usr/share/bash-completion/completions/hagw": bash.encode(),
         "usr/share/zsh/vendor-completions/_hagw": zsh.encode(),
@@ -69,17 +74,23 @@ def completions() -> dict[str, bytes]:
 
 
 def _verbs() -> Iterator[tuple[str, tuple[str, list[str]]]]:
-    """Walk the command line: each verb, what it does, and the words that may follow it."""
+    """Walk the command line: each verb, also of two words, what it does, and the words that may follow it."""
     sys.path.insert(0, str(TREE))
     from typer.main import get_command
 
     from hagw.cli.app import app
 
-    for name, command in sorted(getattr(get_command(app), "commands").items()):  # noqa: B009  # a group's, not a command's
+    yield from _below(get_command(app), "")
+
+
+def _below(group: Any, before: str) -> Iterator[tuple[str, tuple[str, list[str]]]]:
+    for name, command in sorted(group.commands.items()):
         words = sorted(getattr(command, "commands", {}))
         for parameter in command.params:
             words += [word for word in parameter.opts if word.startswith("--")]
-        yield name, (command.get_short_help_str(60), [*words, "--help"])
+        yield before + name, (command.get_short_help_str(60), [*words, "--help"])
+        if hasattr(command, "commands"):
+            yield from _below(command, f"{before}{name} ")
 
 
 def _quoted(text: str) -> str:

@@ -32,6 +32,14 @@ def test_bash_completes_a_verb_and_an_option() -> None:
     assert _completed(script, "hagw status --js") == ["--json"]
 
 
+def test_bash_completes_the_verbs_below_a_verb_and_their_options() -> None:
+    script = manual.completions()["usr/share/bash-completion/completions/hagw"].decode()
+    assert _completed(script, "hagw customer inv") == ["invite"]
+    assert "--month-bytes" in _completed(script, "hagw customer add miller --")
+    assert _completed(script, "hagw customer add --month") == ["--month-bytes"]
+    assert _completed(script, "hagw rollback --js") == ["--json"]
+
+
 def _completed(script: str, line: str) -> list[str]:
     asked = f"{script}\nCOMP_WORDS=({line}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); _hagw; echo ${{COMPREPLY[@]}}"
     return subprocess.run(["bash", "-c", asked], capture_output=True, text=True, check=True).stdout.split()
