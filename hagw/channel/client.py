@@ -188,6 +188,8 @@ class ChannelClient:
         finally:
             if talk is not None:
                 talk.writer.close()
+                with suppress(OSError, TimeoutError):
+                    await talk.writer.wait_closed()  # a second at most: both ends say in TLS that it is over
 
     async def _stay(self, way: Way) -> None:
         """Be connected over this way for as long as it works."""

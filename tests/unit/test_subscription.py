@@ -5,6 +5,7 @@ import errno
 import json
 import socket
 import sys
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -24,6 +25,7 @@ from hagw.control.durable import Disk
 from hagw.control.status_documents import CpeVersionStatus
 from hagw.control.worker_seat import SeatPlan
 from hagw.control.workers import Workers, stop_all
+from hagw.dataplane.proven import GRACE_S, PROVEN_FILE, ProvenAddresses
 from hagw.errors import HagwError
 from hagw.model.intent import CustomerIntent, FlowLimits, HagIntent
 from hagw.model.snapshot import HagSnapshot
@@ -199,6 +201,36 @@ def test_the_status_counts_cpes_by_version_and_marks_another_than_ours(
                 assert scene.cpe_versions() == [{"version": version, "cpes": 1, "differs": differs}]
                 task.cancel()
             await scene.until(lambda: not scene.cpe_versions())
+
+    scene.play(play)
+
+
+def test_a_cpe_in_touch_binds_its_cookies_and_proves_the_addresses_it_shows(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HAGW_RUNTIME_DIR", str(scene.state))
+    monkeypatch.setattr("hagw.dataplane.proven.ADDRESSES_MAX", 3)
+    scene.intent = replace(INTENT, control_port=free_port())
+    client = asyncio.run(a_client(scene))
+    line = Way("lte", "127.0.0.2", "127.0.0.1", scene.intent.control_port)
+    table = ProvenAddresses(scene.state / PROVEN_FILE)
+
+    def proved(address: str) -> bool:
+        return table.is_proven("home", address, time.monotonic())
+
+    async def play() -> None:
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(client.run())
+            await scene.until(lambda: table.is_bound("home", time.monotonic() + GRACE_S))
+            assert (proved("127.0.0.1"), proved("127.0.0.2")) == (True, False)
+            await client.show(line)
+            assert proved("127.0.0.2")
+            for number in range(2):
+                assert table.is_bound("home", time.monotonic() + GRACE_S)
+                await client.show(replace(line, source=f"127.0.1.{number}"))
+            assert not table.is_bound("home", time.monotonic() + GRACE_S)
+            assert client.standing.state == "connected"
+            task.cancel()
 
     scene.play(play)
 

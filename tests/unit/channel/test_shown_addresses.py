@@ -53,6 +53,11 @@ def enrolled(office: Office, state: Path) -> tuple[_Gateway, CpeSide]:
     return gateway, CpeSide(gateway, state)  # type: ignore[arg-type]  # of the real one it needs no more
 
 
+def all_shown() -> bool:
+    """Say whether all connections that were made for this are closed."""
+    return not any(getattr(task.get_coro(), "__name__", "") == "show" for task in asyncio.all_tasks())
+
+
 def test_a_line_that_the_gateway_does_not_know_is_shown_to_it(office: Office, tmp_path: Path) -> None:
     gateway, cpe = enrolled(office, tmp_path)
 
@@ -70,6 +75,7 @@ def test_a_line_that_the_gateway_does_not_know_is_shown_to_it(office: Office, tm
             await until(lambda: office.server.peers == 1)
             assert office.met == [("home", "127.0.0.1", True), ("home", "127.0.0.2", True)]
             assert [each["source"] for each in office.server.document()] == ["127.0.0.1"]
+            await until(all_shown)
             running.cancel()
 
     office.play(scene)
@@ -88,6 +94,7 @@ def test_a_line_is_shown_so_often_at_most(office: Office, tmp_path: Path) -> Non
             await until(lambda: len(office.met) > SHOWS_BURST)
             await until(lambda: office.server.peers == 1)
             assert len(office.met) == 1 + SHOWS_BURST
+            await until(all_shown)
             running.cancel()
 
     office.play(scene)
@@ -105,6 +112,7 @@ def test_a_gateway_that_cannot_be_shown_an_address_disturbs_nothing(office: Offi
             gateway.on_unproven("hag", "dsl", "127.0.0.1")
             await until(lambda: len(office.met) == 2)
             assert [each["source"] for each in office.server.document()] == ["127.0.0.1"]
+            await until(all_shown)
             running.cancel()
 
     office.play(scene)

@@ -1,6 +1,7 @@
 """The roll follows the registry, and outlives it."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
@@ -17,14 +18,14 @@ SECRET, DEVICE = b"0123456789", bytes(range(32))
 class Scene:
     """A watch over the registry in a directory, run for as long as a scene takes."""
 
-    def __init__(self, state: Path) -> None:
+    def __init__(self, state: Path, roll: str = "customers.json") -> None:
         self.state = state
         self.url = ""
         self.rolls: list[Roll] = []
         self.watch = RollWatch(
             lambda: self.url,
             lambda url: open_registry(url, state),
-            state / "customers.json",
+            state / roll,
             lambda path, text: path.write_text(text) and None,
             self.rolls.append,
         )
@@ -76,6 +77,34 @@ def test_customers_come_and_go_while_it_runs(tmp_path: Path) -> None:
     scene.play(play)
     assert scene.rolls[0].customers[0].limits == CustomerLimits(pending_max=7)
     assert not scene.watch.trouble
+
+
+def test_a_revocation_is_known_to_all_gateways_of_a_registry_within_five_seconds(tmp_path: Path) -> None:
+    """None of them is told: each looks by itself."""
+    one, other = Scene(tmp_path, "one.json"), Scene(tmp_path, "other.json")
+
+    async def both_have(names: list[str]) -> None:
+        while one.names() != names or other.names() != names:
+            await asyncio.sleep(0.02)
+
+    async def play() -> None:
+        await one.enrol("home")
+        await both_have(["home"])
+        await one.revoke("home")
+        revoked = time.monotonic()
+        await both_have([])
+        print(f"all gateways know after {time.monotonic() - revoked:.2f} s")
+        assert time.monotonic() - revoked < 5.0
+
+    async def beside() -> None:
+        await other.watch.begin()
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(other.watch.run())
+            await play()
+            task.cancel()
+        await other.watch.close()
+
+    one.play(beside)
 
 
 def test_a_gateway_that_starts_without_its_database_knows_its_customers(tmp_path: Path) -> None:
