@@ -161,6 +161,11 @@ def test_a_key_that_is_none_stops_the_run_and_is_not_shown(site: Site, operator:
     assert "not-long-enough" not in played.text
 
 
+def test_an_enrolment_at_nobody_stops_the_run(site: Site, operator: Operator) -> None:
+    played = operator.play(hagw_cpe_enrol=[{"gateway": "hag", "at": "hag9"}])
+    assert_untouched(site, played, "hagw_cpe_enrol of cpe names hag9, which is not there; nothing was changed")
+
+
 def test_an_unreachable_hag_stops_the_run(site: Site, operator: Operator) -> None:
     gateways = [{"name": "hag", "addresses": ["203.0.113.99"]}]
     played = operator.play(**changed("gateways", gateways))

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
+from jinja2.nativetypes import NativeEnvironment
 
 from hagw.config.load import load
 from tests.unit import docs
@@ -98,6 +99,24 @@ def test_the_example_inventory_s_hag_has_a_configuration_that_hagw_accepts() -> 
 
 def _with_secrets(document: dict[str, Any]) -> str:
     return json.dumps(document).replace("{{ vault_hagw_shop_key }}", secrets.token_hex(32))
+
+
+@pytest.mark.parametrize(
+    ("enrolments", "astray"),
+    [
+        ([], []),
+        ([{"gateway": "hag", "at": "hag1"}], []),
+        ([{"gateway": "hga", "at": "hag1"}, {"gateway": "hag", "at": "hag7"}], ["hga", "hag7"]),
+    ],
+)
+def test_enrolments_at_nobody_are_named(enrolments: list[dict[str, str]], astray: list[str]) -> None:
+    variables = yaml.safe_load((ANSIBLE / "roles/hagw_cpe/vars/main.yml").read_text(encoding="utf-8"))
+    found = NativeEnvironment().from_string(variables["hagw_cpe_astray"]).render(
+        hagw_cpe_enrol=enrolments,
+        hagw_cpe_config={"gateways": [{"name": "hag"}]},
+        groups={"all": ["hag1", "home"]},
+    )  # fmt: skip
+    assert found == astray
 
 
 def test_the_seconds_to_confirm_a_first_start_count_from_when_it_is_over() -> None:
