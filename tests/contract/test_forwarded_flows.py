@@ -108,6 +108,34 @@ def test_forwarded_flows_take_the_way_that_was_decided(site: tuple[Topology, Mac
     assert len(ways) >= 2, "every flow went the same way: this shows nothing"
 
 
+@pytest.mark.parametrize(
+    ("protocol", "packet", "slot"),
+    [
+        (1, bytes.fromhex("0800 a7ff 5000 0000"), 2),
+        (47, bytes.fromhex("0000 0800") + bytes(20), 2),
+        (50, bytes.fromhex("00001001 00000001") + bytes(24), 1),
+    ],
+    ids=["icmp", "gre", "esp"],
+)
+def test_what_has_no_ports_takes_the_way_that_was_decided(
+    site: tuple[Topology, Machine], protocol: int, packet: bytes, slot: int
+) -> None:
+    topology, port = site
+    wanted = RuleIntent("tunnels", 1, TrafficDescriptor(protocols=(protocol,)), "load-balancing", ("ab"[slot - 1],))
+    others = RuleIntent("others", 2, TrafficDescriptor(), "load-balancing", ("ba"[slot - 1],))
+    settle(topology, port, intent=replace(INTENT, rules=(wanted, others)))
+    port.close()
+    with topology.server.entered():
+        server = socket.socket(socket.AF_INET, socket.SOCK_RAW, protocol)
+    with topology.host.entered():
+        host = socket.socket(socket.AF_INET, socket.SOCK_RAW, protocol)
+    with server, host:
+        server.settimeout(2.0)
+        host.sendto(packet, (SERVER4, 0))
+        _, (seen, _) = server.recvfrom(2048)
+    assert seen == LINES[slot][0]
+
+
 def test_a_line_that_was_cut_carries_again_when_its_cap_is_lifted(site: tuple[Topology, Machine]) -> None:
     topology, port = site
     server = Server("server")
