@@ -11,8 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from hagw.health.fleet import Ask, Counters, Fleet, LineSetup, Orders
+from hagw.health.fleet import Fleet, Orders
 from hagw.health.gateway import Told
+from hagw.health.gateways import Ask
+from hagw.health.line import Counters, LineSetup
 from hagw.health.liveness import Link
 from hagw.health.portal import PortalAnswer
 from hagw.model.facts import Facts, UplinkFacts

@@ -9,8 +9,10 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from hagw.health.fleet import Ask, Counters, Fleet, LineSetup
+from hagw.health.fleet import Fleet
 from hagw.health.gateway import Told
+from hagw.health.gateways import Ask
+from hagw.health.line import Counters, LineSetup
 from hagw.health.liveness import Link
 from hagw.model.intent import ProbeStyle, UplinkKind
 from hagw.pmf.asker import Passage
