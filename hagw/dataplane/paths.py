@@ -10,12 +10,12 @@ void: REMOVE_ADDR for the gateway, destruction for ourselves (facts: 200 ms of s
 import math
 import socket
 from collections import deque
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from hagw.dataplane.account import Account, Carried
 from hagw.dataplane.joins import Joins
 from hagw.dataplane.mptcp_socket import SubflowInfo, SubflowReader, token_of
+from hagw.dataplane.path import Path, PathEvent
 from hagw.dataplane.ports import SubflowControl
 from hagw.dataplane.subflow_calls import Retries, SubflowCalls
 from hagw.dataplane.uplink_table import UplinkTable
@@ -27,40 +27,6 @@ JOIN_TIMEOUT_S = 3.0
 REPLACED_LOOK_S = 0.01  # while a lost line's subflow waits for another one to stand
 LIVED_S = 1.0  # a subflow that ended after this long is made anew at once: nothing says that it would end again
 EVENTS_KEPT = 64
-
-
-@dataclass(frozen=True, slots=True)
-class PathEvent:
-    """Something that happened to an uplink's subflow; `at` is monotonic."""
-
-    at: float
-    event: Literal[
-        "asked",
-        "established",
-        "withdrawn",
-        "lost",
-        "not made",
-        "withheld",
-        "released",
-        "in reserve",
-        "in use",
-        "overflowing",
-    ]
-    slot: int
-    reason: str = ""
-
-
-@dataclass(slots=True)
-class Path:
-    """One subflow as we asked for it; `info` is the kernel's latest word on it, None until it is established."""
-
-    local: str
-    loc_id: int
-    asked_at: float
-    backup: bool = False
-    ifindex: int = 0  # 0 = as it was at the first look
-    info: SubflowInfo | None = None
-    joined_at: float = 0.0
 
 
 class Paths:
@@ -391,9 +357,8 @@ class Paths:
         """End an uplink's subflow, for both ends, and note its last figures."""
         assert self._token is not None
         gone = [info for info in self._reader.read(self._sock) if info.local[0] == path.local]
-        told_at = (
-            None if is_moved else now
-        )  # where the next one is to have the same address, the old is forgotten first
+        # Where the next one is to have the same address, the old is forgotten first.
+        told_at = None if is_moved else now
         self._calls.end(self._token, slot, path.local, path.loc_id, gone, told_at, path.ifindex)
         for info in gone:
             path.info = info

@@ -12,7 +12,8 @@ from hagw.health.attention import Attention
 from hagw.health.gateway import Told
 from hagw.health.gateways import WITNESSES, Ask, Gateways
 from hagw.health.line import Counters, Line, LineSetup
-from hagw.health.liveness import Link, Liveness, Surroundings
+from hagw.health.link import Link
+from hagw.health.liveness import Liveness, Surroundings
 from hagw.health.portal import PortalAnswer, PortalWatch
 from hagw.model.health import GatewayHealth, UplinkHealth
 from hagw.pmf.asker import Passage

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from hagw.health.families import Families
-from hagw.health.liveness import Link, Liveness
+from hagw.health.link import Link
+from hagw.health.liveness import Liveness
 from hagw.health.portal import PortalWatch
 from hagw.health.profile import Profile, profile_of, styled
 from hagw.health.quality import Quality

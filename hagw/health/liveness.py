@@ -9,46 +9,23 @@ witnesses, keeps the clock and carries the questions.
 """
 
 from dataclasses import dataclass
-from math import exp2
 from typing import Final
 
 from hagw.health.degradation import ASK_GAP_S as LOSS_GAP_S
 from hagw.health.degradation import Degradation
 from hagw.health.estimate import Loss, Reception, RoundTrip
 from hagw.health.evidence import Doubt, Evidence
+from hagw.health.link import Link
+from hagw.health.patience import Patience
 from hagw.health.profile import Profile
 from hagw.model.health import GatewayReach, UplinkState
 
-_PATIENCE_MAX: Final = 4.0
-_PATIENCE_HALVES_S: Final = 300.0
 _FLAPS_S: Final = 60.0
 _UNKNOWN_GATEWAY_S: Final = 10.0  # between questions to a gateway that has never answered
 KEPT: Final = "nothing comes back over it, but no other line is left"
 KEPT_DEGRADED: Final = "hardly carries anything, but no other line is left"
 _TRIAL_S: Final = 10.0
 _TRIAL_MAX_S: Final = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Link:
-    """What the kernel says about the line's interface; `enabled` is the owner's word."""
-
-    enabled: bool = True
-    present: bool = True
-    admin_up: bool = True
-    carrier: bool = True
-    address: bool = True
-    absence: str = ""  # why the interface is not present, where that is known
-
-    def obstacle(self) -> str | None:
-        """Return why the line cannot work now, None = nothing is in the way."""
-        if not self.present:
-            return self.absence or "the interface does not exist"
-        if not self.admin_up:
-            return "the interface is switched off"
-        if not self.carrier:
-            return "no carrier"
-        return None if self.address else "no address"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +52,7 @@ class Liveness:
         self.degradation = Degradation()
         self.doubted_since: float | None = None  # of the latest suspicion
         self.portal: str | None = None  # where a captive portal wants its guests, None = there is none
-        self._patience = 1.0
-        self._patience_at = now
+        self._patience = Patience(now)
         self._doubt: Doubt | None = None
         self._state_at = now
         self._good = 0
@@ -294,7 +270,7 @@ class Liveness:
             self._suspect(accusation, now, now)
 
     def _is_overdue(self, doubt: Doubt, now: float) -> bool:
-        return self.evidence.is_overdue(doubt, self._patience_at_(now), now)
+        return self.evidence.is_overdue(doubt, self._patience.factor(now), now)
 
     def _has_witness(self, doubt: Doubt, around: Surroundings) -> bool:
         heard = around.heard_elsewhere_at
@@ -329,9 +305,7 @@ class Liveness:
         if self.doubted_since is not None and asked_at < self.doubted_since:
             return
         if asked_at < self._state_at and self.state == "suspect":
-            # It had only been slow: be more patient with it from now on.
-            self._patience = min(_PATIENCE_MAX, self._patience_at_(now) * 1.5)
-            self._patience_at = now
+            self._patience.was_short(now)
         if self.is_degraded:
             if self.degradation.has_recovered(now):
                 self._become("up", "answers well again", now)
@@ -440,7 +414,3 @@ class Liveness:
             return self.profile.first_s / 8
         quick = doubt.cause != "crossed" and doubt.asked < self.evidence.questions_wanted()
         return self.profile.ask_gap_s if quick else self.profile.slow_gap_s
-
-    def _patience_at_(self, now: float) -> float:
-        halvings = max(0.0, now - self._patience_at) / _PATIENCE_HALVES_S
-        return 1.0 + (self._patience - 1.0) * exp2(-halvings)

@@ -15,7 +15,7 @@ from hagw.health.fleet import Fleet, Orders
 from hagw.health.gateway import Told
 from hagw.health.gateways import Ask
 from hagw.health.line import Counters, LineSetup
-from hagw.health.liveness import Link
+from hagw.health.link import Link
 from hagw.health.portal import PortalAnswer
 from hagw.model.facts import Facts, UplinkFacts
 from hagw.model.health import GatewayHealth, UplinkHealth

@@ -13,7 +13,7 @@ from hagw.health.fleet import Fleet
 from hagw.health.gateway import Told
 from hagw.health.gateways import Ask
 from hagw.health.line import Counters, LineSetup
-from hagw.health.liveness import Link
+from hagw.health.link import Link
 from hagw.model.intent import ProbeStyle, UplinkKind
 from hagw.pmf.asker import Passage
 

@@ -7,7 +7,7 @@ import pytest
 from hagw.health.fleet import Fleet
 from hagw.health.gateway import Told
 from hagw.health.line import Counters, LineSetup
-from hagw.health.liveness import Link
+from hagw.health.link import Link
 from hagw.health.profile import Profile, profile_of, styled
 from hagw.model.intent import ProbeStyle, UplinkKind
 

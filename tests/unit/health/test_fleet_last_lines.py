@@ -2,7 +2,8 @@
 
 from fleet_world import SimLine, World, demo
 
-from hagw.health.liveness import KEPT, Link
+from hagw.health.link import Link
+from hagw.health.liveness import KEPT
 
 
 def test_two_lines_that_die_together_are_both_found() -> None:

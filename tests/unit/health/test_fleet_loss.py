@@ -5,7 +5,8 @@ import statistics
 import pytest
 from fleet_world import World, demo
 
-from hagw.health.liveness import KEPT_DEGRADED, Link
+from hagw.health.link import Link
+from hagw.health.liveness import KEPT_DEGRADED
 
 
 @pytest.mark.parametrize("loss", [0.02, 0.1, 0.2])

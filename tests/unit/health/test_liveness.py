@@ -1,6 +1,7 @@
 """One line's judge, fed turn by turn."""
 
-from hagw.health.liveness import Link, Liveness, Surroundings
+from hagw.health.link import Link
+from hagw.health.liveness import Liveness, Surroundings
 from hagw.health.profile import Profile
 
 TURN_S = 0.01

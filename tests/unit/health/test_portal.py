@@ -3,7 +3,7 @@
 import pytest
 from fleet_world import SimLine, World
 
-from hagw.health.liveness import Link
+from hagw.health.link import Link
 from hagw.health.portal import PortalAnswer, PortalWatch, judge, request
 from hagw.model.intent import PortalIntent
 
