@@ -130,7 +130,7 @@ def test_what_has_no_ports_takes_the_way_that_was_decided(
     with topology.host.entered():
         host = socket.socket(socket.AF_INET, socket.SOCK_RAW, protocol)
     with server, host:
-        server.settimeout(2.0)
+        server.settimeout(10.0)
         host.sendto(packet, (SERVER4, 0))
         _, (seen, _) = server.recvfrom(2048)
     assert seen == LINES[slot][0]
