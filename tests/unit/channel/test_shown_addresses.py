@@ -8,8 +8,9 @@ from pathlib import Path
 
 from channel_rig import Office, until
 
+from hagw.channel.client import Way
 from hagw.channel.credentials import credentials_file, encode_credentials
-from hagw.enrolments import SHOWS_BURST, CpeSide
+from hagw.enrolments import SHOWS_BURST, CpeSide, _way
 from hagw.model.intent import CpeIntent, FlowLimits, GatewayIntent, PoolIntent
 from hagw.model.snapshot import CpeSnapshot, UplinkView
 
@@ -116,3 +117,12 @@ def test_a_gateway_that_cannot_be_shown_an_address_disturbs_nothing(office: Offi
             running.cancel()
 
     office.play(scene)
+
+
+def test_a_line_is_shown_in_the_family_and_to_the_address_that_refused_it() -> None:
+    addresses = (ip_address("198.51.100.10"), ip_address("2001:db8::10"), ip_address("2001:db8::11"))
+    gateway = GatewayIntent("hag", addresses, 5124, 5124, "", b"", 5125)
+    line = replace(LTE, address6="2001:db8:7::2")
+    assert _way(line, gateway) == Way("lte", "127.0.0.2", "198.51.100.10", 5125)
+    assert _way(line, gateway, "2001:db8::11") == Way("lte", "2001:db8:7::2", "2001:db8::11", 5125)
+    assert _way(LTE, gateway, "2001:db8::11") is None
