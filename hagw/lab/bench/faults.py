@@ -235,7 +235,7 @@ def _state_moved(lab: Lab, *options: str) -> Iterator[Path]:
 def _filtered(node: str, chains: str) -> Strike:
     @contextlib.contextmanager
     def strike(lab: Lab) -> Iterator[None]:
-        netns.nft(lab.namespace(node), f"table inet fault {{ {chains} }}")
+        netns.nft(lab.namespace(node), f"table inet fault {{\n{chains}\n}}")
         try:
             yield
         finally:
@@ -251,7 +251,8 @@ def _forwarding(node: str, rule: str) -> Strike:
 @contextlib.contextmanager
 def _rebound(lab: Lab) -> Iterator[None]:
     """Have LTE's provider forget its translations and give every flow another port."""
-    chain = "chain p { type nat hook postrouting priority 90; oifname core0 masquerade to :40000-60000; }"
+    rule = "oifname core0 meta nfproto ipv4 meta l4proto { tcp, udp } masquerade to :40000-60000"
+    chain = f"chain p {{ type nat hook postrouting priority 90; {rule}; }}"
     with _filtered("isp-lte", chain)(lab):
         _run(lab, "isp-lte", "conntrack", "-F")
         yield
@@ -261,7 +262,7 @@ def _rebound(lab: Lab) -> Iterator[None]:
 def _portal(lab: Lab) -> Iterator[None]:
     """Have WiFi's provider want a log-in: HTTP is answered by its own server, nothing else goes anywhere."""
     server = lab.spawn("isp-wifi", "portal", [sys.executable, "-m", "http.server", "8080"])
-    guest = 'chain r { type nat hook prerouting priority -110; iifname "cpe0" tcp dport 80 redirect to :8080; } '
+    guest = 'chain r { type nat hook prerouting priority -110; iifname "cpe0" tcp dport 80 redirect to :8080; }\n'
     guest += 'chain f { type filter hook forward priority -10; iifname "cpe0" drop; oifname "cpe0" drop; }'
     try:
         with _filtered("isp-wifi", guest)(lab):
@@ -330,7 +331,7 @@ def _nothing(_: Lab) -> Iterator[None]:
 
 
 _SILENCE: Final = (
-    "chain i { type filter hook input priority -300; policy drop; } "
+    "chain i { type filter hook input priority -300; policy drop; }\n"
     "chain o { type filter hook output priority -300; policy drop; }"
 )
 NO_FAULT: Final = "none"

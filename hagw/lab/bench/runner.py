@@ -25,6 +25,7 @@ from hagw.lab.bench.scenario import Case, Measure, Scenario
 from hagw.lab.bench.systems import Ready, System, lines_of
 from hagw.lab.lab import Lab, LabError
 from hagw.lab.link import tcp_payload_share
+from hagw.lab.netns import CommandFailed
 
 SETTLE_S: Final = 0.5  # after the lines were changed, so that what was on its way has arrived
 
@@ -120,7 +121,7 @@ class _Bench:
                             _note_endured(result.row(system.name), endured, result.measure)
                     case never:
                         assert_never(never)
-            except LabError as why:
+            except (LabError, CommandFailed) as why:
                 self._failed(system, case, why)
 
     def _of(self, case: Case) -> list[Result]:
