@@ -30,6 +30,43 @@ _IMPOSTOR_PORT: Final = 5199
 _RESTART_S: Final = 0.5  # as hagw.service has it
 _POLL_S: Final = 0.1
 
+# What nft is told, by fault: on which node, and the chains of a table of its own.
+FILTERS: Final[Mapping[str, tuple[str, str]]] = {
+    "hag-silent": (
+        HAG,
+        "chain i { type filter hook input priority -300; policy drop; }\n"
+        "chain o { type filter hook output priority -300; policy drop; }\n",
+    ),
+    "hag-garbage": (
+        HAG,
+        "chain r { type nat hook prerouting priority -110; meta l4proto { tcp, udp }"
+        f" th dport {HAGW_PORT} redirect to :{_IMPOSTOR_PORT}; }}\n",
+    ),
+    "mtu-black-hole": (
+        "isp-lte",
+        "chain f { type filter hook forward priority -10; ip length > 1300 drop; }\n",
+    ),
+    "mptcp-stripped": (
+        "isp-lte",
+        "chain f { type filter hook forward priority -10; tcp flags syn reset tcp option mptcp; }\n",
+    ),
+    "joins-refused": (
+        "isp-lte",
+        "chain f { type filter hook forward priority -10; tcp option mptcp subtype 1 reject with tcp reset; }\n",
+    ),
+    "nat-rebinds": (
+        "isp-lte",
+        "chain p { type nat hook postrouting priority 90; oifname core0 meta nfproto ipv4"
+        " meta l4proto { tcp, udp } masquerade to :40000-60000; }\n",
+    ),
+    "captive-portal": (
+        "isp-wifi",
+        'chain r { type nat hook prerouting priority -110; iifname "cpe0" tcp dport 80'
+        f" redirect to :{_IMPOSTOR_PORT}; }}\n"
+        'chain f { type filter hook forward priority -10; iifname "cpe0" drop; oifname "cpe0" drop; }\n',
+    ),
+}
+
 Strike = Callable[[Lab], contextlib.AbstractContextManager[None]]
 
 
@@ -135,9 +172,8 @@ def _slow_gateway(lab: Lab) -> Iterator[None]:
 def _garbage(lab: Lab) -> Iterator[None]:
     """Have something else in the HAG's place answer nonsense, connections and echoes alike."""
     impostor = lab.spawn(HAG, "garbage", [sys.executable, "-P", "-m", "hagw.lab.bench.garbage", str(_IMPOSTOR_PORT)])
-    rules = [f"{kind} dport {HAGW_PORT} redirect to :{_IMPOSTOR_PORT};" for kind in ("tcp", "udp")]
     try:
-        with _filtered(HAG, f"chain r {{ type nat hook prerouting priority -110; {' '.join(rules)} }}")(lab):
+        with _filtered("hag-garbage")(lab):
             yield
     finally:
         _run(lab, HAG, "conntrack", "-F")  # else what began meanwhile would go on to the impostor
@@ -232,10 +268,12 @@ def _state_moved(lab: Lab, *options: str) -> Iterator[Path]:
 # -- the network
 
 
-def _filtered(node: str, chains: str) -> Strike:
+def _filtered(name: str) -> Strike:
+    node, chains = FILTERS[name]
+
     @contextlib.contextmanager
     def strike(lab: Lab) -> Iterator[None]:
-        netns.nft(lab.namespace(node), f"table inet fault {{\n{chains}\n}}")
+        netns.nft(lab.namespace(node), f"table inet fault {{\n{chains}}}")
         try:
             yield
         finally:
@@ -244,16 +282,10 @@ def _filtered(node: str, chains: str) -> Strike:
     return strike
 
 
-def _forwarding(node: str, rule: str) -> Strike:
-    return _filtered(node, f"chain f {{ type filter hook forward priority -10; {rule}; }}")
-
-
 @contextlib.contextmanager
 def _rebound(lab: Lab) -> Iterator[None]:
     """Have LTE's provider forget its translations and give every flow another port."""
-    rule = "oifname core0 meta nfproto ipv4 meta l4proto { tcp, udp } masquerade to :40000-60000"
-    chain = f"chain p {{ type nat hook postrouting priority 90; {rule}; }}"
-    with _filtered("isp-lte", chain)(lab):
+    with _filtered("nat-rebinds")(lab):
         _run(lab, "isp-lte", "conntrack", "-F")
         yield
 
@@ -261,11 +293,9 @@ def _rebound(lab: Lab) -> Iterator[None]:
 @contextlib.contextmanager
 def _portal(lab: Lab) -> Iterator[None]:
     """Have WiFi's provider want a log-in: HTTP is answered by its own server, nothing else goes anywhere."""
-    server = lab.spawn("isp-wifi", "portal", [sys.executable, "-m", "http.server", "8080"])
-    guest = 'chain r { type nat hook prerouting priority -110; iifname "cpe0" tcp dport 80 redirect to :8080; }\n'
-    guest += 'chain f { type filter hook forward priority -10; iifname "cpe0" drop; oifname "cpe0" drop; }'
+    server = lab.spawn("isp-wifi", "portal", [sys.executable, "-m", "http.server", str(_IMPOSTOR_PORT)])
     try:
-        with _filtered("isp-wifi", guest)(lab):
+        with _filtered("captive-portal")(lab):
             yield
     finally:
         end([server])
@@ -330,10 +360,6 @@ def _nothing(_: Lab) -> Iterator[None]:
     yield
 
 
-_SILENCE: Final = (
-    "chain i { type filter hook input priority -300; policy drop; }\n"
-    "chain o { type filter hook output priority -300; policy drop; }"
-)
 NO_FAULT: Final = "none"
 FAULTS: Final[Mapping[str, Fault]] = {
     NO_FAULT: Fault("nothing, to compare with; lines may change", _nothing),
@@ -350,7 +376,7 @@ FAULTS: Final[Mapping[str, Fault]] = {
     "hag-worker-killed": Fault("one of the HAG's workers is killed", _killed(HAG, "worker", most=1)),
     "hag-killed": Fault("the HAG's daemon and workers are killed", _killed(HAG, "daemon", "worker")),
     "hag-hangs": Fault("the HAG's daemon and workers stop for a while", _stopped(HAG, "daemon", "worker")),
-    "hag-silent": Fault("nothing comes from the HAG any more", _filtered(HAG, _SILENCE)),
+    "hag-silent": Fault("nothing comes from the HAG any more", _filtered("hag-silent")),
     "hag-garbage": Fault("something else in the HAG's place answers nonsense", _garbage),
     "hag-slow": Fault("the HAG's workers run 50 ms of each 500", _slow_gateway),
     "calls-fail": Fault("the daemon's netlink calls (and echoes) fail: ENOBUFS", _calls("error=ENOBUFS")),
@@ -362,13 +388,9 @@ FAULTS: Final[Mapping[str, Fault]] = {
     "no-descriptors-daemon": Fault("the CPE's daemon gets no more descriptors", _out_of_descriptors("daemon")),
     "disk-full": Fault("the disk is full, and the daemon restarted with that", _disk_full),
     "disk-read-only": Fault("the file system is read-only, and the daemon restarted with that", _disk_read_only),
-    "mtu-black-hole": Fault("LTE swallows packets above 1,300 bytes", _forwarding("isp-lte", "ip length > 1300 drop")),
-    "mptcp-stripped": Fault(
-        "LTE removes Multipath TCP's options", _forwarding("isp-lte", "tcp flags syn reset tcp option mptcp")
-    ),
-    "joins-refused": Fault(
-        "LTE resets joins", _forwarding("isp-lte", "tcp option mptcp subtype 1 reject with tcp reset")
-    ),
+    "mtu-black-hole": Fault("LTE swallows packets above 1,300 bytes", _filtered("mtu-black-hole")),
+    "mptcp-stripped": Fault("LTE removes Multipath TCP's options", _filtered("mptcp-stripped")),
+    "joins-refused": Fault("LTE resets joins", _filtered("joins-refused")),
     "nat-rebinds": Fault("LTE's provider forgets its translations, all get other ports", _rebound),
     "captive-portal": Fault("WiFi wants a log-in", _portal),
     "address-taken": Fault("another host takes the CPE's address on WiFi", _taken_address),
