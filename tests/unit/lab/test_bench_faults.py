@@ -7,6 +7,8 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from io import TextIOWrapper
 from pathlib import Path
@@ -53,16 +55,12 @@ def test_a_silence_is_the_longest_span_without_an_answer(answers: list[float], l
 
 def test_a_request_that_hangs_keeps_no_other_one_waiting() -> None:
     """The server answers every second connection and leaves the others without an answer."""
-    with socket.create_server(("127.0.0.1", 0), backlog=64) as server:
-        held: list[socket.socket] = []
-        threading.Thread(target=_answer_every_second, args=(server, held), daemon=True).start()
-        order = Watch("127.0.0.1", server.getsockname()[1], 10.0, 0.2)
-        with _watching(order) as watcher:
-            assert watcher.stdin is not None
-            deadline = time.monotonic() + ANSWER_S
-            while len(held) < 40 and time.monotonic() < deadline:
-                time.sleep(0.01)
-            said = _told(watcher)
+    with _every_second_answered() as (port, held), _watching(Watch("127.0.0.1", port, 10.0, 0.2)) as watcher:
+        assert watcher.stdin is not None
+        deadline = time.monotonic() + ANSWER_S
+        while len(held) < 40 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        said = _told(watcher)
     assert len(said["answers"]) >= 15
     assert len(said["failures"]) >= 1
     assert all(0 <= moment < 2 * ANSWER_S for moment in said["answers"] + said["failures"])
@@ -144,6 +142,22 @@ def _told(watcher: "subprocess.Popen[str]") -> dict[str, Any]:
     return said
 
 
+@contextmanager
+def _every_second_answered() -> Iterator[tuple[int, list[socket.socket]]]:
+    """Serve on a port; yield it and the connections so far, which are open until the end."""
+    held: list[socket.socket] = []
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as server:
+        thread = threading.Thread(target=_answer_every_second, args=(server, held))
+        thread.start()
+        try:
+            yield server.getsockname()[1], held
+        finally:
+            server.shutdown(socket.SHUT_RDWR)  # closing it would leave the thread waiting for ever
+            thread.join()
+            for client in held:
+                client.close()
+
+
 def _answer_every_second(server: socket.socket, held: list[socket.socket]) -> None:
     while True:
         try:
@@ -152,4 +166,5 @@ def _answer_every_second(server: socket.socket, held: list[socket.socket]) -> No
             return
         held.append(client)
         if len(held) % 2:
-            client.sendall(b"!")
+            with suppress(OSError):  # it waited long enough
+                client.sendall(b"!")
