@@ -7,6 +7,8 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -59,11 +61,7 @@ def snapshot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> HagSnapshot:
 
 def test_a_worker_is_replaced_and_nobody_who_connects_notices(tmp_path: Path, snapshot: HagSnapshot) -> None:
     async def scenario() -> None:
-        workers = Workers((_plan(tmp_path),), on_event=lambda _: None, on_change=lambda: None)
-        async with asyncio.TaskGroup() as group:
-            task = group.create_task(workers.run())
-            workers.publish(snapshot)
-            await _until(lambda: workers.listening_count() == 1)
+        async with _at_work(tmp_path, snapshot) as workers:
             before = workers.reports()[0].pid
             with socket.create_connection((HOST, snapshot.port)) as old:
                 knocking = Knocking(snapshot.port)
@@ -84,7 +82,6 @@ def test_a_worker_is_replaced_and_nobody_who_connects_notices(tmp_path: Path, sn
                     sock.close()
             await _until(lambda: not workers.retired())
             await _until(lambda: not retired_sockets(tmp_path))
-            task.cancel()
         await stop_all(tmp_path, 0.0)
 
     asyncio.run(scenario())
@@ -92,11 +89,7 @@ def test_a_worker_is_replaced_and_nobody_who_connects_notices(tmp_path: Path, sn
 
 def test_a_successor_that_dies_before_it_listens_has_never_been_there(tmp_path: Path, snapshot: HagSnapshot) -> None:
     async def scenario() -> None:
-        workers = Workers((_plan(tmp_path),), on_event=lambda _: None, on_change=lambda: None)
-        async with asyncio.TaskGroup() as group:
-            task = group.create_task(workers.run())
-            workers.publish(snapshot)
-            await _until(lambda: workers.listening_count() == 1)
+        async with _at_work(tmp_path, snapshot) as workers:
             before = workers.reports()[0].pid
             os.kill(await succeed(_plan(tmp_path)), signal.SIGKILL)
             await _until(lambda: not retired_sockets(tmp_path))
@@ -106,10 +99,21 @@ def test_a_successor_that_dies_before_it_listens_has_never_been_there(tmp_path: 
             socket.create_connection((HOST, snapshot.port)).close()
             with pytest.raises(NotRenewed, match="ended while starting"):
                 await succeed(_plan(tmp_path, "--no-such-option"))
-            task.cancel()
         await stop_all(tmp_path, 0.0)
 
     asyncio.run(scenario())
+
+
+@asynccontextmanager
+async def _at_work(directory: Path, snapshot: HagSnapshot) -> AsyncIterator[Workers]:
+    """Have one worker listen; it goes on when this is over."""
+    workers = Workers((_plan(directory),), on_event=lambda _: None, on_change=lambda: None)
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(workers.run())
+        workers.publish(snapshot)
+        await _until(lambda: workers.listening_count() == 1)
+        yield workers
+        task.cancel()
 
 
 async def _until(condition: object, timeout_s: float = 30.0) -> None:
