@@ -18,7 +18,7 @@ from hagw.policy.modes.overflow_allowance import Allowance
 from hagw.policy.modes.overflow_closing import Closing
 from hagw.policy.modes.overflow_evidence import BURST_S, CONTROL_S, LIMITED_S, SHRINK, SLOWER, Evidence
 from hagw.policy.modes.overflow_guard import RoundTrips
-from hagw.policy.modes.overflow_readings import RATE_S, Reading, Readings, Which
+from hagw.policy.modes.overflow_readings import RATE_S, STEADY_BPS, Reading, Readings, Which
 from hagw.policy.modes.overflow_taking import AT_ONCE_S, Taking
 from hagw.policy.modes.overflow_trial import KNOWN_MARGIN, Trials
 
@@ -125,7 +125,8 @@ class Overflow:
         self.allowance.close()
         carried = self.rate_bps("preferred", 0.5)
         cap = self.cap_bps
-        if cap is not None and carried > KNOWN_MARGIN * cap:  # they can carry more than is known: how much, is not
+        if cap is not None and carried > KNOWN_MARGIN * cap + STEADY_BPS:
+            # More than is known, and by more than a burst: what they can carry is not known.
             self.cap_bps = cap = ROOM * carried
         if cap is not None and carried >= ENTER * cap:
             self._trials.saw_full(now)

@@ -161,6 +161,15 @@ def test_more_than_the_line_is_known_to_carry_is_no_sign_of_its_being_full(known
     assert (dsl > 15.0, lte > 40.0) == (True, True)
 
 
+def test_bursts_of_a_slow_line_are_no_sign_of_its_carrying_more_than_is_known() -> None:
+    """What is sent has been queued for the first line: a trial has the next one carry nothing."""
+    bench = Bench(Lines(dsl=1.12, lte=0.0), Overflow(1e6))
+    bench.run(1.1)
+    bench.lines.dsl = 1.0
+    bench.run(1.5)
+    assert bench.overflow.state == "over"
+
+
 def test_a_load_that_just_fits_does_not_make_it_change_its_mind() -> None:
     bench = Bench(Lines(demand=16.0), Overflow(16e6))
     bench.run(60.0)
