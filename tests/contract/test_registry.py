@@ -68,7 +68,12 @@ class Place:
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     if request.param == "sqlite":
         return Place("", tmp_path)
-    found = Place(request.getfixturevalue("server").url(), tmp_path)
+    return emptied(request.getfixturevalue("server"), tmp_path)
+
+
+def emptied(server: Postgres, tmp_path: Path) -> Place:
+    """Return the server's database without what the test before left in it, whichever that was."""
+    found = Place(server.url(), tmp_path)
     found.sql("DROP SCHEMA public CASCADE", "CREATE SCHEMA public")
     return found
 
@@ -189,8 +194,7 @@ def test_usage_is_added_up_and_a_reading_that_comes_twice_counts_once(place: Pla
 
 
 def test_usage_waits_on_the_disk_while_the_database_is_away(server: Postgres, tmp_path: Path) -> None:
-    place = Place(server.url(), tmp_path)
-    place.sql("DROP SCHEMA public CASCADE", "CREATE SCHEMA public")
+    place = emptied(server, tmp_path)
     spool = Spool(tmp_path / "usage", lambda path, words: path.write_text(words) and None)
 
     async def run(registry: Registry) -> None:
@@ -258,7 +262,7 @@ def test_gateways_that_start_together_migrate_once(place: Place) -> None:
 
 
 def test_a_server_that_is_away_is_said_to_be_and_found_again(server: Postgres, tmp_path: Path) -> None:
-    place = Place(server.url(), tmp_path)
+    place = emptied(server, tmp_path)
 
     async def run(registry: Registry) -> None:
         await registry.revision()
